@@ -1,0 +1,151 @@
+"""`ImageSource`: a list of images, whatever they are stored in."""
+
+import copy
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hyperfunc.errors import UserError
+
+MIN_SIDE = 16
+"""Images with a shorter side than this, in pixels, are refused."""
+
+CACHE_BYTES = 2 << 30
+"""Decoded images that a source keeps in memory, at most: 2 GiB."""
+
+
+class ImageSource:
+    """Images `[h, w, 3]`, uint8 RGB 0..255, by number; each may have its own size.
+
+    Decoded images are kept until `cache_bytes` are full and are decoded again beyond that; they are
+    shared, therefore read-only. A source can be read from several threads, and pickled (without its
+    cache).
+
+    Attributes:
+      names: one name per image, unique.
+      description: what the source holds, for people.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        names: Sequence[str],
+        read: Callable[[int], UInt8[np.ndarray, "h w 3"]],
+        *,
+        cache_bytes: int = CACHE_BYTES,
+    ):
+        """Makes a source that reads image `i` of `names` as `read(i)`.
+
+        Args:
+          description: what the source holds, for people.
+          names: one name per image, unique.
+          read: decodes one image, or raises a `UserError` that names the file.
+          cache_bytes: bytes of decoded images to keep in memory, at most.
+        """
+        self.description = description
+        self.names = tuple(names)
+        self._read = read
+        self._numbers: Sequence[int] = range(len(self.names))
+        self._cache_bytes = cache_bytes
+        self._forget()
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.names)
+
+    def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Image `i`, read-only.
+
+        Raises:
+          UserError: if its file cannot be read or the image is smaller than `MIN_SIDE`.
+        """
+        number = self._numbers[i]
+        image = self._cache.get(number)
+        if image is None:
+            image = self._read(number)
+            if min(image.shape[:2]) < MIN_SIDE:
+                raise UserError(
+                    f"{self.names[i]}: {image.shape[0]} x {image.shape[1]} pixels are too few, the "
+                    f"least is {MIN_SIDE} on each side; remove it from {self.description}"
+                )
+            image.flags.writeable = False
+            self._keep(number, image)
+        return image
+
+    def __iter__(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """The images in their order."""
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """The description and the number of images."""
+        return f"ImageSource({self.description}, {len(self)} images)"
+
+    def __getstate__(self) -> dict:
+        """Everything but the cache and its lock."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "_free")}
+
+    def __setstate__(self, state: dict) -> None:
+        """Starts with an empty cache."""
+        self.__dict__.update(state)
+        self._forget()
+
+    def verify(self, *, strict: bool) -> "ImageSource":
+        """Decodes every image once, in several threads, and returns this source.
+
+        The cache holds them afterwards as far as it reaches, so that little is decoded twice.
+
+        Args:
+          strict: whether a bad image is an error, as in evaluation where a table over fewer images
+            than it says would be wrong; otherwise it is named in a warning and left out, as in
+            training.
+
+        Raises:
+          UserError: for the first bad image if strict; if no image is left otherwise.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            problems = list(pool.map(self._problem, range(len(self))))
+        bad = [problem for problem in problems if problem is not None]
+        if strict and bad:
+            raise bad[0]
+        for problem in bad:
+            warnings.warn(f"left out: {problem}", stacklevel=3)
+        if len(bad) == len(self):
+            raise UserError(f"{self.description}: no image that can be used among {len(bad)} files")
+        good = [i for i, problem in enumerate(problems) if problem is None]
+        self._numbers = [self._numbers[i] for i in good]
+        self.names = tuple(self.names[i] for i in good)
+        return self
+
+    def select(self, numbers: Sequence[int]) -> "ImageSource":
+        """A source of some of the images, in the given order; the cache is shared.
+
+        Args:
+          numbers: which images, each in 0..len - 1.
+        """
+        part = copy.copy(self)
+        part.names = tuple(self.names[i] for i in numbers)
+        part._numbers = [self._numbers[i] for i in numbers]
+        return part
+
+    def _problem(self, i: int) -> UserError | None:
+        try:
+            self[i]
+        except UserError as error:
+            return error
+        return None
+
+    def _keep(self, number: int, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        with self._lock:
+            if number not in self._cache and image.nbytes <= self._free:
+                self._cache[number] = image
+                self._free -= image.nbytes
+
+    def _forget(self) -> None:
+        self._cache: dict[int, np.ndarray] = {}
+        self._free = self._cache_bytes
+        self._lock = threading.Lock()
