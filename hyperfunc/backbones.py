@@ -1,0 +1,134 @@
+"""Backbones (trunks): Flax Linen modules from an image to features.
+
+A backbone maps images [b, h, w, 3] in [0, 1] to features [b, h', w', width]. To add one: write the
+module and name it in the union at the foot of the file.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hyperfunc.types import Images
+
+Mask = Float[Array, "#b h w 1"]
+
+
+class EDSR(nn.Module):
+    """Residual blocks of two 3x3 convolutions without normalisation, at full resolution.
+
+    Attributes:
+        width: channels.
+        blocks: residual blocks; 2 * blocks + 2 convolutions in all.
+        residual_scale: factor on each block's branch.
+        dtype: of the computation, "float32" or "bfloat16"; parameters stay float32.
+
+    Reference: Lim et al. 2017, "Enhanced deep residual networks for single image super-resolution".
+    """
+
+    width: int = 64
+    blocks: int = 5
+    residual_scale: float = 1.0
+    dtype: str = "float32"
+
+    @property
+    def receptive_radius(self) -> int:
+        """How many pixels away a feature still depends on the image."""
+        return 2 * self.blocks + 2
+
+    @nn.compact
+    def __call__(
+        self, images: Images, *, mask: Mask | None = None, train: bool = False
+    ) -> Float[Array, "b h w d"]:
+        """Compute features.
+
+        Args:
+            images: [0, 1].
+            mask: 1 inside the image, 0 where a tile is padded. Features outside are held at zero,
+                so that a padded tile gives exactly what the zero-padded convolutions give for the
+                image.
+            train: unused; there is nothing that behaves differently in training.
+        """
+        del train
+
+        def conv(name: str) -> Callable[[Array], Array]:
+            layer = nn.Conv(self.width, (3, 3), dtype=jnp.dtype(self.dtype), name=name)
+            return layer if mask is None else lambda x: inside(layer(x), mask)
+
+        centred = images - 0.5
+        shallow = conv("head")(centred if mask is None else inside(centred, mask))
+        x = shallow
+        for i in range(self.blocks):
+            residual = nn.relu(conv(f"block_{i}_a")(x))
+            x = x + self.residual_scale * conv(f"block_{i}_b")(residual)
+        return shallow + conv("tail")(x)
+
+
+def inside(x: Float[Array, "b h w d"], mask: Mask) -> Float[Array, "b h w d"]:
+    """Hold features at zero outside of the image."""
+    return x * mask.astype(x.dtype)
+
+
+class InceptionTrunk(nn.Module):
+    """The paper's trunk: an inception stem, one residual block, a convolution and a pooling.
+
+    Every n x n convolution is a 1 x n followed by an n x 1, and batch normalisation and ReLU follow
+    every layer (text of Section 3.2). The numbers of channels are not given by the paper (Figure 5
+    is a picture); the defaults follow two independent re-implementations.
+
+    Attributes:
+        stem_width: channels of each of the four parallel paths of the stem.
+        width: channels after the pooling.
+        dtype: of the computation.
+
+    Reference: Klocek et al. 2019, Section 3.2 and Figure 5; Szegedy et al. 2017 for the stem.
+    """
+
+    stem_width: int = 3
+    width: int = 24
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self, images: Images, *, mask: Mask | None = None, train: bool = False
+    ) -> Float[Array, "b h w d"]:
+        """Compute features of half the resolution; ``mask`` is not supported."""
+        if mask is not None:
+            raise ValueError("InceptionTrunk normalises by batch and cannot run on padded tiles")
+        layer = lambda width, size: FactorizedConv(width, size, dtype=self.dtype)  # noqa: E731
+        x = images.astype(jnp.dtype(self.dtype))
+        pooled = nn.avg_pool(x, (3, 3), strides=(1, 1), padding="SAME")
+        paths = [layer(self.stem_width, size)(x, train=train) for size in (1, 3, 5)]
+        x = jnp.concatenate([*paths, layer(self.stem_width, 1)(pooled, train=train)], axis=-1)
+        residual = x
+        for _ in range(3):
+            residual = layer(x.shape[-1], 3)(residual, train=train)
+        x = layer(self.width, 3)(x + residual, train=train)
+        return nn.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")
+
+
+class FactorizedConv(nn.Module):
+    """A 1 x n and an n x 1 convolution, then batch normalisation and ReLU.
+
+    Reference: Klocek et al. 2019, Section 3.2 ("1 x n convolution followed by a n x 1").
+    """
+
+    width: int
+    size: int
+    stride: int = 1
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b y x d"]:
+        """Apply the layer; ``train`` chooses between batch and running statistics."""
+        dtype = jnp.dtype(self.dtype)
+        if self.size > 1:
+            x = nn.Conv(self.width, (1, self.size), (1, self.stride), dtype=dtype)(x)
+        stride = (self.stride, 1 if self.size > 1 else self.stride)
+        x = nn.Conv(self.width, (self.size, 1), stride, use_bias=False, dtype=dtype)(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.99, dtype=dtype)(x)
+        return nn.relu(x)
+
+
+Backbone = EDSR | InceptionTrunk

@@ -1,0 +1,378 @@
+"""An image as a continuous function, and the only way from pixels to it and back.
+
+    f(x, a) = base(x) + sum over windows k that cover x of  w_k(x) T(local_k(x), a; theta_k)
+
+`encode` reads images and returns a `FunctionalImage`; `render` samples it on any separable grid,
+`render_phases` on an integer grid laid at any offset, `sample` at scattered coordinates. All agree.
+Training, evaluation and everything else go through them.
+
+Three renderers do the work. `_render_windows` is the definition: evaluate every window on the
+samples that it covers, and add up. Where the target network is linear and there is a window per
+pixel, sums can be reordered: `_render_separable` applies exp(i w x) by rows, then by columns;
+`render_phases` uses that at an integer scale all cells share the same phases, so that head, basis
+and windows are one 2 x 2 convolution from features to pixels.
+"""
+
+import functools
+from typing import Any, cast
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hyperfunc.coords import Axis, axis_over, to_positions
+from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
+from hyperfunc.interpolation import cubic_kernel, interpolate_grid, interpolate_points
+from hyperfunc.targets import FourierField, Target
+from hyperfunc.types import Coords, Images, Shared, Size, Theta
+from hyperfunc.windows import WindowLayout
+
+
+@flax.struct.dataclass
+class FunctionalImage:
+    """A batch of images as functions [0, 1]^2 -> RGB in [0, 1] (not clipped).
+
+    Attributes:
+        theta: parameters of the target networks, leading axes [b, window rows, window columns].
+        shared: parameters that all target networks have in common.
+        base: the images that the target networks correct, or None where they stand alone.
+        exists: for each axis 1 for windows of the image, 0 for those that pad a tile.
+        target: the target network.
+        layout: the windows.
+        size: (height, width) of the images that were encoded.
+    """
+
+    theta: Theta | FactoredTheta
+    shared: Shared
+    base: Images | None
+    exists: tuple[Float[Array, " gh"], Float[Array, " gw"]]
+    target: Target = flax.struct.field(pytree_node=False)
+    layout: WindowLayout = flax.struct.field(pytree_node=False)
+    size: Size = flax.struct.field(pytree_node=False)
+
+    @property
+    def is_cellwise_linear(self) -> bool:
+        """Whether the fast renderers apply: a linear target network for each pixel."""
+        return self.target.is_linear and self.layout.is_per_pixel
+
+    def expanded(self) -> Theta:
+        """Theta as plain parameters of target networks."""
+        return self.theta.expand() if isinstance(self.theta, FactoredTheta) else self.theta
+
+    def prepared(self) -> Theta:
+        """Theta as `Target.apply` wants it."""
+        prepare = functools.partial(self.target.prepare, shared=self.shared)
+        return jax.vmap(jax.vmap(jax.vmap(prepare)))(self.expanded())
+
+
+def encode(
+    model: Hypernetwork,
+    variables: Any,
+    images: Images,
+    *,
+    exists: tuple[Float[Array, " h"], Float[Array, " w"]] | None = None,
+    train: bool = False,
+) -> tuple[FunctionalImage, Any]:
+    """Turn images into functions.
+
+    Args:
+        model: the hypernetwork.
+        variables: its Flax variables, {"params": ...} and, if it normalises, "batch_stats".
+        images: [0, 1].
+        exists: for each axis 1 for pixels of the image and 0 for padding: the result is then the
+            same as for the image without its padding. For a model with a window per pixel.
+        train: whether to use and update batch statistics.
+
+    Returns:
+        The functional images, and the updated "batch_stats" (empty unless ``train``).
+    """
+    mask = None if exists is None else (exists[0][:, None] * exists[1])[None, :, :, None]
+    (theta, shared), updates = model.apply(
+        variables, images, mask=mask, train=train, mutable=["batch_stats"] if train else []
+    )
+    size = (images.shape[1], images.shape[2])
+    grid = model.layout.grid(size)
+    function = FunctionalImage(
+        theta=theta,
+        shared=shared,
+        base=None if model.base == "none" else images,
+        exists=(jnp.ones(grid[0]), jnp.ones(grid[1])) if exists is None else exists,
+        target=model.target,
+        layout=model.layout,
+        size=size,
+    )
+    return function, updates.get("batch_stats", {})
+
+
+def render(
+    function: FunctionalImage,
+    size: Size,
+    *,
+    window: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
+) -> Float[Array, "b y x c"]:
+    """Render at any size, any aspect, any part.
+
+    Args:
+        function: what to render.
+        size: (height, width) of the result in pixels.
+        window: the part of the image to show, (top, left, bottom, right) in coordinates of [0, 1].
+
+    Raises:
+        ValueError: a size below one pixel, or an empty window.
+    """
+    top, left, bottom, right = window
+    if min(size) < 1:
+        raise ValueError(f"cannot render an image of size {size}: both sides need at least 1 pixel")
+    if not (top < bottom and left < right):
+        raise ValueError(
+            f"the window {window} is empty: give (top, left, bottom, right), increasing"
+        )
+    scales = [pixels // cells for pixels, cells in zip(size, function.size, strict=True)]
+    is_whole = window == (0.0, 0.0, 1.0, 1.0)
+    is_integer = scales[0] == scales[1] and all(
+        scale * cells == pixels
+        for scale, pixels, cells in zip(scales, size, function.size, strict=True)
+    )
+    if is_whole and is_integer:
+        return render_phases(function, scales[0])
+    rows = axis_over((top, bottom), size[0], function.size[0])
+    cols = axis_over((left, right), size[1], function.size[1])
+    return render_grid(function, rows, cols)
+
+
+def render_grid(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "b y x c"]:
+    """Render on any separable grid of positions."""
+    draw = _render_separable if function.is_cellwise_linear else _render_windows
+    image = draw(function, rows, cols)
+    return image if function.base is None else image + interpolate_grid(function.base, rows, cols)
+
+
+def sample(
+    function: FunctionalImage, coords: Coords, *, footprint: tuple[float, float] | None = None
+) -> Float[Array, "b *points c"]:
+    """Evaluate at any coordinates (y, x) in [0, 1].
+
+    Args:
+        function: what to evaluate.
+        coords: the points, the same for every image of the batch.
+        footprint: the pixel pitch (y, x) that values are asked for, in pixels of the encoded image;
+            1 (that image's own) if not given.
+    """
+    footprint = footprint or (1.0, 1.0)
+    positions = to_positions(coords.reshape(-1, 2), function.size)
+    axes = [function.layout.axis(pixels) for pixels in function.size]
+    row, col = (axis.cover(positions[:, i], function.exists[i]) for i, axis in enumerate(axes))
+    half = jnp.array([axis.half_width for axis in axes])
+    pitch = jnp.asarray(footprint) / half
+    theta = function.prepared()
+
+    def at_point(theta_b, row_index, row_weight, row_local, col_index, col_weight, col_local):
+        cells = jax.tree.map(lambda leaf: leaf[row_index[:, None], col_index[None, :]], theta_b)
+        local = jnp.stack(jnp.meshgrid(row_local, col_local, indexing="ij"), axis=-1)
+        one = lambda cell, x: function.target.apply(cell, function.shared, x, pitch)  # noqa: E731
+        return jnp.einsum(
+            "ijc,i,j->c", jax.vmap(jax.vmap(one))(cells, local), row_weight, col_weight
+        )
+
+    over_points = jax.vmap(at_point, in_axes=(None, 0, 0, 0, 0, 0, 0))
+    values = jax.vmap(over_points, in_axes=(0, *[None] * 6))(theta, *row, *col)
+    if function.base is not None:
+        values = values + interpolate_points(function.base, positions, footprint)
+    return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
+
+
+def _render_windows(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "b y x c"]:
+    """Evaluate each window on the samples it covers, weight, and add up."""
+    row_axis, col_axis = (function.layout.axis(pixels) for pixels in function.size)
+    row_slot, row_local, row_weight = _window_slots(row_axis, rows, function.exists[0])
+    col_slot, col_local, col_weight = _window_slots(col_axis, cols, function.exists[1])
+    pitch = jnp.array([rows.step / row_axis.half_width, cols.step / col_axis.half_width])
+
+    def one_point(theta, y, x):
+        return function.target.apply(theta, function.shared, jnp.stack([y, x]), pitch)
+
+    def one_window(theta, ys, xs):
+        return jax.vmap(jax.vmap(one_point, (None, None, 0)), (None, 0, None))(theta, ys, xs)
+
+    over_columns = jax.vmap(one_window, (0, None, 0))
+    over_rows = jax.vmap(over_columns, (0, 0, None))
+    over_images = jax.vmap(over_rows, (0, None, None))
+    values = over_images(function.prepared(), row_local, col_local)
+    values = values * row_weight[:, None, :, None, None] * col_weight[None, :, None, :, None]
+    if (
+        row_axis.count == col_axis.count == 1
+        and row_slot.size == rows.count
+        and col_slot.size == cols.count
+    ):
+        return values[:, 0, 0]
+    canvas = jnp.zeros((values.shape[0], rows.count, cols.count, values.shape[-1]), values.dtype)
+    return canvas.at[:, row_slot[:, None, :, None], col_slot[None, :, None, :]].add(values)
+
+
+def _window_slots(axis, samples: Axis, exists: Array) -> tuple[Array, Array, Array]:
+    """For each window: the samples it covers (index), their local position and their weight.
+
+    The number of slots is static; those left over have weight zero.
+    """
+    positions = samples.positions()
+    cover = axis.cover(positions, exists)
+    centres = axis.first + jnp.arange(axis.count) * axis.stride
+    # The first and last window also serve what lies beyond them.
+    first = jnp.searchsorted(positions, centres - axis.half_width)
+    slots = axis.slots(samples)
+    index = jnp.clip(first, 0, samples.count - slots)[:, None] + jnp.arange(slots)
+    belongs = cover.index[index] == jnp.arange(axis.count)[:, None, None]
+    weight = jnp.where(belongs, cover.weight[index], 0.0).sum(axis=-1)
+    local = (positions[index] - centres[:, None]) / axis.half_width
+    return index, local, weight
+
+
+def _render_separable(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "b y x c"]:
+    """Render a linear field on a separable grid: phases by rows, then by columns."""
+    target, shared = cast(FourierField, function.target), function.shared
+    row_axis, col_axis = (function.layout.axis(pixels) for pixels in function.size)
+    row_cover = row_axis.cover(rows.positions(), function.exists[0])
+    real, imaginary = _complex_coefficients(function.expanded()["coefficients"])
+
+    # Rows: [b, gh, gw, f, c] -> [b, y, gw, f, c], two windows for each row.
+    cos, sin = target.axis_basis(shared, 0, row_cover.local, jnp.full((1, 1), rows.step))
+    cos, sin = (part * row_cover.weight[..., None] for part in (cos, sin))
+    tall_real, tall_imaginary = 0.0, 0.0
+    for k in range(row_axis.overlap):
+        above_real, above_imaginary = (part[:, row_cover.index[:, k]] for part in (real, imaginary))
+        c, s = cos[:, k, None, :, None], sin[:, k, None, :, None]
+        tall_real += above_real * c - above_imaginary * s
+        tall_imaginary += above_real * s + above_imaginary * c
+
+    # Columns, [b, y, gw, slots, c]: only the real part of the product is wanted.
+    slot, local, weight = _window_slots(col_axis, cols, function.exists[1])
+    cos, sin = target.axis_basis(shared, 1, local, jnp.full((1, 1), cols.step))
+    values = jnp.einsum("byjfc,jsf->byjsc", tall_real, cos * weight[..., None])
+    values -= jnp.einsum("byjfc,jsf->byjsc", tall_imaginary, sin * weight[..., None])
+
+    # Each sample adds up what its windows computed for it.
+    cover = col_axis.cover(cols.positions(), function.exists[1])
+    own_slot = jnp.arange(cols.count)[:, None] - slot[cover.index, 0]
+    mine = (cover.weight > 0).astype(values.dtype)[..., None]
+    shares = [
+        values[:, :, cover.index[:, k], own_slot[:, k]] * mine[:, k]
+        for k in range(col_axis.overlap)
+    ]
+    return jnp.sum(jnp.stack(shares), axis=0)
+
+
+def _complex_coefficients(coefficients: Float[Array, "*n d c"]) -> tuple[Array, Array]:
+    """Split real coefficients (cosines, negated sines, constant) into complex ones.
+
+    The constant becomes a last frequency of zero.
+    """
+    f = coefficients.shape[-2] // 2
+    cosines, sines, constant = (
+        coefficients[..., :f, :],
+        coefficients[..., f : 2 * f, :],
+        coefficients[..., 2 * f :, :],
+    )
+    real = jnp.concatenate([cosines, constant], axis=-2)
+    return real, jnp.concatenate([sines, jnp.zeros_like(constant)], axis=-2)
+
+
+def render_phases(
+    function: FunctionalImage, scale: int, *, phase: Float[Array, " 2"] | None = None
+) -> Float[Array, "b y x c"]:
+    """Render at an integer scale, on a grid that may be shifted by a fraction of a pixel.
+
+    Output pixel k lies at position (k + 0.5 - phase) / scale. Every cell between four neighbouring
+    centres then holds scale x scale samples at the same local coordinates, so that for a linear
+    target network per pixel head, basis, windows and base are convolutions with kernels computed
+    from the parameters.
+
+    Args:
+        function: what to render.
+        scale: output pixels per input pixel.
+        phase: (y, x) shift in output pixels, between -scale / 2 and scale / 2; may be traced. The
+            training data are laid out so, to cover all phases with integer scales.
+    """
+    phase = jnp.zeros(2) if phase is None else phase
+    if not function.is_cellwise_linear:
+        height, width = function.size
+        rows = Axis(-phase[0] / scale, 1 / scale, height * scale)
+        return render_grid(function, rows, Axis(-phase[1] / scale, 1 / scale, width * scale))
+    theta = function.theta
+    if isinstance(theta, FactoredTheta):
+        features, head = theta.features, theta.kernel
+    else:
+        coefficients = theta["coefficients"]
+        features = coefficients.reshape(*coefficients.shape[:3], -1)
+        d, c = coefficients.shape[3:]
+        head = jnp.eye(d * c).reshape(d * c, d, c)
+    # Interval j lies between the centres of pixels j - 1 and j; its samples k = first + j * scale
+    # + q, q = 0 ... scale - 1, lie at the fraction t of it.
+    first = jnp.ceil(phase - (scale + 1) / 2).astype(int)
+    slots = jnp.arange(scale)
+    t = (first[:, None] + slots + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
+
+    kernel = _phase_kernel(function, head, t, 1.0 / scale)
+    image = _per_interval(_convolve(features, kernel, padding=1), scale)
+    image = image / _covered_weight(function.exists, t)
+    if function.base is not None:
+        base = jnp.pad(function.base, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="symmetric")
+        kernel = _cubic_phase_kernel(t, base.shape[-1])
+        image = image + _per_interval(_convolve(base, kernel, padding=0), scale)
+    b, h, w, _, _, c = image.shape
+    image = image.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * scale, w * scale, c)
+    height, width = (pixels * scale for pixels in function.size)
+    return jax.lax.dynamic_slice(image, (0, -first[0], -first[1], 0), (b, height, width, c))
+
+
+def _phase_kernel(
+    function: FunctionalImage, head: Float[Array, "f d c"], t: Float[Array, "2 q"], footprint: float
+) -> Float[Array, "2 2 f n"]:
+    """Fold head, basis and tents into the 2 x 2 kernel from features to q x q samples."""
+    local = jnp.stack(
+        [t, t - 1], axis=-1
+    )  # [axis, q, neighbour]: from the left and the right centre
+    weight = jnp.stack([1 - t, t], axis=-1)
+    rows, cols = local
+    coord = jnp.stack(
+        jnp.broadcast_arrays(rows[:, :, None, None], cols[None, None, :, :]), axis=-1
+    )  # [qy, ny, qx, nx, 2]
+    target = cast(FourierField, function.target)
+    basis = target.basis(function.shared, coord, jnp.full((1, 1, 1, 1, 2), footprint))
+    basis = basis * (weight[0][:, :, None, None] * weight[1][None, None])[..., None]
+    kernel = jnp.einsum("ymxnd,fdc->mnfyxc", basis, head)
+    return kernel.reshape(*kernel.shape[:3], -1)
+
+
+def _cubic_phase_kernel(t: Float[Array, "2 q"], channels: int) -> Float[Array, "4 4 c n"]:
+    """The 4 x 4 kernel that interpolates the base at the samples of an interval."""
+    taps = cubic_kernel(t[..., None] + 1 - jnp.arange(4))  # [axis, q, tap]
+    kernel = jnp.einsum("yi,xj,cd->ijcyxd", taps[0], taps[1], jnp.eye(channels))
+    return kernel.reshape(4, 4, channels, -1)
+
+
+def _per_interval(x: Float[Array, "b i j n"], scale: int) -> Float[Array, "b i j q q c"]:
+    """Split channels into the samples of an interval."""
+    return x.reshape(*x.shape[:3], scale, scale, -1)
+
+
+def _covered_weight(exists: tuple[Array, Array], t: Float[Array, "2 q"]) -> Array:
+    """Sum of the tents of the windows that exist, [i, j, q, q, 1], at each sample (1 inside)."""
+    totals = []
+    for present, fraction in zip(exists, t, strict=True):
+        padded = jnp.pad(present, 1)
+        total = padded[:-1, None] * (1 - fraction) + padded[1:, None] * fraction
+        totals.append(jnp.where(total > 1e-6, total, 1.0))
+    rows, cols = totals
+    return (rows[:, None, :, None] * cols[None, :, None, :])[..., None]
+
+
+def _convolve(x: Float[Array, "b h w f"], kernel: Float[Array, "m n f o"], padding: int) -> Array:
+    """Correlate, with zero padding."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1),
+        padding=[(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )

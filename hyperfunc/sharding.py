@@ -1,0 +1,87 @@
+"""The device mesh and how arrays lie on it.
+
+One axis, "data": batches are cut along it, parameters are copied to every device or, on request,
+cut too. The same code runs on two CPU devices of a laptop, a GPU and a TPU pod.
+"""
+
+import math
+import os
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = "data"
+
+
+def use_cpu_cores(batch_size: int | None = None) -> None:
+    """Turn the cores of a CPU into as many JAX devices; call it before JAX starts its backend.
+
+    XLA runs many convolutions on one thread, so that a batch divided over single-threaded devices
+    is nearly twice as fast on two cores. Does nothing where the user has set the number of
+    devices, and nothing to accelerators.
+
+    Args:
+        batch_size: the number of devices is to divide this, if given.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if (
+        "xla_force_host_platform_device_count" in flags
+        or jax.config.read("jax_num_cpu_devices") > 0
+    ):
+        return
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    devices = math.gcd(cores, batch_size) if batch_size else cores
+    jax.config.update("jax_num_cpu_devices", devices)
+    if devices > 1 and "xla_cpu_multi_thread_eigen" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def make_mesh(devices: list[Any] | None = None) -> Mesh:
+    """All devices along one axis.
+
+    Auto axes: with JAX's default of explicit ones a scatter-add raises ``ShardingTypeError``.
+    """
+    devices = devices or jax.devices()
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharded(mesh: Mesh) -> NamedSharding:
+    """Cut along the leading axis."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def state_shardings(state: Any, mesh: Mesh, *, shard_parameters: bool) -> Any:
+    """Shardings for the leaves of a train state (arrays or shapes).
+
+    Args:
+        state: the tree.
+        mesh: the devices.
+        shard_parameters: cut each leaf along its largest axis that the number of devices divides,
+            instead of copying it.
+    """
+
+    def sharding(leaf: Any) -> NamedSharding:
+        divisible = [n if n % mesh.size == 0 else 0 for n in leaf.shape]
+        if not shard_parameters or mesh.size == 1 or not any(divisible):
+            return replicated(mesh)
+        axis = int(np.argmax(divisible))
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
+
+    return jax.tree.map(sharding, state)
+
+
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
+    """Put this process' part of a batch onto its devices, as part of one global array."""
+    sharding = batch_sharded(mesh)
+    return jax.tree.map(
+        lambda array: jax.make_array_from_process_local_data(sharding, array), batch
+    )
