@@ -1,0 +1,198 @@
+"""Checkpoints: the only file that imports Orbax.
+
+A *workdir* holds numbered checkpoints of three items:
+
+- ``config``: the experiment as plain data, the step, and a format version;
+- ``model``: what inference needs: the averaged parameters (and batch statistics);
+- ``training``: what resuming needs besides.
+
+A checkpoint that is *bundled* with the package is a workdir with a single step and no
+``training``, so one loader serves both.
+"""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from hyperfunc.config import Experiment, from_dict, to_dict
+from hyperfunc.errors import UserError
+
+FORMAT = 1
+"""Version of the layout above; raised when an older reader would misunderstand it."""
+
+BUNDLED = Path(__file__).parent / "checkpoints"
+"""Checkpoints inside the package, by preset."""
+
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A trained model, ready for `hyperfunc.functional_image.encode`."""
+
+    experiment: Experiment
+    variables: Any
+    step: int
+    path: Path
+
+
+class Workdir:
+    """The checkpoints of one training run.
+
+    Saving is asynchronous and atomic: a checkpoint is written beside and renamed, so that a process
+    killed at any moment leaves the previous one whole.
+    """
+
+    def __init__(self, path: Path, *, keep: int = 2) -> None:
+        """Open or create a workdir; keeps the ``keep`` newest checkpoints and the best one."""
+        self.path = path.absolute()
+        policies = [
+            checkpoint_managers.LatestN(keep),
+            checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: metrics["psnr"],
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            ),
+        ]
+        self._manager = ocp.CheckpointManager(
+            self.path / "checkpoints",
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def latest(self) -> int | None:
+        """Step of the newest checkpoint."""
+        return self._manager.latest_step()
+
+    def save(
+        self, step: int, experiment: Experiment, model: Any, training: Any, psnr: float | None
+    ) -> None:
+        """Save in the background; ``psnr`` (dB, of held-out images) ranks checkpoints."""
+        config = {"format": FORMAT, "step": step, "experiment": to_dict(experiment)}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                config=ocp.args.JsonSave(config),
+                model=ocp.args.StandardSave(model),
+                training=ocp.args.StandardSave(training),
+            ),
+            metrics=None if psnr is None else {"psnr": psnr},
+            force=True,
+        )
+
+    def restore_experiment(self, step: int) -> Experiment:
+        """Read the experiment that wrote a checkpoint."""
+        return _read_config(self.path, step)[0]
+
+    def restore(self, step: int, model: Any, training: Any) -> tuple[Any, Any]:
+        """Read (model, training) into abstract arrays, with their shapes and shardings."""
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardRestore(model),
+                    training=ocp.args.StandardRestore(training),
+                ),
+            )
+        except Exception as error:
+            raise _unreadable(self.path, step, error) from error
+        return restored["model"], restored["training"]
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def load_model(path: str | Path, *, step: int | None = None) -> Model:
+    """Load a model from a workdir.
+
+    Args:
+        path: a workdir, or the name of a bundled checkpoint.
+        step: which checkpoint; the newest if not given.
+
+    Raises:
+        UserError: there is none, or it is damaged, or another version wrote it.
+    """
+    folder = BUNDLED / str(path) if (BUNDLED / str(path)).is_dir() else Path(path)
+    if not folder.is_dir():
+        names = ", ".join(sorted(p.name for p in BUNDLED.glob("*"))) or "none"
+        raise UserError(
+            f"no checkpoint: {folder} is not a folder; give the --workdir of a training run "
+            f"(bundled checkpoints: {names})"
+        )
+    steps = sorted(int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit())
+    if not steps:
+        raise UserError(
+            f"{folder} holds no checkpoint: give a --workdir in which train.py has saved one"
+        )
+    step = steps[-1] if step is None else step
+    if step not in steps:
+        raise UserError(f"{folder} holds no checkpoint of step {step}: it has {steps}")
+    experiment, _ = _read_config(folder, step)
+    abstract = jax.eval_shape(lambda: init_variables(experiment, jax.random.key(0)))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), abstract
+    )
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            variables = checkpointer.restore(_item(folder, step, "model"), abstract)
+    except Exception as error:
+        raise _unreadable(folder, step, error) from error
+    return Model(experiment, variables, step, folder)
+
+
+def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
+    """Write what inference needs of a checkpoint as a workdir of its own, to ship it."""
+    model = load_model(workdir, step=step)
+    manager = ocp.CheckpointManager(destination.absolute() / "checkpoints")
+    config = {"format": FORMAT, "step": model.step, "experiment": to_dict(model.experiment)}
+    manager.save(
+        model.step,
+        args=ocp.args.Composite(
+            config=ocp.args.JsonSave(config), model=ocp.args.StandardSave(model.variables)
+        ),
+    )
+    manager.wait_until_finished()
+    manager.close()
+
+
+def init_variables(experiment: Experiment, key: jax.Array) -> Any:
+    """Draw the variables of an experiment's model."""
+    images = jax.numpy.zeros((1, *experiment.task.observed_size, 3))
+    return experiment.model.init(key, images)
+
+
+def _read_config(folder: Path, step: int) -> tuple[Experiment, int]:
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+            config = checkpointer.restore(_item(folder, step, "config"))
+    except Exception as error:
+        raise _unreadable(folder, step, error) from error
+    if config.get("format") != FORMAT:
+        raise UserError(
+            f"{folder}, step {step}: its format is {config.get('format')!r} and this version of "
+            f"hyperfunc reads {FORMAT}: use the version that wrote it"
+        )
+    return from_dict(config["experiment"]), config["step"]
+
+
+def _item(folder: Path, step: int, item: str) -> Path:
+    return folder.absolute() / "checkpoints" / str(step) / item
+
+
+def _unreadable(folder: Path, step: int, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()
+    return UserError(
+        f"{folder}: the checkpoint of step {step} cannot be read "
+        f"({type(error).__name__}: {reason[0][:200] if reason else ''}): "
+        "remove that step to go on from an earlier one, or train again in another folder"
+    )

@@ -1,0 +1,146 @@
+"""An experiment: a tree of components, each of which is its own configuration.
+
+Flax modules, target networks, tasks and the optimiser are frozen dataclasses whose fields are their
+hyperparameters, so an experiment is simply a dataclass of them. `to_dict` and `from_dict` turn it
+into plain data and back; a checkpoint carries that, and needs nothing else to rebuild the model.
+"""
+
+import dataclasses
+from typing import Any
+
+import cattrs
+import flax.linen as nn
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.strategies import configure_tagged_union
+
+from hyperfunc.backbones import Backbone
+from hyperfunc.errors import UserError
+from hyperfunc.hypernetwork import Hypernetwork, PixelHypernetwork
+from hyperfunc.losses import Loss
+from hyperfunc.optimizers import Optimizer
+from hyperfunc.targets import Target
+from hyperfunc.tasks import SuperResolution, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What to train on.
+
+    Attributes:
+        dataset: a name or a folder, see `hyperfunc.datasets.open_dataset`.
+        batch_size: examples in a step, over all devices and processes.
+        validation: part of the training images that is held out.
+        threads: that prepare examples.
+    """
+
+    dataset: str = "train"
+    batch_size: int = 16
+    validation: float = 0.04
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size {self.batch_size}: give at least 1")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation {self.validation}: give a part between 0 and 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """How long to train, and what to write when. Intervals are in steps.
+
+    Attributes:
+        steps: length of the run; the learning rate's schedule ends with it.
+        seed: of parameters and data.
+        loss: what is minimised.
+        ema: decay of the moving average of the parameters, which is what is evaluated; it warms
+            up, so that a short run is not held back by its first steps.
+        log_every: to the console, metrics.jsonl and TensorBoard.
+        save_every: checkpoints.
+        keep: so many of the newest checkpoints are kept, and the best one.
+        validate_every: PSNR of held-out images.
+        shard_parameters: divide the parameters and the optimiser's state over the devices.
+    """
+
+    steps: int = 9_000
+    seed: int = 0
+    loss: Loss = "l1"
+    ema: float = 0.999
+    log_every: int = 50
+    save_every: int = 500
+    keep: int = 2
+    validate_every: int = 1_000
+    shard_parameters: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("steps", "log_every", "save_every", "keep", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: give at least 1")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema {self.ema}: give a decay in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that defines a training run.
+
+    Attributes:
+        model: the hypernetwork, with its backbone and target network.
+        task: what is learned.
+        data: what it is learned from.
+        optimizer: how.
+        run: for how long.
+    """
+
+    model: Hypernetwork = dataclasses.field(default_factory=PixelHypernetwork)
+    task: Task = dataclasses.field(default_factory=SuperResolution)
+    data: Data = dataclasses.field(default_factory=Data)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    run: Run = dataclasses.field(default_factory=Run)
+
+
+def to_dict(experiment: Experiment) -> dict[str, Any]:
+    """Turn an experiment into plain data (JSON types)."""
+    return _CONVERTER.unstructure(experiment, Experiment)
+
+
+def from_dict(data: dict[str, Any]) -> Experiment:
+    """Rebuild an experiment.
+
+    Raises:
+        UserError: the data are not those of an experiment of this version of hyperfunc.
+    """
+    try:
+        return _CONVERTER.structure(data, Experiment)
+    except Exception as error:
+        reasons = "; ".join(cattrs.transform_error(error, path="experiment"))
+        raise UserError(
+            f"this is no experiment that this version of hyperfunc knows ({reasons}): "
+            "use the version that wrote it"
+        ) from error
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    hidden: Any = {"parent": override(omit=True), "name": override(omit=True)}  # Linen's own.
+
+    def modules(cls: Any) -> bool:
+        return isinstance(cls, type) and issubclass(cls, nn.Module)
+
+    converter.register_unstructure_hook_factory(
+        modules, lambda cls: make_dict_unstructure_fn(cls, converter, **hidden)
+    )
+    converter.register_structure_hook_factory(
+        modules,
+        lambda cls: make_dict_structure_fn(
+            cls, converter, _cattrs_forbid_extra_keys=True, **hidden
+        ),
+    )
+    for union in (Backbone, Target, Hypernetwork, Task):
+        configure_tagged_union(union, converter, tag_name="type")
+    return converter
+
+
+_CONVERTER = _make_converter()

@@ -1,0 +1,29 @@
+"""Losses: one value per image, averaging is the caller's."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hyperfunc.types import Images
+
+Loss = Literal["l1", "l2", "charbonnier"]
+
+
+def pixel_loss(name: Loss, predicted: Images, target: Images) -> Float[Array, " b"]:
+    """Mean over the pixels and channels of each image.
+
+    Args:
+        name: "l2" is the paper's squared error (Section 3.1); "l1" the absolute error;
+            "charbonnier" sqrt(error^2 + 1e-6), Lai et al. 2017.
+        predicted: any range; values are compared as they are.
+        target: [0, 1].
+    """
+    error = predicted - target
+    if name == "l1":
+        values = jnp.abs(error)
+    elif name == "l2":
+        values = jnp.square(error)
+    else:
+        values = jnp.sqrt(jnp.square(error) + 1e-6)
+    return values.mean(axis=(1, 2, 3))

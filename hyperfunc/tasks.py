@@ -1,0 +1,170 @@
+"""Tasks: what is observed, and what the rendered function is compared with.
+
+A task turns an image into a training example, on the host. All examples of a batch share a setting
+(scale and phase), so that every batch has one shape and one set of sample positions. To add one:
+write the class and name it in the union at the foot of the file.
+"""
+
+import dataclasses
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from hyperfunc.resize import crop_margin, degrade_crop, imresize
+from hyperfunc.types import HostImage, Size
+
+
+class Setting(NamedTuple):
+    """What all examples of a batch have in common."""
+
+    scale: int
+    phase: tuple[float, float]
+
+
+class Example(TypedDict):
+    """One training example, or with a leading axis a batch of them."""
+
+    observed: UInt8[np.ndarray, "*b h w 3"]
+    target: UInt8[np.ndarray, "*b H W 3"]
+    phase: Float32[np.ndarray, "*b 2"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperResolution:
+    """Observe a bicubically reduced crop, predict the crop.
+
+    The low-resolution grid is laid at a random real offset over the high-resolution pixels. Scales
+    are integers, yet over the batches every phase of the continuous function is seen, while all
+    cells of a batch share their scale x scale phases.
+
+    Attributes:
+        scales: integer scales, drawn uniformly for each batch.
+        crop: side of the observed crop, low-resolution pixels.
+        protocol_phase: part of the batches that have the phase of the evaluation protocol (0).
+        shrink: the image is first reduced by a random factor between 1 and this.
+        flips: mirror and transpose at random.
+        permute_colors: probability to permute the colour channels.
+    """
+
+    scales: tuple[int, ...] = (2, 3, 4)
+    crop: int = 32
+    protocol_phase: float = 0.5
+    shrink: float = 1.0
+    flips: bool = True
+    permute_colors: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.scales or min(self.scales) < 1:
+            raise ValueError(f"scales {self.scales}: give at least one, all at least 1")
+        if self.crop < 4:
+            raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
+        if self.shrink < 1:
+            raise ValueError(f"shrink {self.shrink} would enlarge: give at least 1")
+
+    @property
+    def observed_size(self) -> Size:
+        """Size of the observed crop."""
+        return self.crop, self.crop
+
+    @property
+    def footprint(self) -> int:
+        """Side of what an example covers of the image, in pixels; weighs images by their size."""
+        return self.crop * max(self.scales)
+
+    def draw_setting(self, rng: np.random.Generator) -> Setting:
+        """Draw scale and phase of a batch."""
+        scale = int(rng.choice(self.scales))
+        if rng.uniform() < self.protocol_phase:
+            return Setting(scale, (0.0, 0.0))
+        y, x = rng.uniform(-0.5, 0.5, size=2) * scale
+        return Setting(scale, (float(y), float(x)))
+
+    def make_example(self, image: HostImage, setting: Setting, rng: np.random.Generator) -> Example:
+        """Crop, augment and degrade."""
+        side, margin = self.crop * setting.scale, crop_margin(setting.scale)
+        factor = rng.uniform(1.0, self.shrink) if self.shrink > 1 else 1.0
+        padded = side + 2 * margin
+        region = crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
+        if region.shape[0] != padded:
+            region = imresize(region, (padded, padded))
+        region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
+        return {
+            "observed": degrade_crop(region, setting.scale, phase=setting.phase),
+            "target": np.ascontiguousarray(region[margin:-margin, margin:-margin]),
+            "phase": np.asarray(setting.phase, np.float32),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """Observe an image, predict the same image (the paper's Section 4.1).
+
+    Attributes:
+        size: side of the crop; an image of this size is used whole.
+        mirror: mirror left and right at random.
+    """
+
+    size: int = 64
+    mirror: bool = True
+
+    @property
+    def observed_size(self) -> Size:
+        """Size of the observed image."""
+        return self.size, self.size
+
+    @property
+    def footprint(self) -> int:
+        """Side of what an example covers of the image, in pixels."""
+        return self.size
+
+    def draw_setting(self, rng: np.random.Generator) -> Setting:
+        """The same for every batch."""
+        del rng
+        return Setting(1, (0.0, 0.0))
+
+    def make_example(self, image: HostImage, setting: Setting, rng: np.random.Generator) -> Example:
+        """Crop and mirror."""
+        region = crop_at_random(image, self.size, rng)
+        if self.mirror and rng.uniform() < 0.5:
+            region = region[:, ::-1]
+        region = np.ascontiguousarray(region)
+        return {
+            "observed": region,
+            "target": region,
+            "phase": np.asarray(setting.phase, np.float32),
+        }
+
+
+def crop_at_random(
+    image: HostImage, side: int, rng: np.random.Generator, *, margin: int = 0
+) -> UInt8[np.ndarray, "side side 3"]:
+    """Cut out a square; a margin that reaches over the border of the image is mirrored."""
+    indices = []
+    for pixels in image.shape[:2]:
+        room = pixels - (side - 2 * margin)
+        first = int(rng.integers(room + 1)) if room > 0 else room // 2
+        index = np.mod(np.arange(first - margin, first - margin + side), 2 * pixels)
+        indices.append(np.minimum(index, 2 * pixels - 1 - index))
+    return image[np.ix_(*indices)]
+
+
+def augment(
+    image: UInt8[np.ndarray, "n n 3"],
+    rng: np.random.Generator,
+    *,
+    flips: bool,
+    permute_colors: float,
+) -> UInt8[np.ndarray, "n n 3"]:
+    """Apply a random symmetry of the square, and sometimes a permutation of the channels."""
+    if flips:
+        vertical, horizontal, transpose = rng.integers(2, size=3)
+        image = image[:: 1 - 2 * vertical, :: 1 - 2 * horizontal]
+        image = image.swapaxes(0, 1) if transpose else image
+    if permute_colors and rng.uniform() < permute_colors:
+        image = image[..., rng.permutation(3)]
+    return image
+
+
+Task = SuperResolution | Reconstruction

@@ -1,0 +1,66 @@
+"""Train a hypernetwork: parse a preset and overrides, and call `hyperfunc.training.train`.
+
+python train.py --workdir=runs/sr --data_dir=../shared/data
+python train.py --workdir=runs/faces --preset=faces --run.steps=20000
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hyperfunc.config import Experiment
+from hyperfunc.errors import report_errors
+from hyperfunc.presets import PRESETS
+from hyperfunc.sharding import use_cpu_cores
+from hyperfunc.training import train
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Train a hypernetwork, or go on with the training in a workdir.
+
+    Attributes:
+        workdir: where checkpoints, metrics and samples go; training resumes from its newest
+            checkpoint.
+        preset: the experiment to start from; the flags below change it.
+        data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
+        experiment: what to train.
+    """
+
+    workdir: Path
+    preset: Literal["sr", "sr_paper", "faces"] = "sr"
+    data_dir: Path | None = None
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=Experiment
+    )
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command with the given arguments, or those of the process."""
+    args = sys.argv[1:] if args is None else args
+    with report_errors(ValueError):
+        arguments = parse(args)
+    with report_errors():
+        use_cpu_cores(arguments.experiment.data.batch_size)
+        train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir)
+
+
+def parse(args: list[str]) -> Arguments:
+    """Parse twice: the preset decides what the other flags are."""
+    names = [arg.partition("=")[2] for arg in args if arg.startswith("--preset=")]
+    names += [value for flag, value in zip(args, args[1:], strict=False) if flag == "--preset"]
+    name = names[-1] if names and names[-1] in PRESETS else "sr"
+    default = Arguments(workdir=tyro.MISSING, experiment=PRESETS[name])
+    return tyro.cli(
+        Arguments,
+        args=args,
+        default=default,
+        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+    )
+
+
+if __name__ == "__main__":
+    main()
