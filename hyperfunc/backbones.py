@@ -22,14 +22,21 @@ class EDSR(nn.Module):
         width: channels.
         blocks: residual blocks; 2 * blocks + 2 convolutions in all.
         residual_scale: factor on each block's branch.
+        attention: weigh each block's branch, pixel by pixel and channel by channel, by a sigmoid of
+            its own 1x1 projection.
+        fusion: mix the outputs of all blocks by a 1x1 convolution, instead of taking the last.
         dtype: of the computation, "float32" or "bfloat16"; parameters stay float32.
 
-    Reference: Lim et al. 2017, "Enhanced deep residual networks for single image super-resolution".
+    Reference: Lim et al. 2017, "Enhanced deep residual networks for single image super-resolution";
+    Zhao et al. 2020, "Efficient image super-resolution using pixel attention"; Zhang et al. 2018,
+    "Residual dense network for image super-resolution", for the fusion.
     """
 
     width: int = 64
     blocks: int = 5
     residual_scale: float = 1.0
+    attention: bool = False
+    fusion: bool = False
     dtype: str = "float32"
 
     @property
@@ -52,22 +59,28 @@ class EDSR(nn.Module):
         """
         del train
 
-        def conv(name: str) -> Callable[[Array], Array]:
-            layer = nn.Conv(self.width, (3, 3), dtype=jnp.dtype(self.dtype), name=name)
-            return layer if mask is None else lambda x: inside(layer(x), mask)
+        def conv(name: str, size: int = 3) -> Callable[[Array], Array]:
+            layer = nn.Conv(self.width, (size, size), dtype=jnp.dtype(self.dtype), name=name)
+            return lambda x: inside(layer(x), mask)
 
-        centred = images - 0.5
-        shallow = conv("head")(centred if mask is None else inside(centred, mask))
+        shallow = conv("head")(inside(images - 0.5, mask))
         x = shallow
+        outputs = []
         for i in range(self.blocks):
-            residual = nn.relu(conv(f"block_{i}_a")(x))
-            x = x + self.residual_scale * conv(f"block_{i}_b")(residual)
+            residual = conv(f"block_{i}_b")(nn.relu(conv(f"block_{i}_a")(x)))
+            if self.attention:
+                # Twice the sigmoid, so that at first a gate passes about everything.
+                residual = residual * 2 * nn.sigmoid(conv(f"block_{i}_gate", size=1)(residual))
+            x = x + self.residual_scale * residual
+            outputs.append(x)
+        if self.fusion:
+            x = conv("fusion", size=1)(jnp.concatenate(outputs, axis=-1))
         return shallow + conv("tail")(x)
 
 
-def inside(x: Float[Array, "b h w d"], mask: Mask) -> Float[Array, "b h w d"]:
+def inside(x: Float[Array, "b h w d"], mask: Mask | None) -> Float[Array, "b h w d"]:
     """Hold features at zero outside of the image."""
-    return x * mask.astype(x.dtype)
+    return x if mask is None else x * mask.astype(x.dtype)
 
 
 class InceptionTrunk(nn.Module):
@@ -92,7 +105,7 @@ class InceptionTrunk(nn.Module):
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, train: bool = False
-    ) -> Float[Array, "b h w d"]:
+    ) -> Float[Array, "b y x d"]:
         """Compute features of half the resolution; ``mask`` is not supported."""
         if mask is not None:
             raise ValueError("InceptionTrunk normalises by batch and cannot run on padded tiles")

@@ -115,11 +115,23 @@ def from_dict(data: dict[str, Any]) -> Experiment:
     try:
         return _CONVERTER.structure(data, Experiment)
     except Exception as error:
-        reasons = "; ".join(cattrs.transform_error(error, path="experiment"))
+        reasons = "; ".join(
+            cattrs.transform_error(error, path="experiment", format_exception=_explain)
+        )
         raise UserError(
             f"this is no experiment that this version of hyperfunc knows ({reasons}): "
             "use the version that wrote it"
         ) from error
+
+
+def _explain(error: BaseException, kind: Any) -> str:
+    """Say what is wrong with a value."""
+    if isinstance(error, KeyError):  # Of a tagged union; everything else has a default.
+        name = error.args[0]
+        return "its type is not given" if name == "type" else f"there is no {name}"
+    if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
+        return cattrs.v.format_exception(error, kind)
+    return str(error)
 
 
 def _make_converter() -> cattrs.Converter:

@@ -53,4 +53,12 @@ def pixel_centres(size: Size) -> Float[Array, "h w 2"]:
 
 def to_positions(coords: Coords, size: Size) -> Coords:
     """Turn coordinates in [0, 1] into positions in pixels of an image of ``size``."""
-    return coords * jnp.asarray(size, coords.dtype)
+    return jnp.stack([coords[..., i] * size[i] for i in range(2)], axis=-1)
+
+
+def mirrored(coords: Float[Array, "*points"], extent: float | int = 1.0) -> Float[Array, "*points"]:
+    """Fold what lies beyond [0, extent] back inside: the image is mirrored at its border."""
+    rest = jnp.mod(coords, 2.0 * extent)
+    folded = jnp.minimum(rest, 2.0 * extent - rest)
+    # Inside, the value itself: no rounding, and a derivative on the border too.
+    return jnp.where((coords >= 0) & (coords <= extent), coords, folded)

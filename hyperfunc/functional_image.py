@@ -26,7 +26,7 @@ from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
 from hyperfunc.interpolation import cubic_kernel, interpolate_grid, interpolate_points
 from hyperfunc.targets import FourierField, Target
 from hyperfunc.types import Coords, Images, Shared, Size, Theta
-from hyperfunc.windows import WindowLayout
+from hyperfunc.windows import Cover, WindowLayout
 
 
 @flax.struct.dataclass
@@ -87,7 +87,9 @@ def encode(
     Returns:
         The functional images, and the updated "batch_stats" (empty unless ``train``).
     """
-    mask = None if exists is None else (exists[0][:, None] * exists[1])[None, :, :, None]
+    mask = (
+        None if exists is None else exists[0][None, :, None, None] * exists[1][None, None, :, None]
+    )
     (theta, shared), updates = model.apply(
         variables, images, mask=mask, train=train, mutable=["batch_stats"] if train else []
     )
@@ -119,14 +121,15 @@ def render(
         window: the part of the image to show, (top, left, bottom, right) in coordinates of [0, 1].
 
     Raises:
-        ValueError: a size below one pixel, or an empty window.
+        ValueError: a size below one pixel, or a window that is empty or reaches out of the image.
     """
     top, left, bottom, right = window
     if min(size) < 1:
         raise ValueError(f"cannot render an image of size {size}: both sides need at least 1 pixel")
-    if not (top < bottom and left < right):
+    if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
         raise ValueError(
-            f"the window {window} is empty: give (top, left, bottom, right), increasing"
+            f"the window {window} is empty or not within the image: give (top, left, bottom, "
+            "right), increasing, between 0 and 1"
         )
     scales = [pixels // cells for pixels, cells in zip(size, function.size, strict=True)]
     is_whole = window == (0.0, 0.0, 1.0, 1.0)
@@ -149,36 +152,49 @@ def render_grid(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Arra
 
 
 def sample(
-    function: FunctionalImage, coords: Coords, *, footprint: tuple[float, float] | None = None
+    function: FunctionalImage,
+    coords: Coords,
+    *,
+    footprint: tuple[float, float] | Coords | None = None,
+    widest: float | int | None = None,
 ) -> Float[Array, "b *points c"]:
     """Evaluate at any coordinates (y, x) in [0, 1].
 
     Args:
         function: what to evaluate.
         coords: the points, the same for every image of the batch.
-        footprint: the pixel pitch (y, x) that values are asked for, in pixels of the encoded image;
-            1 (that image's own) if not given.
+        footprint: the pixel pitch (y, x) that values are asked for, in pixels of the encoded image:
+            one for all points, or an array with one for each point, which may be traced; 1 (that
+            image's own) if not given.
+        widest: where each point has its own footprint, the largest that the base is averaged
+            over, because how many of its pixels are read is static.
     """
-    footprint = footprint or (1.0, 1.0)
     positions = to_positions(coords.reshape(-1, 2), function.size)
+    pitches = (1.0, 1.0) if footprint is None else footprint
+    if not isinstance(pitches, tuple):
+        pitches = pitches.reshape(-1, 2)
     axes = [function.layout.axis(pixels) for pixels in function.size]
     row, col = (axis.cover(positions[:, i], function.exists[i]) for i, axis in enumerate(axes))
-    half = jnp.array([axis.half_width for axis in axes])
-    pitch = jnp.asarray(footprint) / half
-    theta = function.prepared()
+    half = jnp.array([[axis.half_width for axis in axes]])
+    local_pitch = jnp.broadcast_to(jnp.asarray(pitches).reshape(-1, 2) / half, positions.shape)
+    # Factored parameters are multiplied out for the windows that are read, and never for all.
+    is_factored = isinstance(function.theta, FactoredTheta)
+    theta = function.theta.features if is_factored else function.prepared()
 
-    def at_point(theta_b, row_index, row_weight, row_local, col_index, col_weight, col_local):
-        cells = jax.tree.map(lambda leaf: leaf[row_index[:, None], col_index[None, :]], theta_b)
-        local = jnp.stack(jnp.meshgrid(row_local, col_local, indexing="ij"), axis=-1)
+    def at_point(theta_b: Any, pitch: Array, row: Cover, col: Cover) -> Array:
+        cells = jax.tree.map(lambda leaf: leaf[row.index[:, None], col.index[None, :]], theta_b)
+        if isinstance(function.theta, FactoredTheta):
+            kernel = function.theta.kernel
+            cells = {"coefficients": jnp.einsum("ijf,fdc->ijdc", cells, kernel)}
+        local = jnp.stack(jnp.meshgrid(row.local, col.local, indexing="ij"), axis=-1)
         one = lambda cell, x: function.target.apply(cell, function.shared, x, pitch)  # noqa: E731
-        return jnp.einsum(
-            "ijc,i,j->c", jax.vmap(jax.vmap(one))(cells, local), row_weight, col_weight
-        )
+        values = jax.vmap(jax.vmap(one))(cells, local)
+        return jnp.einsum("ijc,i,j->c", values, row.weight, col.weight)
 
-    over_points = jax.vmap(at_point, in_axes=(None, 0, 0, 0, 0, 0, 0))
-    values = jax.vmap(over_points, in_axes=(0, *[None] * 6))(theta, *row, *col)
+    over_points = jax.vmap(at_point, in_axes=(None, 0, 0, 0))
+    values = jax.vmap(over_points, in_axes=(0, None, None, None))(theta, local_pitch, row, col)
     if function.base is not None:
-        values = values + interpolate_points(function.base, positions, footprint)
+        values = values + interpolate_points(function.base, positions, pitches, widest)
     return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
 
 
@@ -199,7 +215,7 @@ def _render_windows(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[
     over_rows = jax.vmap(over_columns, (0, 0, None))
     over_images = jax.vmap(over_rows, (0, None, None))
     values = over_images(function.prepared(), row_local, col_local)
-    values = values * row_weight[:, None, :, None, None] * col_weight[None, :, None, :, None]
+    values *= row_weight[None, :, None, :, None, None] * col_weight[None, None, :, None, :, None]
     if (
         row_axis.count == col_axis.count == 1
         and row_slot.size == rows.count
@@ -218,10 +234,11 @@ def _window_slots(axis, samples: Axis, exists: Array) -> tuple[Array, Array, Arr
     positions = samples.positions()
     cover = axis.cover(positions, exists)
     centres = axis.first + jnp.arange(axis.count) * axis.stride
-    # The first and last window also serve what lies beyond them.
-    first = jnp.searchsorted(positions, centres - axis.half_width)
+    # A little early, so that rounding cannot part a sample from its window.
+    first = jnp.searchsorted(positions, centres - axis.half_width * (1 + 1e-4))
+    first = first.at[0].set(0)  # The first window also serves what lies before it.
     slots = axis.slots(samples)
-    index = jnp.clip(first, 0, samples.count - slots)[:, None] + jnp.arange(slots)
+    index = jnp.clip(first, 0, samples.count - slots)[:, None] + jnp.arange(slots)[None]
     belongs = cover.index[index] == jnp.arange(axis.count)[:, None, None]
     weight = jnp.where(belongs, cover.weight[index], 0.0).sum(axis=-1)
     local = (positions[index] - centres[:, None]) / axis.half_width
@@ -241,7 +258,7 @@ def _render_separable(function: FunctionalImage, rows: Axis, cols: Axis) -> Floa
     tall_real, tall_imaginary = 0.0, 0.0
     for k in range(row_axis.overlap):
         above_real, above_imaginary = (part[:, row_cover.index[:, k]] for part in (real, imaginary))
-        c, s = cos[:, k, None, :, None], sin[:, k, None, :, None]
+        c, s = (part[None, :, k, None, :, None] for part in (cos, sin))
         tall_real += above_real * c - above_imaginary * s
         tall_imaginary += above_real * s + above_imaginary * c
 
@@ -254,9 +271,9 @@ def _render_separable(function: FunctionalImage, rows: Axis, cols: Axis) -> Floa
     # Each sample adds up what its windows computed for it.
     cover = col_axis.cover(cols.positions(), function.exists[1])
     own_slot = jnp.arange(cols.count)[:, None] - slot[cover.index, 0]
-    mine = (cover.weight > 0).astype(values.dtype)[..., None]
+    mine = (cover.weight > 0).astype(values.dtype)[None, None, :, :, None]
     shares = [
-        values[:, :, cover.index[:, k], own_slot[:, k]] * mine[:, k]
+        values[:, :, cover.index[:, k], own_slot[:, k]] * mine[:, :, :, k]
         for k in range(col_axis.overlap)
     ]
     return jnp.sum(jnp.stack(shares), axis=0)
@@ -310,7 +327,7 @@ def render_phases(
     # + q, q = 0 ... scale - 1, lie at the fraction t of it.
     first = jnp.ceil(phase - (scale + 1) / 2).astype(int)
     slots = jnp.arange(scale)
-    t = (first[:, None] + slots + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
+    t = (first[:, None] + slots[None] + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
 
     kernel = _phase_kernel(function, head, t, 1.0 / scale)
     image = _per_interval(_convolve(features, kernel, padding=1), scale)
@@ -346,7 +363,7 @@ def _phase_kernel(
 
 def _cubic_phase_kernel(t: Float[Array, "2 q"], channels: int) -> Float[Array, "4 4 c n"]:
     """The 4 x 4 kernel that interpolates the base at the samples of an interval."""
-    taps = cubic_kernel(t[..., None] + 1 - jnp.arange(4))  # [axis, q, tap]
+    taps = cubic_kernel(t[..., None] + 1 - jnp.arange(4)[None, None])  # [axis, q, tap]
     kernel = jnp.einsum("yi,xj,cd->ijcyxd", taps[0], taps[1], jnp.eye(channels))
     return kernel.reshape(4, 4, channels, -1)
 
@@ -357,14 +374,14 @@ def _per_interval(x: Float[Array, "b i j n"], scale: int) -> Float[Array, "b i j
 
 
 def _covered_weight(exists: tuple[Array, Array], t: Float[Array, "2 q"]) -> Array:
-    """Sum of the tents of the windows that exist, [i, j, q, q, 1], at each sample (1 inside)."""
+    """Sum of the tents of the windows that exist, [1, i, j, q, q, 1], at each sample (1 inside)."""
     totals = []
-    for present, fraction in zip(exists, t, strict=True):
-        padded = jnp.pad(present, 1)
-        total = padded[:-1, None] * (1 - fraction) + padded[1:, None] * fraction
+    for present, fraction in zip(exists, t[:, None], strict=True):
+        padded = jnp.pad(present, 1)[:, None]
+        total = padded[:-1] * (1 - fraction) + padded[1:] * fraction
         totals.append(jnp.where(total > 1e-6, total, 1.0))
     rows, cols = totals
-    return (rows[:, None, :, None] * cols[None, :, None, :])[..., None]
+    return rows[None, :, None, :, None, None] * cols[None, None, :, None, :, None]
 
 
 def _convolve(x: Float[Array, "b h w f"], kernel: Float[Array, "m n f o"], padding: int) -> Array:

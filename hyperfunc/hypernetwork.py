@@ -160,8 +160,10 @@ def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
     ends = [0]
     for leaf in leaves:
         ends.append(ends[-1] + leaf.size)
+    windows = flat.shape[:-1]
     parts = [
-        (leaf.reshape(-1) + flat[..., start:end]).reshape(*flat.shape[:-1], *leaf.shape)
+        leaf.reshape(*[1] * len(windows), *leaf.shape)
+        + flat[..., start:end].reshape(*windows, *leaf.shape)
         for leaf, start, end in zip(leaves, ends, ends[1:], strict=False)
     ]
     return jax.tree.unflatten(structure, parts)
@@ -173,8 +175,9 @@ def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh 
     def indices(pixels: int) -> Array:
         axis = layout.axis(pixels)
         first = math.floor(axis.first - axis.half_width)
-        index = first + jnp.arange(axis.count)[:, None] * int(axis.stride)
-        index = jnp.mod(index + jnp.arange(layout.size or pixels), 2 * pixels)
+        starts = first + jnp.arange(axis.count) * int(axis.stride)
+        index = starts[:, None] + jnp.arange(layout.size or pixels)[None]
+        index = jnp.mod(index, 2 * pixels)
         return jnp.minimum(index, 2 * pixels - 1 - index)
 
     rows, cols = indices(images.shape[1]), indices(images.shape[2])

@@ -24,20 +24,33 @@ def cubic_kernel(distance: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def cubic_taps(
-    positions: Float[Array, "*n"], pixels: int, footprint: float
-) -> tuple[Int[Array, "*n k"], Float[Array, "*n k"]]:
+    positions: Float[Array, " n"],
+    pixels: int,
+    footprint: float | int | Float[Array, " n"],
+    widest: float | int | None = None,
+) -> tuple[Int[Array, "n k"], Float[Array, "n k"]]:
     """Pixels that a cubic interpolation reads, and their weights (which sum to one).
 
     Args:
         positions: in input pixels.
         pixels: extent of the input.
-        footprint: pixel pitch of the output, in input pixels.
+        footprint: pixel pitch of the output, in input pixels; one for all positions or one for
+            each, which may be traced.
+        widest: bounds the footprint, because the number of taps k is static; needed only where
+            there is a footprint for each position.
     """
-    width = max(footprint, 1.0)
-    taps = math.ceil(4 * width) + (width > 1)
-    first = jnp.floor(positions - 0.5 - 2 * width).astype(int) + 1
-    index = first[..., None] + jnp.arange(taps)
-    weight = cubic_kernel((positions[..., None] - 0.5 - index) / width)
+    if isinstance(footprint, float | int):
+        widest = max(footprint, 1.0)
+        width = widest
+    else:
+        if widest is None:
+            raise ValueError("footprints that differ between positions need a bound, `widest`")
+        widest = max(widest, 1.0)
+        width = jnp.clip(footprint, 1.0, widest)[:, None]
+    taps = math.ceil(4 * widest) + (widest > 1)
+    first = jnp.floor(positions[:, None] - 0.5 - 2 * width).astype(int) + 1
+    index = first + jnp.arange(taps)[None]
+    weight = cubic_kernel((positions[:, None] - 0.5 - index) / width)
     weight = weight / weight.sum(axis=-1, keepdims=True)
     mirrored = jnp.mod(index, 2 * pixels)
     return jnp.minimum(mirrored, 2 * pixels - 1 - mirrored), weight
@@ -50,16 +63,20 @@ def interpolate_grid(
     for axis, samples in ((1, rows), (2, cols)):
         index, weight = cubic_taps(samples.positions(), images.shape[axis], samples.step)
         taps = jnp.take(images, index, axis=axis)
-        weight = weight.reshape(*weight.shape, *[1] * (3 - axis))
+        weight = weight.reshape(*[1] * axis, *weight.shape, *[1] * (3 - axis))
         images = (taps * weight).sum(axis=axis + 1)
     return images
 
 
 def interpolate_points(
-    images: Float[Array, "b h w c"], positions: Float[Array, "n 2"], footprint: tuple[float, float]
+    images: Float[Array, "b h w c"],
+    positions: Float[Array, "n 2"],
+    footprint: tuple[float, float] | Float[Array, "n 2"],
+    widest: float | int | None = None,
 ) -> Float[Array, "b n c"]:
-    """Interpolate at scattered positions (y, x), in input pixels."""
-    row, row_weight = cubic_taps(positions[:, 0], images.shape[1], footprint[0])
-    col, col_weight = cubic_taps(positions[:, 1], images.shape[2], footprint[1])
+    """Interpolate at scattered positions (y, x), in input pixels; arguments as for `cubic_taps`."""
+    pitches = footprint if isinstance(footprint, tuple) else (footprint[:, 0], footprint[:, 1])
+    row, row_weight = cubic_taps(positions[:, 0], images.shape[1], pitches[0], widest)
+    col, col_weight = cubic_taps(positions[:, 1], images.shape[2], pitches[1], widest)
     patches = images[:, row[:, :, None], col[:, None, :]]
     return jnp.einsum("bnijc,ni,nj->bnc", patches, row_weight, col_weight)

@@ -14,7 +14,7 @@ class Optimizer:
     Attributes:
         method: "adamw", or "muon": kernels of spatial convolutions between hidden layers are
             updated by an orthogonalised momentum (spectral norm ``muon_learning_rate``), all else
-            by AdamW.
+            by AdamW with Nesterov's momentum.
         learning_rate: peak of AdamW's.
         muon_learning_rate: peak of Muon's.
         warmup: steps of linear warm-up.
@@ -22,7 +22,8 @@ class Optimizer:
             ``decay`` of the run, then linear.
         decay: part of the run in which a trapezoid falls.
         final: last learning rate, as a part of the peak.
-        weight_decay: decoupled, on kernels.
+        weight_decay: decoupled, on kernels; with "muon" on all parameters, because Optax' Muon
+            cannot spare those that its AdamW updates.
         clip_norm: largest norm of the gradient; 0 does not clip.
         b2: decay of AdamW's second moment.
 
@@ -63,6 +64,7 @@ class Optimizer:
         else:
             update = optax.contrib.muon(
                 self.make_schedule(self.muon_learning_rate, steps),
+                weight_decay=self.weight_decay,
                 adam_learning_rate=learning_rate,
                 adam_b2=self.b2,
                 adam_weight_decay=self.weight_decay,

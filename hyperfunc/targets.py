@@ -9,6 +9,7 @@ To add one: write the class and name it in the union at the foot of the file.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -109,10 +110,10 @@ class CosineMLP:
                 values = outputs[-1] @ layer["kernel"]
                 gain = layer["scale"] * jax.lax.rsqrt(values.var(axis=0) + 1e-5)
                 layer = {
-                    "kernel": layer["kernel"] * gain,
+                    "kernel": layer["kernel"] * gain[None],
                     "bias": layer["bias"] - values.mean(axis=0) * gain,
                 }
-                outputs.append(self._hidden(outputs, layer))
+                outputs.append(jax.vmap(self._hidden, (0, None))(outputs, layer))
             prepared[name] = layer
         return prepared
 
@@ -206,17 +207,19 @@ class FourierField:
         """
         omega = jnp.append(shared["frequencies"][:, axis], 0.0)
         kappa = jnp.exp(shared["log_kappa"])
-        phase = local[..., None] * omega
-        decay = jnp.exp(-kappa * jnp.square(footprint[..., None] * omega))
+        phase = jnp.multiply.outer(local, omega)
+        decay = jnp.exp(-kappa * jnp.square(jnp.multiply.outer(footprint, omega)))
         return jnp.cos(phase) * decay, jnp.sin(phase) * decay
 
     def basis(
-        self, shared: Shared, coord: Float[Array, "*n 2"], footprint: Float[Array, "*n 2"]
+        self, shared: Shared, coord: Float[Array, "*n 2"], footprint: Float[Array, "*#n 2"]
     ) -> Float[Array, "*n d"]:
         """Values of all basis functions: cosines, negated sines, and one."""
         omega, kappa = shared["frequencies"], jnp.exp(shared["log_kappa"])
-        phase = coord @ omega.T
-        decay = jnp.exp(-kappa * (jnp.square(footprint) @ jnp.square(omega).T))
+        # In full precision: as TF32 or bfloat16 products, phases would be off by degrees.
+        product = functools.partial(jnp.matmul, precision="highest")
+        phase = product(coord, omega.T)
+        decay = jnp.exp(-kappa * product(jnp.square(footprint), jnp.square(omega).T))
         one = jnp.ones_like(phase[..., :1])
         return jnp.concatenate([jnp.cos(phase) * decay, -jnp.sin(phase) * decay, one], axis=-1)
 

@@ -7,13 +7,17 @@ on the host; coordinates are (y, x).
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Float32, UInt8, UInt16
 
 Images = Float[Array, "b h w c"]
 """A batch of images, [0, 1]."""
 
-HostImage = UInt8[np.ndarray, "h w 3"]
-"""One RGB image on the host, 0 to 255."""
+HostImage = UInt8[np.ndarray, "_ _ 3"]
+"""One RGB image on the host, [h, w, 3], 0 to 255; two of them need not have one size."""
+
+HostPixels = UInt8[np.ndarray, "_ _ _"] | UInt16[np.ndarray, "_ _ _"] | Float32[np.ndarray, "_ _ _"]
+"""An image of 1 to 4 channels (grey, grey + alpha, RGB, RGBA; alpha is straight, not premultiplied)
+on the host, 0 to 255, 0 to 65535, or nominally [0, 1]; axes height, width, channels."""
 
 Coords = Float[Array, "*points 2"]
 """Points (y, x) of the unit square."""

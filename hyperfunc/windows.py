@@ -51,8 +51,9 @@ class WindowAxis(NamedTuple):
     ) -> Cover:
         """Find the windows that cover each position.
 
-        Beyond the first and the last centre the weights stay as they are at that centre, so that
-        every position, the border included, is covered and no weight is a quotient of zeros.
+        Beyond its centre the first window keeps the weight that it has there, and so does the last,
+        so that every position, the border included, is covered and no weight is a quotient of
+        zeros.
 
         Args:
             positions: in input pixels.
@@ -62,8 +63,10 @@ class WindowAxis(NamedTuple):
         inside = jnp.clip(positions, self.first, last)
         # A box is half open, so that where boxes abut a position belongs to one of them only.
         lowest = jnp.floor((inside - self.half_width - self.first) / self.stride).astype(int) + 1
-        index = lowest[:, None] + jnp.arange(self.overlap)
-        distance = jnp.abs(inside[:, None] - self.first - index * self.stride) / self.half_width
+        index = lowest[:, None] + jnp.arange(self.overlap)[None]
+        local = (positions[:, None] - self.first - index * self.stride) / self.half_width
+        distance = jnp.where(index == 0, jnp.maximum(local, 0), local)
+        distance = jnp.abs(jnp.where(index == self.count - 1, jnp.minimum(distance, 0), distance))
         if self.profile == "tent":
             weight = jnp.clip(1 - distance, 0)
         else:
@@ -78,8 +81,13 @@ class WindowAxis(NamedTuple):
         return Cover(index, weight, local)
 
     def slots(self, axis: Axis) -> int:
-        """The largest number of samples of ``axis`` that one window can hold."""
-        return min(axis.count, math.ceil(2 * self.half_width / axis.step) + 1)
+        """The largest number of samples of ``axis`` that one window can hold.
+
+        The first and the last window also hold those beyond them, up to half a pixel outside of
+        the image.
+        """
+        beyond = max(0.5 + self.first - self.half_width, 0.0)
+        return min(axis.count, math.ceil((2 * self.half_width + beyond) / axis.step) + 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""What every component owes: a new one is tested by being named in its union."""
+
+import dataclasses
+import json
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperfunc.backbones import EDSR, Backbone, InceptionTrunk
+from hyperfunc.config import Experiment, from_dict, to_dict
+from hyperfunc.functional_image import encode, render_phases
+from hyperfunc.hypernetwork import Hypernetwork, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.targets import CosineMLP, FourierField, Target
+from hyperfunc.tasks import Reconstruction, SuperResolution, Task
+from hyperfunc.windows import WindowLayout
+
+# Settings that make a component small, and switch on what is off by default.
+SMALL = {
+    EDSR: EDSR(width=4, blocks=1, attention=True, fusion=True),
+    InceptionTrunk: InceptionTrunk(stem_width=2, width=4),
+    CosineMLP: CosineMLP((4, 5, 6, 5), footprint=True, normalization="batch", emitted=(0, 2, 4)),
+    FourierField: FourierField(frequencies=3),
+    PixelHypernetwork: PixelHypernetwork(EDSR(width=4, blocks=1), FourierField(frequencies=3)),
+    PatchHypernetwork: PatchHypernetwork(
+        EDSR(width=4, blocks=1),
+        CosineMLP((4, 5)),
+        WindowLayout(size=4, stride=2, overhang=0.0),
+        branch_width=4,
+        branch_convs=1,
+        pool=1,
+    ),
+    SuperResolution: SuperResolution(scales=(2, 3), crop=8, shrink=1.5, permute_colors=0.5),
+    Reconstruction: Reconstruction(size=16),
+}
+
+
+def members(union) -> list:
+    return [SMALL.get(kind) or kind() for kind in typing.get_args(union)]
+
+
+def name_of(component) -> str:
+    return type(component).__name__
+
+
+def models() -> list:
+    """Every hypernetwork, and one around every backbone and every target network."""
+    found = members(Hypernetwork)
+    patches = SMALL[PatchHypernetwork]
+    found += [patches.clone(backbone=backbone) for backbone in members(Backbone)]
+    for target in members(Target):
+        found += [patches.clone(target=target), SMALL[PixelHypernetwork].clone(target=target)]
+    return list(dict.fromkeys(found))
+
+
+def describe(model) -> str:
+    return f"{name_of(model)}-{name_of(model.backbone)}-{name_of(model.target)}"
+
+
+IMAGES = np.random.default_rng(0).uniform(size=(2, 8, 6, 3)).astype(np.float32)
+"""Not square, so that no axis is taken for the other."""
+
+
+@pytest.mark.parametrize("backbone", members(Backbone), ids=name_of)
+def test_backbone(backbone):
+    features, variables = jax.jit(backbone.init_with_output)(jax.random.key(0), IMAGES)
+    assert features.ndim == 4 and features.shape[0] == 2 and features.shape[-1] == backbone.width
+    assert features.dtype == backbone.dtype and np.isfinite(features).all()
+    # In half precision, too, with the same parameters.
+    half = backbone.clone(dtype="bfloat16")
+    in_half = jax.jit(half.apply)(variables, IMAGES)
+    assert in_half.dtype == jnp.bfloat16
+    scale = np.abs(features).max()
+    np.testing.assert_allclose(np.asarray(in_half, np.float32), features, atol=0.05 * scale)
+
+
+@pytest.mark.parametrize("backbone", members(Backbone), ids=name_of)
+def test_backbone_on_padding(backbone):
+    """A mask makes padding as if it were not there, or is refused."""
+    variables = jax.jit(backbone.init)(jax.random.key(0), IMAGES)
+    padded = np.pad(IMAGES, ((0, 0), (0, 3), (0, 2), (0, 0)), constant_values=0.7)
+    mask = np.pad(np.ones((1, 8, 6, 1), np.float32), ((0, 0), (0, 3), (0, 2), (0, 0)))
+    if not hasattr(backbone, "receptive_radius"):
+        with pytest.raises(ValueError, match=name_of(backbone)):
+            backbone.apply(variables, jnp.asarray(padded), mask=jnp.asarray(mask))
+        return
+    features = jax.jit(backbone.apply)(variables, padded, mask=mask)
+    expected = jax.jit(backbone.apply)(variables, IMAGES)
+    np.testing.assert_allclose(features[:, :8, :6], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "backbone", [x for x in members(Backbone) if hasattr(x, "receptive_radius")], ids=name_of
+)
+def test_backbone_receptive_radius(backbone):
+    """How far a pixel is seen, exactly: a tile's halo is as wide."""
+    radius = backbone.receptive_radius
+    side = 2 * radius + 5
+    image = np.random.default_rng(0).uniform(size=(1, side, side, 3)).astype(np.float32)
+    changed = image.copy()
+    changed[0, side // 2, side // 2] += 1
+    variables = jax.jit(backbone.init)(jax.random.key(0), image)
+    apply = jax.jit(backbone.apply)
+    difference = np.abs(apply(variables, image) - apply(variables, changed)).max(axis=(0, 3))
+    rows, cols = np.nonzero(difference)
+    reach = max(np.abs(rows - side // 2).max(), np.abs(cols - side // 2).max())
+    assert reach <= radius
+    assert reach >= radius - 1  # A ReLU may hide the last one.
+
+
+@pytest.mark.parametrize("target", members(Target), ids=name_of)
+def test_target(target):
+    theta, shared = jax.jit(target.init)(jax.random.key(0))
+    again, _ = jax.jit(target.init)(jax.random.key(0))
+    assert all(map(np.array_equal, jax.tree.leaves(theta), jax.tree.leaves(again)))
+
+    @jax.jit
+    def evaluate(theta, shared, coord):
+        return target.apply(target.prepare(theta, shared), shared, coord, jnp.full(2, 0.5))
+
+    value = evaluate(theta, shared, jnp.array([0.1, -0.3]))
+    assert value.shape == (target.channels,) and np.isfinite(value).all()
+    twice = jax.tree.map(lambda leaf: 2 * leaf + 1, theta)
+    thrice = jax.tree.map(lambda leaf: 3 * leaf + 2, theta)
+    values = [evaluate(x, shared, jnp.array([0.1, -0.3])) for x in (theta, twice, thrice)]
+    is_linear = np.allclose(values[2] - values[1], values[1] - values[0], atol=1e-5)
+    assert is_linear == target.is_linear
+
+
+@pytest.mark.parametrize("model", models(), ids=describe)
+def test_hypernetwork_trains_all_of_its_parameters(model):
+    """A training loss has a finite gradient, and one that is not zero for each parameter."""
+    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+    target = np.random.default_rng(1).uniform(size=(2, 16, 12, 3)).astype(np.float32)
+
+    def loss(params, images, target, phase):
+        # Away from the start, where coefficients may be zero and hide what they multiply.
+        params = jax.tree.map(lambda leaf: leaf + 0.01, params)
+        function, stats = encode(model, {**variables, "params": params}, images, train=True)
+        predicted = render_phases(function, 2, phase=phase)
+        return jnp.square(predicted - target).mean(), stats
+
+    phase = np.array([0.4, -0.7], np.float32)
+    (value, stats), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+        variables["params"], IMAGES, target, phase
+    )
+    assert np.isfinite(value)
+    assert jax.tree.structure(stats) == jax.tree.structure(variables.get("batch_stats", {}))
+    gradients = jax.tree_util.tree_leaves_with_path(gradient)
+    for path, leaf in gradients:
+        assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
+    still = [jax.tree_util.keystr(path) for path, leaf in gradients if not np.any(leaf)]
+    assert not still, f"no gradient for {still}"
+
+
+@pytest.mark.parametrize("task", members(Task), ids=name_of)
+def test_task(task, draw):
+    rng = np.random.default_rng(0)
+    setting = task.draw_setting(np.random.default_rng(1))
+    example = task.make_example(draw(0, (80, 70)), setting, rng)
+    size = task.observed_size
+    assert set(example) == {"observed", "target", "phase"}
+    assert example["observed"].shape == (*size, 3) and example["observed"].dtype == np.uint8
+    target = (size[0] * setting.scale, size[1] * setting.scale, 3)
+    assert example["target"].shape == target and example["target"].dtype == np.uint8
+    assert example["phase"].shape == (2,) and example["phase"].dtype == np.float32
+    assert task.footprint >= max(size)
+    # The same numbers, the same example.
+    again = task.make_example(draw(0, (80, 70)), setting, np.random.default_rng(0))
+    assert all(np.array_equal(example[name], again[name]) for name in example)
+
+
+def experiments() -> list[Experiment]:
+    found = [Experiment(model=model) for model in models()]
+    return found + [Experiment(task=task) for task in members(Task)]
+
+
+@pytest.mark.parametrize(
+    "experiment", experiments(), ids=lambda e: f"{describe(e.model)}-{name_of(e.task)}"
+)
+def test_component_round_trips_through_json(experiment):
+    restored = from_dict(json.loads(json.dumps(to_dict(experiment))))
+    assert restored == experiment
+    assert hash(restored) == hash(experiment)
+    assert type(restored.model.backbone) is type(experiment.model.backbone)
+    # One other setting is another experiment.
+    task = restored.task
+    changed = {"crop": task.crop + 1} if hasattr(task, "crop") else {"size": task.size + 1}
+    assert dataclasses.replace(restored, task=dataclasses.replace(task, **changed)) != experiment

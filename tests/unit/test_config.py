@@ -1,0 +1,85 @@
+import json
+
+import pytest
+
+from hyperfunc.config import Data, Experiment, Run, from_dict, to_dict
+from hyperfunc.errors import UserError
+from hyperfunc.presets import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_round_trip_through_json(name):
+    restored = from_dict(json.loads(json.dumps(to_dict(PRESETS[name]))))
+    assert restored == PRESETS[name]
+    assert hash(restored) == hash(PRESETS[name])
+
+
+def test_presets_differ():
+    assert len({json.dumps(to_dict(preset)) for preset in PRESETS.values()}) == len(PRESETS)
+
+
+def test_what_is_not_given_has_its_default():
+    assert from_dict({}) == Experiment()
+    assert from_dict({"run": {"steps": 7}}) == Experiment(run=Run(steps=7))
+
+
+def test_plain_data_name_the_components_and_nothing_of_flax():
+    data = to_dict(Experiment())
+    assert data["model"]["type"] == "PixelHypernetwork"
+    assert data["model"]["backbone"]["type"] == "EDSR"
+    assert data["model"]["target"]["type"] == "FourierField"
+    assert data["task"]["type"] == "SuperResolution"
+    assert not {"parent", "name"} & set(data["model"]) | {"parent", "name"} & set(
+        data["model"]["backbone"]
+    )
+
+
+def changed(*path_and_value):
+    """The default experiment as plain data, with one entry set."""
+    *path, last, value = path_and_value
+    data = branch = to_dict(Experiment())
+    for name in path:
+        branch = branch[name]
+    branch[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (changed("sauce", 1), "sauce"),
+        (changed("run", "stepps", 1), "stepps"),
+        (changed("model", "backbone", "widht", 64), "widht"),
+        (changed("model", "backbone", "name", "x"), "name"),
+        (changed("model", "type", "MagicHypernetwork"), "MagicHypernetwork"),
+        (changed("model", "backbone", "type", "RDN"), "RDN"),
+        (changed("model", "target", "type", "SIREN"), "SIREN"),
+        (changed("task", "type", "Denoising"), "Denoising"),
+        (changed("run", "steps", "many"), "run.steps"),
+        (changed("run", "steps", 0), "steps 0"),
+        (changed("task", "crop", 1), "crop of 1"),
+        (changed("run", "loss", "l3"), "l3"),
+        (changed("model", "base", "spline"), "spline"),
+        (changed("model", 5), "model"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_what_is_no_experiment_is_an_error_that_names_it(data, named):
+    with pytest.raises(UserError, match=named) as error:
+        from_dict(data)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Data(batch_size=0), "batch_size 0"),
+        (lambda: Data(validation=1.0), "validation 1.0"),
+        (lambda: Run(steps=0), "steps 0"),
+        (lambda: Run(save_every=0), "save_every 0"),
+        (lambda: Run(ema=1.0), "ema 1.0"),
+    ],
+)
+def test_settings_out_of_range_say_what_is_wrong(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()

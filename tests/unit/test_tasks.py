@@ -1,0 +1,173 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperfunc.functional_image import FunctionalImage, render_phases
+from hyperfunc.hypernetwork import FactoredTheta
+from hyperfunc.resize import crop_margin, degrade
+from hyperfunc.targets import FourierField
+from hyperfunc.tasks import Reconstruction, Setting, SuperResolution, augment, crop_at_random
+from hyperfunc.windows import PER_PIXEL
+
+PLAIN = {"flips": False, "protocol_phase": 1.0}
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def numbered(height: int, width: int) -> np.ndarray:
+    """Each pixel says where it is: (row, column, 0)."""
+    rows, cols = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    return np.stack([rows, cols, np.zeros_like(rows)], axis=-1).astype(np.uint8)
+
+
+# Super-resolution.
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_at_phase_zero_it_is_the_protocol(draw, scale):
+    """An image that just holds the crop is degraded as in evaluation, exactly."""
+    task = SuperResolution(scales=(scale,), crop=8, **PLAIN)
+    image = draw(0, (8 * scale, 8 * scale))
+    example = task.make_example(image, Setting(scale, (0.0, 0.0)), rng())
+    np.testing.assert_array_equal(example["target"], image)
+    np.testing.assert_array_equal(
+        example["observed"], degrade(image, (float(scale), float(scale)))[0]
+    )
+
+
+def test_a_crop_is_degraded_like_the_image_around_it(draw):
+    task, image = SuperResolution(scales=(3,), crop=8, **PLAIN), draw(1, (90, 96))
+    example = task.make_example(image, Setting(3, (0.0, 0.0)), rng())
+    margin = crop_margin(3)
+    region = crop_at_random(image, 24 + 2 * margin, rng(), margin=margin)
+    np.testing.assert_array_equal(example["target"], region[margin:-margin, margin:-margin])
+    np.testing.assert_array_equal(example["observed"], degrade(region, (3.0, 3.0))[0][2:-2, 2:-2])
+
+
+@pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, 0.3), (-0.4, 1.0)])
+def test_observed_and_target_are_aligned_at_every_phase(phase):
+    """Interpolating the observed ramp, laid at the phase, gives the ramp of the target."""
+    rows, cols = np.meshgrid(np.arange(48), np.arange(48), indexing="ij")
+    # Of slopes that are no integers, so that the errors of rounding average out.
+    ramp = np.repeat(np.round(1.37 * rows + 3.71 * cols)[..., None], 3, axis=-1).astype(np.uint8)
+    task = SuperResolution(scales=(2,), crop=12, **PLAIN)
+    example = task.make_example(ramp, Setting(2, phase), rng())
+    target = FourierField(frequencies=1)
+    function = FunctionalImage(
+        theta=FactoredTheta(jnp.zeros((1, 12, 12, 1)), jnp.zeros((1, target.basis_size, 3))),
+        shared=target.init(jax.random.key(0))[1],
+        base=jnp.asarray(example["observed"][None], jnp.float32),
+        exists=(jnp.ones(12), jnp.ones(12)),
+        target=target,
+        layout=PER_PIXEL,
+        size=(12, 12),
+    )
+    rendered = jax.jit(render_phases, static_argnums=1)(
+        function, 2, phase=jnp.asarray(example["phase"])
+    )
+    error = (np.asarray(rendered[0]) - example["target"])[8:16, 8:16]
+    assert abs(error.mean()) < 0.25  # levels; a phase the wrong way round makes 4
+    assert np.abs(error).max() < 1.5
+
+
+def test_settings_cover_scales_and_phases():
+    task = SuperResolution(scales=(2, 3, 4), protocol_phase=0.5)
+    settings = [task.draw_setting(rng(i)) for i in range(300)]
+    assert {setting.scale for setting in settings} == {2, 3, 4}
+    exact = np.mean([setting.phase == (0.0, 0.0) for setting in settings])
+    assert 0.4 < exact < 0.6
+    relative = np.array([s.phase for s in settings if s.phase != (0.0, 0.0)])
+    relative /= np.array([s.scale for s in settings if s.phase != (0.0, 0.0)])[:, None]
+    assert np.abs(relative).max() <= 0.5
+    assert np.abs(relative).max() > 0.45 and abs(relative.mean()) < 0.1
+
+
+@pytest.mark.parametrize("phase", [(0.0, 0.0), (1.5, -1.5)])
+@pytest.mark.parametrize("size", [(9, 40), (23, 24), (100, 70)])
+def test_small_images_and_shrinking(draw, size, phase):
+    task = SuperResolution(scales=(3,), crop=8, shrink=2.0, permute_colors=1.0)
+    for seed in range(4):
+        example = task.make_example(draw(0, size), Setting(3, phase), rng(seed))
+        assert example["observed"].shape == (8, 8, 3)
+        assert example["target"].shape == (24, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"scales": ()}, r"\(\)"),
+        ({"scales": (2, 0)}, r"\(2, 0\)"),
+        ({"crop": 3}, "crop of 3"),
+        ({"shrink": 0.5}, "0.5"),
+    ],
+)
+def test_impossible_tasks_say_what_is_wrong(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        SuperResolution(**arguments)
+
+
+# Reconstruction.
+
+
+def test_reconstruction_shows_what_it_asks_for(draw):
+    task = Reconstruction(size=16)
+    image, seen = draw(0, (16, 16)), set()
+    for seed in range(8):
+        example = task.make_example(image, task.draw_setting(rng()), rng(seed))
+        np.testing.assert_array_equal(example["observed"], example["target"])
+        seen.add(example["observed"].tobytes())
+    assert seen == {image.tobytes(), image[:, ::-1].tobytes()}
+
+
+# Crops and symmetries.
+
+
+def test_crops_are_everywhere_within_the_image():
+    corners = []
+    for seed in range(200):
+        region = crop_at_random(numbered(12, 20), 8, rng(seed)).astype(int)
+        assert region.shape == (8, 8, 3)
+        corners.append(region[0, 0, :2])
+        np.testing.assert_array_equal(region - region[:1, :1], numbered(8, 8))
+    corners = np.array(corners)
+    assert corners.min(axis=0).tolist() == [0, 0] and corners.max(axis=0).tolist() == [4, 12]
+
+
+def test_a_margin_is_mirrored_at_the_border():
+    region = crop_at_random(numbered(8, 8), 12, rng(), margin=2)
+    expected = [1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 6]
+    assert region[:, 0, 0].tolist() == expected and region[0, :, 1].tolist() == expected
+    # A margin within the image shows the image.
+    seen = [crop_at_random(numbered(40, 8), 12, rng(i), margin=2)[:, 0, 0] for i in range(50)]
+    assert any((np.diff(rows.astype(int)) == 1).all() for rows in seen)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 30), (5, 7)])
+def test_an_image_smaller_than_the_crop_is_mirrored(size):
+    region = crop_at_random(numbered(*size), 16, rng(), margin=3)
+    assert region.shape == (16, 16, 3)
+    assert set(region[:, 0, 0].tolist()) == set(range(size[0]))
+    assert np.abs(np.diff(region.astype(int), axis=0)).max() <= 1
+
+
+def test_augmentation_knows_all_symmetries_of_the_square():
+    image = numbered(5, 5)
+    seen = {
+        augment(image, rng(seed), flips=True, permute_colors=0.0).tobytes() for seed in range(80)
+    }
+    turns = [np.rot90(image, k) for k in range(4)]
+    assert seen == {x.tobytes() for turn in turns for x in (turn, turn[::-1])}
+    np.testing.assert_array_equal(augment(image, rng(), flips=False, permute_colors=0.0), image)
+
+
+def test_colours_are_permuted_as_often_as_asked():
+    image = np.broadcast_to(np.arange(3, dtype=np.uint8), (2, 2, 3))
+    drawn = [
+        tuple(augment(image, rng(seed), flips=False, permute_colors=0.5)[0, 0].tolist())
+        for seed in range(200)
+    ]
+    assert len(set(drawn)) == 6
+    assert 0.45 < np.mean([colours == (0, 1, 2) for colours in drawn]) < 0.72  # 1/2 + 1/12
