@@ -1,0 +1,377 @@
+"""The command ``hyperfunc``: parse arguments, call what does the work; no logic.
+
+hyperfunc upscale photo.jpg large.png --scale 3
+hyperfunc upscale photos/ large/ --size 3840x2160 --report report.json
+hyperfunc info photo.jpg
+hyperfunc export photo.jpg --function photo.hfn --html photo.html
+hyperfunc view photo.jpg
+
+Exit codes: 0, all done; 1, some files of a folder failed; 2, nothing could be done; 130, Ctrl-C.
+What starts JAX is imported where it is used, so that ``--help`` is there at once.
+"""
+
+import contextlib
+import dataclasses
+import math
+import sys
+import tempfile
+import time
+import warnings
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from hyperfunc.errors import UserError, report_errors
+
+if TYPE_CHECKING:
+    from hyperfunc.checkpoint import Model
+    from hyperfunc.functional_image import FunctionalImage
+    from hyperfunc.upscale import Batch
+
+Positional = tyro.conf.Positional
+
+
+@dataclasses.dataclass(frozen=True)
+class Upscale:
+    """Enlarge an image, or all images of a folder.
+
+    PNG, JPEG, WebP and TIFF; grey, RGB, alpha, palettes, 8 and 16 bits and floats stay what they
+    are, CMYK becomes sRGB. EXIF, ICC profile, XMP and resolution are kept; the EXIF orientation is
+    applied. Where the output is a JPEG, transparent images are laid on white.
+
+    Outputs that exist are skipped, so that an interrupted run goes on when it is started again. Of
+    a folder, files that fail are listed at the end (exit code 1) and the others are done.
+
+    Attributes:
+        source: an image, or a folder (subfolders included).
+        target: the output: a file or a folder for an image, a folder for a folder. The suffix says
+            the format.
+        scale: output pixels per input pixel, at least 1: 3, 2.5, or 2.5x1 for rows x columns.
+        size: instead of a scale, the output's width x height in pixels: 3840x2160.
+        checkpoint: a training run, or the name of a bundled checkpoint.
+        overwrite: make outputs anew that exist.
+        format: of the outputs of a folder: png, jpg, webp or tif; as the input if not given.
+        quality: of JPEG and WebP, 1 to 100; WebP is lossless at 100.
+        report: write what became of each file to this JSON file.
+        tile: side of a tile in input pixels: less needs less memory, and more time.
+        threads: how many threads decode files ahead of the model.
+        quiet: print errors only.
+    """
+
+    source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
+    target: Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
+    scale: str | None = None
+    size: str | None = None
+    checkpoint: str = "sr"
+    overwrite: bool = False
+    format: Literal["png", "jpg", "webp", "tif"] | None = None
+    quality: int = 95
+    report: Path | None = None
+    tile: int = 256
+    threads: int = 4
+    quiet: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Say what a file is: an image, a checkpoint (a training run), or a function (.hfn).
+
+    Attributes:
+        path: the image, folder or function.
+    """
+
+    path: Positional[Annotated[Path, tyro.conf.arg(metavar="PATH")]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Turn an image into a function, and write it as a file or as a page to look at it.
+
+    Attributes:
+        source: an image (transparent ones are laid on white), or a function (.hfn).
+        function: write the function to this file (.hfn).
+        html: write a page that shows the function in a browser, without a server.
+        checkpoint: a training run, or the name of a bundled checkpoint.
+        quantize: how the function's parameters are stored: int8, float16, or none for float32.
+        title: a heading for the page; the file's name if not given.
+    """
+
+    source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
+    function: Path | None = None
+    html: Path | None = None
+    checkpoint: str = "sr"
+    quantize: Literal["int8", "float16", "none"] = "int8"
+    title: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Look at an image as a function, in a browser: zoom without end.
+
+    Attributes:
+        source: an image, or a function (.hfn).
+        checkpoint: a training run, or the name of a bundled checkpoint.
+    """
+
+    source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
+    checkpoint: str = "sr"
+
+
+Command = (
+    Annotated[Upscale, tyro.conf.subcommand("upscale", prefix_name=False)]
+    | Annotated[Info, tyro.conf.subcommand("info", prefix_name=False)]
+    | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
+    | Annotated[View, tyro.conf.subcommand("view", prefix_name=False)]
+)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command with the given arguments, or those of the process."""
+    command: Any = tyro.cli(
+        Command,  # pyright: ignore[reportArgumentType]
+        prog="hyperfunc",
+        description="Images as continuous functions: enlarge them by any factor.",
+        args=sys.argv[1:] if args is None else args,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    run = {Upscale: upscale, Info: info, Export: export, View: view}[type(command)]
+    with report_errors(), _pillow_settings():
+        run(command)
+
+
+def upscale(command: Upscale) -> None:
+    """Run ``hyperfunc upscale``."""
+    from hyperfunc.sharding import use_cpu_cores
+
+    use_cpu_cores()
+    from hyperfunc import upscale as work
+    from hyperfunc.tiling import Upscaler
+
+    request = _parse_request(command)
+    for name, value, low, high in (
+        ("quality", command.quality, 1, 100),
+        ("tile", command.tile, 8, 4096),
+        ("threads", command.threads, 1, 256),
+    ):
+        if not low <= value <= high:
+            raise UserError(f"--{name} {value}: give a whole number from {low} to {high}")
+    began = time.perf_counter()
+    batch = work.plan(
+        command.source,
+        command.target,
+        request,
+        overwrite=command.overwrite,
+        suffix=f".{command.format}" if command.format else None,
+    )
+    is_single = not command.source.is_dir()
+    say = (lambda text: None) if command.quiet else work.print_above_bar
+    try:
+        if is_single and batch.outcomes[0].error:
+            raise UserError(batch.outcomes[0].error)
+        if batch.jobs:
+            model = _load_super_resolution(command.checkpoint)
+            upscaler = Upscaler(model.experiment.model, model.variables, largest_tile=command.tile)
+            say(work.describe(batch, upscaler))
+            work.run(batch, upscaler, quality=command.quality, threads=command.threads, say=say)
+    except KeyboardInterrupt:
+        say(f"{batch.count('done')} done; the same command goes on from here")
+        raise
+    finally:
+        if command.report is not None:
+            batch.save_report(
+                command.report,
+                command="upscale",
+                checkpoint=command.checkpoint,
+                scale=command.scale,
+                size=command.size,
+                seconds=round(time.perf_counter() - began, 3),
+            )
+    _conclude(batch, say, is_single)
+
+
+def info(command: Info) -> None:
+    """Run ``hyperfunc info``."""
+    path = command.path
+    if path.suffix.lower() == ".hfn" and path.is_file():
+        from hyperfunc.codec import load_header
+
+        for key, value in load_header(path).items():
+            if key != "tensors":
+                print(f"{key}: {value}")
+    elif path.is_dir() or not path.exists():
+        _describe_checkpoint(path)
+    else:
+        from hyperfunc.photos import read_header
+
+        header = read_header(path)
+        print(f"{path}: {header.format}, {header.size[1]} x {header.size[0]} pixels")
+        print(f"colours: {header.colours}, {header.bits} bits per channel")
+        kept = header.metadata
+        if header.orientation != 1:
+            print(f"orientation: {header.orientation} (the size above is upright)")
+        if header.frames > 1:
+            print(f"images: {header.frames}, of which the first is used")
+        if kept.dpi:
+            print("resolution: " + " x ".join(f"{dpi:g}" for dpi in kept.dpi) + " dpi")
+        present = [name for name in ("exif", "icc", "xmp") if getattr(kept, name)]
+        if present:
+            print(f"metadata: {', '.join(name.upper() for name in present)}")
+
+
+def export(command: Export) -> None:
+    """Run ``hyperfunc export``."""
+    if command.function is None and command.html is None:
+        raise UserError("nothing to export: give --function out.hfn, --html out.html, or both")
+    for target in (command.function, command.html):
+        if target is not None and target.exists() and target.samefile(command.source):
+            raise UserError(f"{target}: input and output are one file; name another output")
+    function, about = _load_function(command.source, command.checkpoint)
+    if command.function is not None:
+        from hyperfunc.codec import save_function
+
+        quantize = None if command.quantize == "none" else command.quantize
+        save_function(command.function, function, quantize=quantize, about=about)
+        size = command.function.stat().st_size
+        pixels = math.prod(function.size)
+        print(f"{command.function}: {size:,} bytes, {size / pixels:.1f} per input pixel")
+    if command.html is not None:
+        from hyperfunc.viewer import export_html
+
+        export_html(function, command.html, title=command.title or command.source.name)
+        print(f"{command.html}: {command.html.stat().st_size:,} bytes")
+
+
+def view(command: View) -> None:
+    """Run ``hyperfunc view``."""
+    function, _ = _load_function(command.source, command.checkpoint)
+    from hyperfunc.viewer import export_html
+
+    folder = Path(tempfile.mkdtemp(prefix="hyperfunc-"))
+    page = folder / f"{command.source.stem}.html"
+    export_html(function, page, title=command.source.name)
+    print(f"{page}")
+    if not webbrowser.open(page.as_uri()):
+        print("no browser was found: open this file in one")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as "3840x2160" (width x height, pixels), as (height, width).
+
+    Raises:
+        UserError: it is not two whole numbers of at least 1.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        parts = ["0"]
+    if not all(len(part) <= 10 and int(part) >= 1 for part in parts):
+        raise UserError(
+            f"--size {text!r} cannot be used: give width x height in pixels, such as 3840x2160"
+        )
+    return int(parts[1]), int(parts[0])
+
+
+def _parse_request(command: Upscale) -> Any:
+    from hyperfunc.evaluators import parse_scale
+    from hyperfunc.upscale import Request
+
+    if (command.scale is None) == (command.size is None):
+        raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")
+    if command.size is not None:
+        return Request(size=parse_size(command.size))
+    return Request(scale=parse_scale(command.scale or ""))
+
+
+def _conclude(batch: "Batch", say: Any, is_single: bool) -> None:
+    """Say what became of the files, and leave with the exit code."""
+    for outcome in batch.outcomes:
+        for note in outcome.notes:
+            say(f"{outcome.input}: {note}")
+    if is_single:
+        outcome = batch.outcomes[0]
+        if outcome.error:
+            raise UserError(outcome.error)
+        if outcome.status == "skipped":
+            say(f"{outcome.output}: exists, skipped; --overwrite makes it anew")
+        else:
+            say(f"{outcome.output}: done in {outcome.seconds:.1f} s")
+        return
+    failed = batch.count("failed")
+    say(f"{batch.count('done')} done, {batch.count('skipped')} skipped, {failed} failed")
+    for outcome in batch.outcomes:
+        if outcome.error:
+            print(f"error: {outcome.error}", file=sys.stderr)
+    if failed:
+        raise SystemExit(1)
+
+
+def _load_super_resolution(checkpoint: str) -> "Model":
+    from hyperfunc.checkpoint import load_model
+    from hyperfunc.tasks import SuperResolution
+
+    model = load_model(checkpoint)
+    if not isinstance(model.experiment.task, SuperResolution):
+        raise UserError(
+            f"{model.path} was trained for {type(model.experiment.task).__name__}, not for "
+            "super-resolution: give the --checkpoint of a super-resolution preset"
+        )
+    return model
+
+
+def _load_function(source: Path, checkpoint: str) -> tuple["FunctionalImage", dict[str, str]]:
+    """The function of an image or in a file, and notes to keep with it."""
+    from hyperfunc.sharding import use_cpu_cores
+
+    use_cpu_cores()
+    if source.suffix.lower() == ".hfn":
+        from hyperfunc.codec import load_function, load_header
+
+        return load_function(source), load_header(source).get("about", {})
+    from hyperfunc.checkpoint import load_model
+    from hyperfunc.encoding import represent
+    from hyperfunc.photos import flatten, read_photo
+
+    photo = read_photo(source)
+    pixels = flatten(photo.pixels) if photo.pixels.shape[2] in (2, 4) else photo.pixels
+    if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise UserError(
+            f"{source}: values from {pixels.min():g} to {pixels.max():g}; floats must be in [0, 1]"
+        )
+    model = load_model(checkpoint)
+    about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
+    return represent(pixels, checkpoint=model).function, about
+
+
+def _describe_checkpoint(path: Path) -> None:
+    import jax
+
+    from hyperfunc.checkpoint import load_model
+    from hyperfunc.config import to_dict
+
+    if not path.exists() and len(path.parts) > 1:
+        raise UserError(f"{path}: no such file or folder; check the path")
+    model = load_model(path)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
+    print(f"{model.path}: checkpoint of step {model.step}, {parameters:,} parameters")
+    for name, component in to_dict(model.experiment).items():
+        print(f"{name}: {component}")
+
+
+@contextlib.contextmanager
+def _pillow_settings() -> Any:
+    """Sizes are limited by `hyperfunc.upscale`; what Pillow merely warns of is not shown."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+if __name__ == "__main__":
+    main()

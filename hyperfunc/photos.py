@@ -1,0 +1,413 @@
+"""Photographs as files hold them: any channels and depth, with what is written beside the pixels.
+
+A `Photo` is an array `[h, w, c]`, uint8 (0..255), uint16 (0..65535) or float32, of 1 to 4 channels
+(grey, grey + alpha, RGB, RGBA; alpha is straight), upright as it is to be seen, and its metadata.
+`hyperfunc.images` reads the same files as plain uint8 RGB, for training and evaluation.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from hyperfunc import deep
+from hyperfunc.errors import UserError
+from hyperfunc.metadata import (
+    Metadata,
+    keep_letters,
+    load_exif,
+    read_metadata,
+    read_texts,
+    resize_exif,
+    save_arguments,
+)
+from hyperfunc.types import HostPixels, Size
+
+FORMATS = {
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+"""What is written, by the suffix of the path."""
+
+LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1}
+"""Pixels along one side, at most (of JPEG: what libjpeg writes)."""
+
+CHANNELS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}
+"""Names of the arrays we know, by their channels."""
+
+_MODES = {
+    "1": "black and white",
+    "I": "grey",
+    "L": "grey",
+    "LA": "grey with alpha",
+    "P": "palette",
+    "PA": "palette with alpha",
+    "RGBX": "RGB",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """An image and its metadata.
+
+    Attributes:
+        pixels: see the top of this module.
+        metadata: what else the file says.
+        notes: what reading or writing could not keep as it was, for people to read.
+    """
+
+    pixels: HostPixels
+    metadata: Metadata = Metadata()
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What can be said of an image file without decoding it.
+
+    Attributes:
+        format: "PNG", "JPEG", ...
+        size: (height, width) in pixels, upright.
+        channels: of the `Photo` that is read.
+        dtype: of the `Photo` that is read.
+        colours: how the file holds them, such as "palette with transparency".
+        bits: per channel, or per pixel of a palette, in the file.
+        orientation: 1 to 8 as EXIF counts; what is read is upright already.
+        frames: images in the file; the first is read.
+        metadata: all but texts that stand behind the pixels.
+    """
+
+    format: str
+    size: Size
+    channels: int
+    dtype: np.dtype[Any]
+    colours: str
+    bits: int
+    orientation: int
+    frames: int
+    metadata: Metadata
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the decoded image."""
+        return math.prod(self.size) * self.channels * self.dtype.itemsize
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Look at an image file.
+
+    Raises:
+        UserError: there is no such file, or it is no image.
+    """
+    path = Path(path)
+    with _reading(path):
+        return _read_header(path)
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Read an image file.
+
+    Palettes and 1 bit become RGB, RGBA or grey of 8 bits, a transparent colour becomes alpha, CMYK
+    and Lab become sRGB (through the file's ICC profile if it has one), and the EXIF orientation is
+    applied. Of several images the first is read.
+
+    Raises:
+        UserError: there is no such file, or it is no image, damaged, or of a kind not known.
+    """
+    path = Path(path)
+    with _reading(path):
+        header = _read_header(path)
+        notes = [f"only the first of {header.frames} images"] if header.frames > 1 else []
+        texts: dict[str, str] = {}
+        metadata = header.metadata
+        if deep.is_deep_tiff(path):
+            pixels = deep.read_deep_tiff(path)
+            if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+                raise ValueError("it holds values that are not finite numbers")
+        else:
+            with Image.open(path) as image:
+                if _is_deep_png(path):
+                    pixels = deep.read_samples16(path)
+                    pixels = _apply_key(pixels, image.info.get("transparency"))
+                else:
+                    pixels, metadata = _to_pixels(image, metadata, notes)
+                image.load()  # PNG: texts may stand behind the pixels
+                texts = read_texts(image)
+        if header.format != "TIFF":  # which is read upright
+            pixels = np.ascontiguousarray(deep.turn(pixels, header.orientation))
+        if 0 in pixels.shape:
+            raise ValueError("it has no pixels")
+    return Photo(pixels, dataclasses.replace(metadata, texts=texts), tuple(notes))
+
+
+def check_output(path: str | os.PathLike[str], size: Size) -> str:
+    """The format that a path asks for.
+
+    Raises:
+        UserError: it is none that can be written, or cannot hold an image of ``size``.
+    """
+    path = Path(path)
+    format_ = FORMATS.get(path.suffix.lower())
+    if format_ is None:
+        raise UserError(
+            f"{path}: cannot write images as {path.suffix!r}; use one of {', '.join(FORMATS)}"
+        )
+    if max(size) > LARGEST_SIDE[format_]:
+        raise UserError(
+            f"{path}: {size[1]} x {size[0]} pixels are too many for {format_}, which ends at "
+            f"{LARGEST_SIDE[format_]} a side; use .png or .tif"
+        )
+    return format_
+
+
+def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> list[str]:
+    """Write an image with its metadata; the suffix of the path says the format.
+
+    PNG holds 8 and 16 bits, TIFF 8 and 16 bits and floats, JPEG and WebP 8 bits: what has more is
+    reduced, floats to 16 or 8 bits as [0, 1]. JPEG has no alpha: the image is laid on white.
+
+    The file is written beside its place and then renamed, so that no half of it is ever there.
+
+    Args:
+        path: where to; folders that are missing are made.
+        photo: what to write.
+        quality: of JPEG (without chroma subsampling) and WebP, 1 to 100; WebP is lossless at 100.
+
+    Returns:
+        What the format could not hold.
+
+    Raises:
+        UserError: the suffix is not known, or the place cannot be written to.
+    """
+    path = Path(path)
+    pixels, notes = photo.pixels, []
+    format_ = check_output(path, (pixels.shape[0], pixels.shape[1]))
+    if pixels.shape[2] in (2, 4) and format_ == "JPEG":
+        pixels = flatten(pixels)
+        notes.append("JPEG has no alpha: laid on white")
+    if format_ in ("JPEG", "WEBP") and pixels.dtype != np.uint8:
+        notes.append(f"{format_} holds 8 bits per channel: reduced from {_depth(pixels)}")
+        pixels = _to_integers(pixels, np.uint8)
+    elif format_ == "PNG" and pixels.dtype == np.float32:
+        notes.append("PNG holds no floats: reduced to 16 bits")
+        pixels = _to_integers(pixels, np.uint16)
+    metadata = photo.metadata
+    exif = None
+    try:
+        exif = resize_exif(metadata.exif, (pixels.shape[0], pixels.shape[1]))
+    except Exception:  # It comes from elsewhere, and the pixels matter more.
+        notes.append("EXIF dropped: it is damaged")
+    with replacing(path) as beside:
+        if format_ == "TIFF":
+            _write_tiff(beside, pixels, metadata, exif)
+        elif pixels.dtype == np.uint16:
+            with beside.open("wb") as file:
+                chunks = deep.png_metadata(**save_arguments("PNG", metadata, exif, []))
+                deep.write_png16(file, pixels, chunks=chunks)
+        else:
+            arguments = save_arguments(format_, metadata, exif, notes)
+            if format_ == "JPEG":
+                arguments |= {"quality": quality, "subsampling": 0}
+            if format_ == "WEBP":
+                arguments |= {"quality": quality, "lossless": quality == 100}
+            image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+            image.save(beside, format_, **arguments)
+    return notes
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to, and put what was written in its place at the end.
+
+    If that is not reached, the path beside is removed and ``path`` stays as it was.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be written ({reason})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the path") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not an image; give a file") from None
+    except UserError:
+        raise
+    # Decoders raise nearly anything on damaged data: whatever it is, the file cannot be read.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path}: cannot be read as an image ({reason}); repair or remove it"
+        ) from error
+
+
+def _read_header(path: Path) -> Header:
+    frames, info = 1, {}
+    if deep.is_deep_tiff(path):
+        size, channels, dtype, bits = deep.describe_deep_tiff(path)
+        format_, colours = "TIFF", CHANNELS[channels]
+    else:
+        with Image.open(path) as image:
+            format_, info = image.format or "?", image.info
+            size, frames = (image.height, image.width), getattr(image, "n_frames", 1)
+            colours, channels = _describe(image)
+            is_deep = image.mode == "I" or image.mode.startswith("I;16")
+            bits = 1 if image.mode == "1" else 16 if is_deep else 8
+            if format_ == "MPO":  # a JPEG whose further images belong to the first
+                format_, frames = "JPEG", 1
+            if format_ == "PNG":
+                bits, colour_type = deep.read_png_header(path) or (bits, 0)
+                if colour_type == 4:  # Pillow opens grey + alpha of 16 bits as RGBA
+                    colours, channels = CHANNELS[2], 2
+            dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
+    metadata, orientation = read_metadata(path, format_, info)
+    if orientation >= 5 and format_ != "TIFF":
+        size = (size[1], size[0])
+    return Header(format_, size, channels, dtype, colours, bits, orientation, frames, metadata)
+
+
+def _describe(image: Image.Image) -> tuple[str, int]:
+    """The colours of an opened file in words, and the channels that it is read with."""
+    has_key = "transparency" in image.info
+    colours = "grey" if image.mode.startswith("I;16") else _MODES.get(image.mode, image.mode)
+    if has_key:
+        colours += " with transparency"
+    is_grey = image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16")
+    has_alpha = has_key or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    return colours, (1 if is_grey else 3) + has_alpha
+
+
+def _is_deep_png(path: Path) -> bool:
+    return (deep.read_png_header(path) or (8, 0))[0] == 16
+
+
+def _to_pixels(
+    image: Image.Image, metadata: Metadata, notes: list[str]
+) -> tuple[np.ndarray, Metadata]:
+    """Decode what Pillow decodes to the full; may replace the colour profile."""
+    _, channels = _describe(image)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)[..., None], metadata
+    if image.mode in ("CMYK", "LAB"):
+        return _to_srgb(image, metadata, notes)
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
+    if image.mode in ("La", "RGBa", "PA"):
+        image = image.convert("RGBA").convert(mode)
+    elif image.mode != mode:
+        image = image.convert(mode)
+    pixels = np.asarray(image)
+    return (pixels[..., None] if pixels.ndim == 2 else pixels), metadata
+
+
+def _to_srgb(
+    image: Image.Image, metadata: Metadata, notes: list[str]
+) -> tuple[np.ndarray, Metadata]:
+    """CMYK or Lab to sRGB."""
+    srgb = ImageCms.createProfile("sRGB")
+    profile: Any = None
+    if image.mode == "LAB":
+        profile, how = ImageCms.createProfile("LAB"), "converted from Lab to sRGB"
+    elif metadata.icc:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            profile = ImageCms.getOpenProfile(io.BytesIO(metadata.icc))
+        how = "converted from CMYK to sRGB through its ICC profile"
+    if profile is not None:
+        with contextlib.suppress(ImageCms.PyCMSError):
+            converted = ImageCms.profileToProfile(
+                image,
+                profile,
+                srgb,
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+            assert converted is not None
+            notes.append(how)
+            icc = ImageCms.ImageCmsProfile(srgb).tobytes()
+            return np.asarray(converted), dataclasses.replace(metadata, icc=icc)
+    notes.append(f"converted from {image.mode} to RGB without an ICC profile: colours may be off")
+    return np.asarray(image.convert("RGB")), dataclasses.replace(metadata, icc=None)
+
+
+def _apply_key(pixels: np.ndarray, key: Any) -> np.ndarray:
+    """Turn PNG's transparent colour into an alpha channel."""
+    if key is None or pixels.shape[2] not in (1, 3):
+        return pixels
+    is_clear = (pixels == np.asarray(key, pixels.dtype)).all(axis=-1, keepdims=True)
+    return np.concatenate([pixels, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=-1)
+
+
+def flatten(pixels: np.ndarray) -> np.ndarray:
+    """Lay an image with alpha on white."""
+    largest = _largest(pixels)
+    result = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
+    for start in range(0, len(pixels), 256):
+        part = pixels[start : start + 256].astype(np.float32) / largest
+        colour = part[..., :-1] * part[..., -1:] + 1 - part[..., -1:]
+        result[start : start + 256] = _quantise(colour, pixels.dtype)
+    return result
+
+
+def _to_integers(pixels: np.ndarray, dtype: Any) -> np.ndarray:
+    """To fewer bits, with rounding."""
+    result = np.empty(pixels.shape, dtype)
+    for start in range(0, len(pixels), 256):
+        part = pixels[start : start + 256].astype(np.float32) / _largest(pixels)
+        result[start : start + 256] = _quantise(part, dtype)
+    return result
+
+
+def _quantise(values: np.ndarray, dtype: Any) -> np.ndarray:
+    if dtype == np.float32:
+        return values
+    return np.floor(np.clip(values, 0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)
+
+
+def _largest(pixels: np.ndarray) -> int:
+    return 1 if pixels.dtype == np.float32 else int(np.iinfo(pixels.dtype).max)
+
+
+def _depth(pixels: np.ndarray) -> str:
+    return "floats" if pixels.dtype == np.float32 else f"{8 * pixels.dtype.itemsize} bits"
+
+
+def _write_tiff(path: Path, pixels: np.ndarray, metadata: Metadata, exif: bytes | None) -> None:
+    entries, directories = load_exif(exif) if exif else ({}, {})
+    texts = {tag: value for tag, value in entries.items() if isinstance(value, str)}
+    texts = {tag: text.encode("latin-1", "replace") for tag, text in texts.items() if text}
+    if "comment" in metadata.texts:
+        texts.setdefault(ExifTags.Base.ImageDescription, metadata.texts["comment"].encode())
+    deep.write_tiff(
+        path,
+        pixels,
+        dpi=metadata.dpi,
+        icc=metadata.icc,
+        xmp=metadata.xmp,
+        texts=texts,
+        directories={tag: keep_letters(entries) for tag, entries in directories.items()},
+    )

@@ -1,0 +1,349 @@
+"""Files of every kind: what is read is what was drawn, and what is written is what was given."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
+
+from hyperfunc.deep import write_png16
+from hyperfunc.errors import UserError
+from hyperfunc.metadata import Metadata, load_exif
+from hyperfunc.photos import Photo, check_output, read_header, read_photo, write_photo
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:title="ducks"/></x:xmpmeta>'
+)
+
+
+def draw(size: tuple[int, int], channels: int, dtype: type) -> np.ndarray:
+    """Noise on a ramp, so that each of the filters of PNG has its use."""
+    rng = np.random.default_rng(channels)
+    largest = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    ramp = np.linspace(0, 0.9, size[0] * size[1] * channels).reshape(*size, channels)
+    values = ramp + rng.uniform(0, 0.1, size=(*size, channels)) * (np.arange(size[1]) % 2)[:, None]
+    values = values * largest
+    return values.astype(np.float32) if dtype is np.float32 else np.round(values).astype(dtype)
+
+
+def decode_png(path: Path) -> np.ndarray:
+    """The specification's definition, byte for byte: an independent reader of 16-bit PNGs."""
+    data, offset, packed = path.read_bytes(), 8, b""
+    while offset < len(data):
+        length, name = struct.unpack_from(">I4s", data, offset)
+        body = data[offset + 8 : offset + 8 + length]
+        assert struct.unpack_from(">I", data, offset + 8 + length)[0] == zlib.crc32(name + body)
+        if name == b"IHDR":
+            width, height, bits, colour_type = struct.unpack_from(">IIBB", body)
+        packed += body if name == b"IDAT" else b""
+        offset += 12 + length
+    assert bits == 16
+    stride = 2 * {0: 1, 4: 2, 2: 3, 6: 4}[colour_type]
+    raw, above, rows = zlib.decompress(packed), bytes(width * stride), []
+    for start in range(0, len(raw), width * stride + 1):
+        kind, row = raw[start], bytearray(raw[start + 1 : start + 1 + width * stride])
+        for i in range(len(row)):
+            a = row[i - stride] if i >= stride else 0
+            b, c = above[i], above[i - stride] if i >= stride else 0
+            nearest = min((a, b, c), key=lambda value: abs(a + b - c - value))  # noqa: B023
+            row[i] = (row[i] + [0, a, b, (a + b) // 2, nearest][kind]) % 256
+        rows.append(bytes(row))
+        above = rows[-1]
+    return np.frombuffer(b"".join(rows), ">u2").reshape(height, width, -1)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [
+        (".png", np.uint8),
+        (".png", np.uint16),
+        (".tif", np.uint8),
+        (".tif", np.uint16),
+        (".tif", np.float32),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(23, 17), (1, 1), (1, 9)])
+def test_what_is_written_is_read_back(tmp_path, suffix, dtype, channels, size):
+    pixels = draw(size, channels, dtype)
+    path = tmp_path / f"image{suffix}"
+    assert write_photo(path, Photo(pixels)) == []
+    photo, header = read_photo(path), read_header(path)
+    assert photo.pixels.dtype == dtype and photo.notes == ()
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert (header.size, header.channels, header.dtype) == (size, channels, dtype)
+    assert header.bits == 8 * np.dtype(dtype).itemsize
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bit_png_is_what_the_specification_says(tmp_path, channels):
+    pixels = draw((19, 11), channels, np.uint16)
+    with (tmp_path / "image.png").open("wb") as file:
+        write_png16(file, pixels)
+    np.testing.assert_array_equal(decode_png(tmp_path / "image.png"), pixels)
+    with Image.open(tmp_path / "image.png") as image:
+        high = np.asarray(image.convert({1: "I", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]))
+    expected = pixels if channels == 1 else pixels >> 8
+    np.testing.assert_array_equal(high.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}])
+def test_16_bit_tiff_without_and_through_pillow(tmp_path, byteorder, options, monkeypatch):
+    pixels, path = draw((20, 30), 3, np.uint16), tmp_path / "image.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb", byteorder=byteorder, **options)
+    np.testing.assert_array_equal(read_photo(path).pixels, pixels)
+
+    def refuse(self: object) -> None:  # as tifffile does for LZW, without imagecodecs
+        raise ValueError("requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", refuse)
+    np.testing.assert_array_equal(read_photo(path).pixels, pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_tiff_is_turned_as_others_are(tmp_path, orientation, monkeypatch):
+    stored = draw((12, 10), 3, np.uint16)
+    for name, pixels in {"8.tif": (stored >> 8).astype(np.uint8), "16.tif": stored}.items():
+        tag = (274, "H", 1, orientation, True)
+        tifffile.imwrite(tmp_path / name, pixels, photometric="rgb", extratags=[tag])
+    shallow, deep = (read_photo(tmp_path / name).pixels for name in ("8.tif", "16.tif"))
+    np.testing.assert_array_equal(deep >> 8, shallow)
+    assert read_header(tmp_path / "16.tif").size == deep.shape[:2]
+
+
+def test_lzw_tiff(tmp_path):
+    pixels = draw((20, 30), 1, np.uint16)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "image.tif", compression="tiff_lzw")
+    np.testing.assert_array_equal(read_photo(tmp_path / "image.tif").pixels, pixels)
+
+
+def test_tiff_variants(tmp_path):
+    path, pixels = tmp_path / "image.tif", draw((12, 10), 3, np.uint16)
+    tifffile.imwrite(path, np.moveaxis(pixels, -1, 0), photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_photo(path).pixels, pixels)
+    tifffile.imwrite(path, pixels[..., 0], photometric="miniswhite")
+    np.testing.assert_array_equal(read_photo(path).pixels[..., 0], 65535 - pixels[..., 0])
+    tifffile.imwrite(path, pixels.astype(np.float64), photometric="rgb")
+    np.testing.assert_array_equal(read_photo(path).pixels, pixels.astype(np.float32))
+    straight = np.concatenate([pixels, np.full((12, 10, 1), 32768, np.uint16)], axis=-1)
+    stored = straight.copy()
+    stored[..., :3] = np.round(pixels * (32768 / 65535))
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["assocalpha"])
+    np.testing.assert_allclose(read_photo(path).pixels, straight, atol=2)
+    with pytest.raises(UserError, match="32 bits"):
+        tifffile.imwrite(path, pixels.astype(np.uint32), photometric="rgb")
+        read_photo(path)
+    with pytest.raises(UserError, match="not finite"):
+        tifffile.imwrite(path, np.full((4, 4, 3), np.nan, np.float32), photometric="rgb")
+        read_photo(path)
+
+
+def test_palette_bits_and_keys(tmp_path):
+    path = tmp_path / "image.png"
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (7, 3), dtype=np.uint8)
+    index = rng.integers(0, 7, (13, 11), dtype=np.uint8)
+    palette = Image.fromarray(index, "P")
+    palette.putpalette(colours.tobytes())
+    palette.save(path)
+    np.testing.assert_array_equal(read_photo(path).pixels, colours[index])
+    palette.save(path, transparency=bytes([0, 128, 255, 255, 255, 255, 255]))
+    alpha = np.array([0, 128, 255, 255, 255, 255, 255], np.uint8)
+    np.testing.assert_array_equal(read_photo(path).pixels[..., 3], alpha[index])
+    assert read_header(path).channels == 4
+
+    Image.fromarray(index > 3).save(path)
+    np.testing.assert_array_equal(read_photo(path).pixels[..., 0], (index > 3) * 255)
+    assert read_header(path).bits == 1 and read_header(path).channels == 1
+
+    Image.fromarray(index).save(path, transparency=3)
+    photo = read_photo(path)
+    np.testing.assert_array_equal(photo.pixels[..., 1], np.where(index == 3, 0, 255))
+    assert photo.pixels.shape[2] == read_header(path).channels == 2
+
+    deep = rng.integers(0, 65536, (13, 11, 3)).astype(np.uint16)
+    key = struct.pack(">3H", *deep[4, 5])
+    chunk = struct.pack(">I", 6) + b"tRNS" + key + struct.pack(">I", zlib.crc32(b"tRNS" + key))
+    with path.open("wb") as file:
+        write_png16(file, deep, chunks=[chunk])
+    photo = read_photo(path)
+    assert photo.pixels[4, 5, 3] == 0 and (photo.pixels[..., 3] == 65535).sum() == 13 * 11 - 1
+    assert read_header(path).channels == 4
+
+
+def test_cmyk_with_and_without_a_profile(tmp_path):
+    cmyk = np.zeros((8, 8, 4), np.uint8)
+    cmyk[:, 4:] = [0, 255, 255, 0]  # white, and red
+    image = Image.fromarray(cmyk, "CMYK")
+    for suffix in ("jpg", "tif"):
+        image.save(tmp_path / f"image.{suffix}")
+        photo = read_photo(tmp_path / f"image.{suffix}")
+        assert "without an ICC profile" in photo.notes[0]
+        np.testing.assert_allclose(photo.pixels[4, 1], [255, 255, 255], atol=3)
+        np.testing.assert_allclose(photo.pixels[4, 6], [255, 0, 0], atol=3)
+        # A profile that is none of CMYK, or damaged, is no reason to fail.
+        image.save(tmp_path / f"image.{suffix}", icc_profile=SRGB[:100])
+        photo = read_photo(tmp_path / f"image.{suffix}")
+        assert photo.pixels.shape == (8, 8, 3) and photo.metadata.icc is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(tmp_path, suffix, orientation):
+    stored = np.zeros((32, 48, 3), np.uint8)
+    stored[:16, :16] = 255  # the corner where an upright image begins
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if suffix == ".tif":
+        exif[700] = XMP
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(stored).save(path, exif=exif, xmp=XMP if suffix != ".png" else None)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    photo = read_photo(path)
+    np.testing.assert_array_equal(photo.pixels, expected)
+    assert read_header(path).size == photo.pixels.shape[:2]
+    out = tmp_path / f"out{suffix}"
+    write_photo(out, photo)
+    assert read_header(out).orientation == 1
+    if suffix != ".png":
+        assert b"ducks" in photo.metadata.xmp and b"Orientation" not in photo.metadata.xmp
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("target", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("source", [".jpg", ".png", ".tif", ".webp"])
+def test_metadata_is_kept(tmp_path, source, target, dtype):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", "Camera 1", 6
+    exif[0x013B] = "José".encode()
+    exif[0x8769] = {
+        0x829A: IFDRational(1, 250),
+        0x9003: "2024:05:06 07:08:09",
+        0xA002: 48,
+        0xA003: 32,
+    }
+    exif[0x8769][0x927C] = b"maker's secret"
+    exif[0x8825] = {1: "N", 2: (47.0, 22.0, 30.0)}
+    path = tmp_path / f"image{source}"
+    options = {"icc_profile": SRGB, "dpi": (300, 200)}
+    if source == ".png":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        texts.add_itxt("Title", "Enten am Fluß")
+        options["pnginfo"] = texts
+    elif source == ".tif":
+        exif[700] = XMP
+    else:
+        options["xmp"] = XMP
+    options["exif"] = exif.tobytes()
+    Image.fromarray(draw((32, 48), 3, np.uint8)).save(path, **options)
+    photo = read_photo(path)
+    pixels = np.repeat(photo.pixels, 2, axis=0).astype(dtype)
+    out = tmp_path / f"out{target}"
+    notes = write_photo(out, Photo(pixels, photo.metadata))
+    assert bool(notes) == (dtype is np.uint16 and target in (".jpg", ".webp"))
+    kept = read_photo(out).metadata
+    assert kept.icc == SRGB
+    assert b"ducks" in kept.xmp
+    entries, directories = load_exif(kept.exif)
+    assert entries[0x010F] == "Maker" and entries[0x0110] == "Camera 1" and 0x0112 not in entries
+    if source != ".tif":  # where Pillow has written question marks itself
+        assert entries[0x013B].encode("latin-1").decode() == "José"
+    assert directories[0x8769][0x9003] == "2024:05:06 07:08:09"
+    assert float(directories[0x8769][0x829A]) == pytest.approx(1 / 250)
+    assert directories[0x8769][0x927C] == b"maker's secret"
+    assert directories[0x8769][0xA002] == 32 and directories[0x8769][0xA003] == 96
+    assert [float(x) for x in directories[0x8825][2]] == [47.0, 22.0, 30.0]
+    if ".webp" not in (source, target):  # which has no such field
+        assert kept.dpi == pytest.approx((200, 300), abs=0.1)  # turned with the image
+    if (source, target) == (".png", ".png"):
+        assert kept.texts == {"Title": "Enten am Fluß"}
+
+
+def test_what_a_format_lacks_is_said(tmp_path):
+    alpha = draw((8, 8), 4, np.uint8)
+    alpha[..., 3] = 0
+    notes = write_photo(tmp_path / "a.jpg", Photo(alpha))
+    assert "laid on white" in notes[0] and (read_photo(tmp_path / "a.jpg").pixels >= 254).all()
+    notes = write_photo(tmp_path / "a.png", Photo(draw((8, 8), 3, np.float32)))
+    assert "no floats" in notes[0]
+    read = read_photo(tmp_path / "a.png").pixels
+    np.testing.assert_allclose(read / 65535, draw((8, 8), 3, np.float32), atol=1 / 65535)
+    deep = draw((8, 8), 1, np.uint16)
+    assert "8 bits" in write_photo(tmp_path / "a.webp", Photo(deep), quality=100)[0]
+    read = read_photo(tmp_path / "a.webp").pixels
+    np.testing.assert_allclose(read, np.repeat(deep / 257, 3, axis=-1), atol=0.51)
+    long = Metadata(exif=None, xmp=b"x" * 70000)
+    assert "XMP dropped" in write_photo(tmp_path / "b.jpg", Photo(alpha[..., :3], long))[0]
+
+
+def test_what_cannot_be_read(tmp_path):
+    for name, data in {"empty.png": b"", "text.jpg": b"hello", "tiff.tif": b"II*\0rubbish"}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=f"{name}: cannot be read as an image"):
+            read_photo(tmp_path / name)
+    write_photo(tmp_path / "whole.png", Photo(draw((40, 40), 3, np.uint16)))
+    data = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="half.png: cannot be read"):
+        read_photo(tmp_path / "half.png")
+    with pytest.raises(UserError, match="no such file"):
+        read_photo(tmp_path / "none.png")
+    with pytest.raises(UserError, match="is a folder"):
+        read_photo(tmp_path)
+
+
+def test_damaged_metadata_costs_no_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Maker", "Camera 1"
+    exif[0x8769] = {0x829A: IFDRational(1, 250), 0x9003: "2024:05:06 07:08:09"}
+    good, pixels = exif.tobytes(), draw((4, 4), 3, np.uint8)
+    for trial in range(40):
+        block = bytearray(good)
+        for _ in range(4):
+            block[rng.integers(6, len(block))] = rng.integers(256)
+        for suffix in (".png", ".tif"):
+            Image.fromarray(pixels).save(tmp_path / "in.png", exif=bytes(block))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the command does so, too
+                photo = read_photo(tmp_path / "in.png")
+                write_photo(tmp_path / f"{trial}{suffix}", photo)
+                read = read_photo(tmp_path / f"{trial}{suffix}")
+            assert read.pixels.size == pixels.size
+
+
+def test_what_cannot_be_written(tmp_path):
+    with pytest.raises(UserError, match="cannot write images as '.gif'"):
+        check_output("a.gif", (4, 4))
+    with pytest.raises(UserError, match="65500"):
+        check_output("a.jpg", (4, 70000))
+    with pytest.raises(UserError, match="16383"):
+        check_output("a.webp", (16384, 4))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_photo(tmp_path / "file" / "a.png", Photo(draw((4, 4), 3, np.uint8)))
+
+
+def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    write_photo(path, Photo(draw((4, 4), 3, np.uint8)))
+    before = path.read_bytes()
+
+    def interrupt(self: Image.Image, where: Path, *args: object, **kwargs: object) -> None:
+        where.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_photo(path, Photo(draw((8, 8), 3, np.uint8)))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,116 @@
+import jax
+import numpy as np
+import pytest
+
+from hyperfunc import tiling
+from hyperfunc.backbones import EDSR
+from hyperfunc.functional_image import encode, render
+from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
+from hyperfunc.images import to_uint8
+from hyperfunc.targets import CosineMLP, FourierField
+from hyperfunc.tiling import Upscaler, plan_axis
+
+MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    images = np.zeros((1, 8, 8, 3), np.float32)
+    return jax.jit(MODEL.init)(jax.random.key(1), images)
+
+
+@pytest.fixture(scope="module")
+def whole(variables):
+    """Renders an image in one piece."""
+
+    def draw_whole(image, size):
+        draw = jax.jit(lambda variables, images: render(encode(MODEL, variables, images)[0], size))
+        pixels = draw(variables, image[None].astype(np.float32) / 255)
+        return to_uint8(np.asarray(pixels)[0])
+
+    return draw_whole
+
+
+def assert_same(a: np.ndarray, b: np.ndarray) -> None:
+    """Equal, but for what rounding to uint8 makes of the last bit."""
+    assert a.shape == b.shape and a.dtype == b.dtype == np.uint8
+    difference = np.abs(a.astype(int) - b)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(tiling, "LARGEST_TILE", 8)
+    monkeypatch.setattr(tiling, "ROUNDING", 4)
+
+
+@pytest.mark.parametrize(
+    ("scale", "devices"),
+    [
+        ((2, 2), 1),
+        ((2, 2), 4),
+        ((3, 3), 4),
+        ((1, 1), 4),
+        ((3.7, 3.7), 4),
+        ((2.5, 1), 1),
+        ((0.4, 0.3), 4),
+    ],
+    ids=str,
+)
+def test_tiles_put_together_are_the_whole(variables, whole, draw, small_tiles, scale, devices):
+    image = draw(1, (27, 22))
+    size = (round(27 * scale[0]), round(22 * scale[1]))
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:devices])
+    assert len(upscaler.plan((27, 22), size).tiles) >= 12
+    assert_same(upscaler(image, size), whole(image, size))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((1, 1), (3, 3)), ((3, 5), (6, 10)), ((1, 40), (4, 71))], ids=str
+)
+def test_tiny_images(variables, whole, draw, shape, size):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    assert_same(Upscaler(MODEL, variables)(image, size), whole(image, size))
+
+
+def test_a_model_without_a_window_per_pixel_renders_whole(draw):
+    model = PatchHypernetwork(EDSR(4, 0), CosineMLP((4, 5)), branch_width=4, branch_convs=1, pool=1)
+    image = draw(0, (16, 16))
+    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
+    result = Upscaler(model, variables)(image, (20, 24))
+    assert result.shape == (20, 24, 3) and result.dtype == np.uint8
+
+
+def test_images_of_many_sizes_share_few_compilations(variables, draw):
+    """At an integer scale there is one for each size rounded up to 32 pixels, with the halo."""
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
+    for shape in ((33, 40), (50, 64), (64, 35), (20, 17), (32, 9), (41, 41)):
+        assert upscaler(draw(0, shape), (2 * shape[0], 2 * shape[1])).shape[0] == 2 * shape[0]
+    assert upscaler.compilations == 2
+    # At a real scale one for each pair of sizes; a second image of the size needs no more.
+    for seed in (0, 1):
+        upscaler(draw(seed, (33, 40)), (50, 61))
+    assert upscaler.compilations == 3
+
+
+def test_tiles_divide_an_axis():
+    for pixels in (1, 5, 100, 513, 1000):
+        for parts in (1, 4):
+            extent, spans = plan_axis(pixels, halo=7, parts=parts)
+            assert spans[0].low == 0 and spans[-1].high == pixels
+            for before, after in zip(spans, spans[1:], strict=False):
+                assert before.high == after.low
+            assert len(spans) >= min(parts, pixels)
+            for span in spans:
+                assert 0 < span.high - span.low <= tiling.LARGEST_TILE
+                # The halo, as far as there is an image.
+                assert span.start <= max(span.low - 7, 0)
+                assert span.start + extent >= min(span.high + 7, pixels)
+            assert extent % tiling.ROUNDING == 0
+
+
+@pytest.mark.parametrize("size", [(0, 8), (8, -1)], ids=str)
+def test_a_size_of_nothing_is_an_error(variables, draw, size):
+    with pytest.raises(ValueError, match=str(size[0])):
+        Upscaler(MODEL, variables)(draw(0, (8, 8)), size)

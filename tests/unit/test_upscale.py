@@ -1,0 +1,204 @@
+"""Images of every kind go through a model of RGB images, and files find their places."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperfunc import tiling, upscale
+from hyperfunc.backbones import EDSR
+from hyperfunc.errors import UserError
+from hyperfunc.functional_image import encode, render
+from hyperfunc.hypernetwork import PixelHypernetwork
+from hyperfunc.targets import FourierField
+from hyperfunc.upscale import Request, format_seconds, plan
+
+MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return MODEL.init(jax.random.key(0), jax.numpy.zeros((1, 8, 8, 3)))
+
+
+@pytest.fixture(scope="module")
+def upscaler(variables):
+    return tiling.Upscaler(MODEL, variables, devices=jax.devices()[:2], largest_tile=24)
+
+
+def whole(variables, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3))[None]
+    rgb = jax.numpy.asarray(rgb, jax.numpy.float32)
+    draw = jax.jit(lambda images: render(encode(MODEL, variables, images)[0], size))
+    return np.asarray(draw(rgb))[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "channels"),
+    [
+        ((120, 100), np.uint8, 3),
+        ((120, 100), np.uint16, 1),
+        ((90, 61), np.uint16, 3),
+        ((90, 61), np.float32, 1),
+    ],
+)
+def test_tiles_of_any_depth_are_the_whole(variables, upscaler, draw, size, dtype, channels):
+    pixels = draw(0, (60, 50))[..., :channels].astype(np.float32) / 255
+    largest = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    image = (pixels * largest).astype(dtype)
+    calls = []
+    result = upscaler(image, size, progress=lambda *args: calls.append(args))
+    expected = whole(variables, image / largest, size)
+    expected = expected.mean(axis=-1, keepdims=True) if channels == 1 else expected
+    assert result.dtype == dtype and result.shape == (*size, channels)
+    if largest > 1:
+        expected = np.floor(np.clip(expected, 0, 1) * largest + 0.5)
+    step = {np.uint8: 1, np.uint16: 2, np.float32: 2e-5}[dtype]  # float32 is no finer
+    np.testing.assert_allclose(result.astype(np.float64), expected, atol=step)
+    total = calls[-1][1]
+    assert calls[0] == (0, total) and calls[-1] == (total, total) and total > 4
+    assert upscaler.workspace > 0
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha(variables, upscaler, draw, channels):
+    """A disc of one colour on transparent pixels of another: only the disc's colour is seen."""
+    y, x = np.mgrid[:100, :100]
+    inside = (y - 40) ** 2 + (x - 45) ** 2 < 25**2
+    image = np.zeros((100, 100, channels), np.uint8)
+    image[..., 0], image[..., -1] = np.where(inside, 200, 0), np.where(inside, 255, 0)
+    if channels == 4:
+        image[..., 1] = np.where(inside, 0, 255)
+    result = upscaler(image, (200, 200)).astype(np.float32)
+    alpha = result[..., -1] / 255
+    # What is opaque for two pixels around stays opaque, what is clear stays clear.
+    near = np.repeat(np.repeat(inside, 2, axis=0), 2, axis=1)
+    reach = 2 * tiling.ALPHA_REACH + 2
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(near, reach, mode="edge"), (2 * reach + 1, 2 * reach + 1)
+    )
+    assert (alpha[windows.all(axis=(2, 3))] == 1).all()
+    clear = ~windows.any(axis=(2, 3))
+    assert (result[clear] == 0).all()
+    assert 0 < alpha[~clear & ~windows.all(axis=(2, 3))].mean() < 1
+    seen = alpha > 0.5
+    assert abs(result[seen, 0] - 200).max() < 60  # a random model's error, divided by alpha
+    if channels == 4:
+        assert result[seen, 1].max() < 60
+    # The same as the definition, in float32.
+    exact = upscaler(image.astype(np.float32) / 255, (200, 200))
+    colour, mask = image[..., :-1] / 255, image[..., -1:] / 255
+    expected = whole(variables, colour * mask, (200, 200))
+    expected = expected.mean(axis=-1, keepdims=True) if channels == 2 else expected
+    shown = exact[..., :-1] * exact[..., -1:]
+    np.testing.assert_allclose(shown, expected * (exact[..., -1:] > 0), atol=3e-5)
+
+
+def test_opaque_alpha_costs_nothing_and_changes_nothing(upscaler, draw):
+    image = draw(1, (60, 50))
+    rgba = np.concatenate([image, np.full((60, 50, 1), 255, np.uint8)], axis=-1)
+    plain = upscaler(image, (120, 100))
+    before = upscaler.compilations
+    result = upscaler(rgba, (120, 100))
+    assert upscaler.compilations == before
+    np.testing.assert_array_equal(result[..., :3], plain)
+    assert (result[..., 3] == 255).all()
+    assert (upscaler(np.zeros_like(rgba), (120, 100)) == 0).all()
+
+
+def test_large_scales_get_small_tiles(upscaler):
+    default = tiling.Upscaler(MODEL, upscaler.variables)
+    assert max(default.plan((4000, 6000), (8000, 12000)).count) <= 2 * 320
+    assert max(default.plan((4000, 6000), (200000, 300000)).count) <= 50 * 64
+    reduced = default.plan((4000, 6000), (400, 600))
+    assert reduced.extents[0] <= 320 and max(reduced.count) <= 32
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
+def test_the_smallest_images(upscaler, size):
+    image = np.full((*size, 4), 128, np.uint8)
+    result = upscaler(image, (size[0] * 3, size[1] * 2))
+    assert result.shape == (size[0] * 3, size[1] * 2, 4)
+    assert (result[..., 3] == 128).all()
+
+
+def test_refuses_what_is_no_image(upscaler):
+    with pytest.raises(ValueError, match="1 to 4 channels"):
+        upscaler(np.zeros((4, 4, 5), np.uint8), (8, 8))
+    with pytest.raises(ValueError, match="at least 1 x 1"):
+        upscaler(np.zeros((4, 4, 3), np.uint8), (0, 8))
+
+
+def test_floats_of_any_range(upscaler, draw):
+    image = draw(2, (30, 30)).astype(np.float32) / 255
+    expected = upscaler(image, (60, 60))
+    np.testing.assert_array_equal(upscale.render(upscaler, image, (60, 60)), expected)
+    spread = image * 4000 - 1000
+    low, high = spread.min(), spread.max()
+    wanted = upscaler((spread - low) / (high - low), (60, 60)) * (high - low) + low
+    np.testing.assert_allclose(upscale.render(upscaler, spread, (60, 60)), wanted, atol=0.01)
+
+
+def test_sizes():
+    assert Request(scale=(2.5, 1.0)).apply("a", (5, 7)) == (13, 7)
+    assert Request(scale=(1.01, 1.01)).apply("a", (1, 1)) == (1, 1)
+    assert Request(size=(20, 10)).apply("a", (5, 7)) == (20, 10)
+    with pytest.raises(UserError, match="25,000,000,000,000 million"):
+        Request(scale=(1e6, 1e6)).apply("a", (5000, 5000))
+    assert [format_seconds(s) for s in (8.2, 180.0, 9000.0)] == ["8 s", "3 min", "2.5 h"]
+
+
+def write(path: Path, colour: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3), (colour, 0, 0)).save(path)
+    return path
+
+
+def test_where_files_go(tmp_path):
+    for name in ("a.png", "b/a.jpg", "b/a.bmp", "B.webp", ".hidden.png", "out/old.png"):
+        write(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    request = Request(scale=(2.0, 2.0))
+    batch = plan(tmp_path / "in", tmp_path / "in" / "out", request)
+    names = {str(Path(o.output).relative_to(tmp_path / "in" / "out")) for o in batch.outcomes}
+    assert names == {"a.png", "b/a.jpg", "b/a.png", "B.webp"}
+    batch = plan(tmp_path / "in", tmp_path / "x", request, suffix=".png")
+    names = {str(Path(o.output).relative_to(tmp_path / "x")) for o in batch.outcomes}
+    assert names == {"a.png", "b/a.jpg.png", "b/a.bmp.png", "B.png", "out/old.png"}
+    assert all(job.size == (6, 8) for job in batch.jobs)
+
+    single = tmp_path / "in" / "a.png"
+    (tmp_path / "folder").mkdir()
+    assert plan(single, tmp_path / "folder", request).jobs[0].target == tmp_path / "folder/a.png"
+    assert plan(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
+
+
+def test_what_cannot_be_planned(tmp_path):
+    path, request = write(tmp_path / "in" / "a.png"), Request(scale=(2.0, 2.0))
+    for source, target, message in (
+        (tmp_path / "none", tmp_path / "b", "no such file or folder"),
+        (tmp_path / "in", tmp_path / "in", "one folder"),
+        (tmp_path / "in", path, "is a file"),
+        (path, tmp_path / "a.gif", "cannot write images as '.gif'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan(source, target, request)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no images"):
+        plan(tmp_path / "empty", tmp_path / "b", request)
+    for target, wanted, message in (
+        (path, request, "one file"),
+        (tmp_path / "a.jpg", Request(size=(10, 70000)), "65500"),
+        (tmp_path / "a.png", Request(scale=(1e6, 1e6)), "million"),
+    ):
+        batch = plan(path, target, wanted, overwrite=True)
+        assert message in (batch.outcomes[0].error or "")
+
+
+def test_what_does_not_fit_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**18}.get(name, 4096))
+    request = Request(size=(20000, 20000))
+    batch = plan(write(tmp_path / "a.png"), tmp_path / "b.png", request)
+    assert "this machine has 1.0" in (batch.outcomes[0].error or "")
