@@ -287,7 +287,7 @@ class ContinuousImage:
             self, function=blur.blur_coefficients(self.function, sigma=sigma)
         )
 
-    def save(self, path: str | os.PathLike[str], *, quantize: Any = None) -> None:
+    def save(self, path: str | os.PathLike[str], *, quantize: Any = "int8") -> None:
         """Write the function to a file, which `hyperfunc.load` reads.
 
         Args:
