@@ -1,24 +1,30 @@
 """Regenerate docs/results: the tables of quality, from the checkpoint that comes with the package.
 
-python benchmarks/quality.py --data_dir=../shared/data
+python benchmarks/quality.py --data_dir=../shared/data --readme=README.md
 
-Writes docs/results/quality.json (means) and docs/results/quality.md (the same as tables).
+Writes docs/results/quality.json (means), docs/results/quality.md (as a table), and the short
+table of README.md. Cells that were measured before with the same checkpoint are kept, so that the
+table can be made in parts (--datasets, --scales).
 """
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
+import jax
+import numpy as np
 import tyro
 
 from hyperfunc.baselines import bicubic
-from hyperfunc.checkpoint import load_model
+from hyperfunc.checkpoint import Model, load_model
 from hyperfunc.datasets import BENCHMARKS, open_dataset
 from hyperfunc.errors import report_errors
 from hyperfunc.evaluators import PROTOCOL, evaluate_super_resolution, parse_scale
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tiling import Upscaler
 
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 TITLES = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
 
 
@@ -32,6 +38,7 @@ class Arguments:
         datasets: the test sets.
         scales: all measured on every set.
         out: folder of the tables.
+        readme: a file whose table between the markers is replaced.
     """
 
     data_dir: Path | None = None
@@ -39,6 +46,7 @@ class Arguments:
     datasets: tuple[str, ...] = BENCHMARKS
     scales: tuple[str, ...] = ("2", "3", "4", "1.5", "2.5", "3.7", "6", "8", "2.5x1")
     out: Path = Path("docs/results")
+    readme: Path | None = None
 
 
 def main(args: list[str] | None = None) -> None:
@@ -51,12 +59,18 @@ def main(args: list[str] | None = None) -> None:
             "bicubic": bicubic,
             "hyperfunc": Upscaler(model.experiment.model, model.variables),
         }
-        cells = []
+        path = arguments.out / "quality.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        is_same = known.get("model") == (identity := fingerprint(model))
+        cells = known["cells"] if is_same else []
         for dataset in arguments.datasets:
             source = open_dataset(dataset, data_dir=arguments.data_dir)
             for scale in arguments.scales:
                 table = evaluate_super_resolution(source, methods, parse_scale(scale))
                 print(table, flush=True)
+                cells = [
+                    cell for cell in cells if (cell["dataset"], cell["scale"]) != (dataset, scale)
+                ]
                 cells.append(
                     {
                         "dataset": dataset,
@@ -68,17 +82,29 @@ def main(args: list[str] | None = None) -> None:
                         },
                     }
                 )
-        result = {"protocol": PROTOCOL, "step": model.step, "cells": cells}
+        result = {"protocol": PROTOCOL, "model": identity, "step": model.step, "cells": cells}
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=1) + "\n")
         (arguments.out / "quality.md").write_text(to_markdown(result))
+        if arguments.readme is not None:
+            head, _, rest = arguments.readme.read_text().partition(BEGIN)
+            tail = rest.partition(END)[2]
+            arguments.readme.write_text(f"{head}{BEGIN}\n{to_summary(result)}{END}{tail}")
+
+
+def fingerprint(model: Model) -> str:
+    """Identify a model by its parameters, so that cells of another one are not kept."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(model.variables):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def to_markdown(result: dict) -> str:
     """Format the means as one table: a row for each scale and method, PSNR-Y / SSIM-Y."""
     cells = {(cell["dataset"], cell["scale"]): cell for cell in result["cells"]}
     datasets = list(dict.fromkeys(dataset for dataset, _ in cells))
-    scales = list(dict.fromkeys(scale for _, scale in cells))
+    scales = sorted({scale for _, scale in cells}, key=parse_scale)
     lines = [
         "# Quality of the bundled checkpoint",
         "",
@@ -95,9 +121,25 @@ def to_markdown(result: dict) -> str:
             values = [
                 f"{cells[dataset, scale][method]['psnr_y']:.2f} / "
                 f"{cells[dataset, scale][method]['ssim_y']:.4f}"
+                if (dataset, scale) in cells
+                else "not measured"
                 for dataset in datasets
             ]
             lines.append(f"| x{scale} | {method} | " + " | ".join(values) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def to_summary(result: dict, scales: tuple[str, ...] = ("2", "3", "4")) -> str:
+    """Format the integer scales as one table: a row for each set, bicubic in brackets."""
+    lines = ["| | " + " | ".join(f"x{scale}" for scale in scales) + " |", "|---|" + "---|" * 3]
+    for dataset in dict.fromkeys(cell["dataset"] for cell in result["cells"]):
+        of_scale = {c["scale"]: c for c in result["cells"] if c["dataset"] == dataset}
+        values = [
+            f"**{of_scale[scale]['hyperfunc']['psnr_y']:.2f}** "
+            f"({of_scale[scale]['bicubic']['psnr_y']:.2f})"
+            for scale in scales
+        ]
+        lines.append(f"| {TITLES.get(dataset, dataset)} | " + " | ".join(values) + " |")
     return "\n".join(lines) + "\n"
 
 
