@@ -27,7 +27,8 @@ class Arguments:
     Attributes:
         dataset: set5, set14, b100, urban100, sample (needs no data), or a folder of images.
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
-        workdir: a training run; the checkpoint that comes with the package if not given.
+        workdir: a training run, of which the newest checkpoint is used; the checkpoint that comes
+            with the package if not given.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         json: write the table to this file.
         save_dir: write results and comparisons into this folder.

@@ -14,7 +14,7 @@ import tyro
 from hyperfunc.config import Experiment
 from hyperfunc.errors import report_errors
 from hyperfunc.presets import PRESETS
-from hyperfunc.sharding import use_cpu_cores
+from hyperfunc.sharding import join_processes, use_cpu_cores
 from hyperfunc.training import train
 
 
@@ -27,12 +27,15 @@ class Arguments:
             checkpoint.
         preset: the experiment to start from; the flags below change it.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
+        distributed: this is one of several processes, such as those of the hosts of a TPU pod, that
+            train together; the same command runs in each of them, on a shared workdir.
         experiment: what to train.
     """
 
     workdir: Path
     preset: Literal["sr", "sr_paper", "faces"] = "sr"
     data_dir: Path | None = None
+    distributed: bool = False
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=Experiment
     )
@@ -44,7 +47,10 @@ def main(args: list[str] | None = None) -> None:
     with report_errors(ValueError):
         arguments = parse(args)
     with report_errors():
-        use_cpu_cores(arguments.experiment.data.batch_size)
+        if arguments.distributed:
+            join_processes()
+        else:
+            use_cpu_cores(arguments.experiment.data.batch_size)
         train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir)
 
 

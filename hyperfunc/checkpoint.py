@@ -10,8 +10,12 @@ A checkpoint that is *bundled* with the package is a workdir with a single step 
 ``training``, so one loader serves both.
 """
 
+import contextlib
 import dataclasses
 import logging
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,9 @@ from hyperfunc.errors import UserError
 
 FORMAT = 1
 """Version of the layout above; raised when an older reader would misunderstand it."""
+
+_ABANDONED = ("Event loop is closed", "was never awaited", "Encountered error while reading")
+"""What reads that were given up report."""
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 """Checkpoints inside the package, by preset."""
@@ -49,20 +56,31 @@ class Workdir:
     """
 
     def __init__(self, path: Path, *, keep: int = 2) -> None:
-        """Open or create a workdir; keeps the ``keep`` newest checkpoints and the best one."""
+        """Open or create a workdir; keeps the ``keep`` newest checkpoints and the best one.
+
+        Raises:
+            UserError: the place cannot be written to.
+        """
         self.path = path.absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+        def psnr_of(metrics: dict[str, float]) -> float:
+            return metrics["psnr"]
+
         policies = [
             checkpoint_managers.LatestN(keep),
             checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: metrics["psnr"],
-                n=1,
-                keep_checkpoints_without_metrics=False,
+                get_metric_fn=psnr_of, n=1, keep_checkpoints_without_metrics=False
             ),
         ]
         self._manager = ocp.CheckpointManager(
             self.path / "checkpoints",
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                best_fn=psnr_of,  # Without it metrics are not written, and lost to a resumed run.
                 cleanup_tmp_directories=True,
             ),
         )
@@ -93,7 +111,7 @@ class Workdir:
 
     def restore(self, step: int, model: Any, training: Any) -> tuple[Any, Any]:
         """Read (model, training) into abstract arrays, with their shapes and shardings."""
-        try:
+        with _reading(self.path, step):
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
@@ -101,8 +119,6 @@ class Workdir:
                     training=ocp.args.StandardRestore(training),
                 ),
             )
-        except Exception as error:
-            raise _unreadable(self.path, step, error) from error
         return restored["model"], restored["training"]
 
     def close(self) -> None:
@@ -110,18 +126,28 @@ class Workdir:
         self._manager.wait_until_finished()
         self._manager.close()
 
+    def __enter__(self) -> "Workdir":
+        """Use as a context."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Wait for what is being written, also after an error: it is good."""
+        self.close()
+
 
 def load_model(path: str | Path, *, step: int | None = None) -> Model:
     """Load a model from a workdir.
 
     Args:
-        path: a workdir, or the name of a bundled checkpoint.
+        path: a workdir; or, as a string, the name of a bundled checkpoint, which goes before a
+            folder of the same name.
         step: which checkpoint; the newest if not given.
 
     Raises:
         UserError: there is none, or it is damaged, or another version wrote it.
     """
-    folder = BUNDLED / str(path) if (BUNDLED / str(path)).is_dir() else Path(path)
+    is_bundled = isinstance(path, str) and path and (BUNDLED / path).is_dir()
+    folder = BUNDLED / path if is_bundled else Path(path)
     if not folder.is_dir():
         names = ", ".join(sorted(p.name for p in BUNDLED.glob("*"))) or "none"
         raise UserError(
@@ -142,11 +168,8 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), abstract
     )
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            variables = checkpointer.restore(_item(folder, step, "model"), abstract)
-    except Exception as error:
-        raise _unreadable(folder, step, error) from error
+    with _reading(folder, step), ocp.StandardCheckpointer() as checkpointer:
+        variables = checkpointer.restore(_item(folder, step, "model"), abstract)
     return Model(experiment, variables, step, folder)
 
 
@@ -163,6 +186,8 @@ def export_model(workdir: Path, destination: Path, *, step: int | None = None) -
     )
     manager.wait_until_finished()
     manager.close()
+    for path in destination.rglob("commit_success.txt"):
+        path.unlink()  # It names a folder of this machine, and only object stores need it.
 
 
 def init_variables(experiment: Experiment, key: jax.Array) -> Any:
@@ -172,11 +197,8 @@ def init_variables(experiment: Experiment, key: jax.Array) -> Any:
 
 
 def _read_config(folder: Path, step: int) -> tuple[Experiment, int]:
-    try:
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-            config = checkpointer.restore(_item(folder, step, "config"))
-    except Exception as error:
-        raise _unreadable(folder, step, error) from error
+    with _reading(folder, step), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+        config = checkpointer.restore(_item(folder, step, "config"))
     if config.get("format") != FORMAT:
         raise UserError(
             f"{folder}, step {step}: its format is {config.get('format')!r} and this version of "
@@ -189,10 +211,26 @@ def _item(folder: Path, step: int, item: str) -> Path:
     return folder.absolute() / "checkpoints" / str(step) / item
 
 
-def _unreadable(folder: Path, step: int, error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()
-    return UserError(
-        f"{folder}: the checkpoint of step {step} cannot be read "
-        f"({type(error).__name__}: {reason[0][:200] if reason else ''}): "
-        "remove that step to go on from an earlier one, or train again in another folder"
-    )
+@contextlib.contextmanager
+def _reading(folder: Path, step: int) -> Iterator[None]:
+    """Turn whatever Orbax raises on damaged files into a `UserError`."""
+    hook = sys.unraisablehook
+
+    def drop_abandoned(unraisable: Any) -> None:
+        if not any(text in str(unraisable.exc_value) for text in _ABANDONED):
+            hook(unraisable)
+
+    # When one array cannot be read, the reads of the others report, now or in a moment, that nobody
+    # listens any more: hook and filter stay then, so that no traceback spoils the one line.
+    sys.unraisablehook = drop_abandoned
+    try:
+        yield
+    except Exception as error:
+        warnings.filterwarnings("ignore", f".*{_ABANDONED[1]}", RuntimeWarning)
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"{folder}: the checkpoint of step {step} cannot be read "
+            f"({type(error).__name__}: {reason[0][:200] if reason else ''}): "
+            "remove that step to go on from an earlier one, or train again in another folder"
+        ) from error
+    sys.unraisablehook = hook

@@ -18,6 +18,8 @@ class UserError(Exception):
 def report_errors(*others: type[Exception]) -> Iterator[None]:
     """Let a command end with one line on stderr and exit code 2 for what its user can mend.
 
+    Ctrl-C ends it with one line, too, and the exit code 130.
+
     Args:
         others: exceptions that count as the user's besides `UserError`, where arguments are parsed.
     """
@@ -26,3 +28,6 @@ def report_errors(*others: type[Exception]) -> Iterator[None]:
     except (UserError, *others) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None  # What a shell reports for SIGINT.

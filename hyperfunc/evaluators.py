@@ -4,8 +4,8 @@ Reference: the protocol is that of ``../shared/DESIGN.md``, calibrated against p
 checkpoints.
 """
 
+import contextlib
 import dataclasses
-import json
 import math
 import os
 import time
@@ -23,6 +23,7 @@ from hyperfunc.metrics import border_for, psnr_y, ssim_y
 from hyperfunc.pictures import compare
 from hyperfunc.resize import degrade
 from hyperfunc.types import HostImage, Size
+from hyperfunc.writer import to_json
 
 Method = Callable[[HostImage, Size], HostImage]
 """From a low-resolution image and a size (height, width) to an image of that size."""
@@ -69,11 +70,21 @@ class Table:
         return "\n".join(lines)
 
     def save(self, path: Path) -> None:
-        """Write as JSON, beside and then renamed."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-        os.replace(beside, path)
+        """Write as JSON, beside and then renamed; a number that JSON lacks (infinity) is null.
+
+        Raises:
+            UserError: the place cannot be written to.
+        """
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(to_json(dataclasses.asdict(self), indent=1) + "\n")
+            os.replace(beside, path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
 
 
 def evaluate_super_resolution(
@@ -92,8 +103,14 @@ def evaluate_super_resolution(
         save_dir: where results and comparisons go, if given.
 
     Raises:
-        UserError: an image cannot be read or is too small for the scale.
+        UserError: an image cannot be read or is too small for the scale, or ``save_dir`` cannot be
+            written to.
     """
+    if save_dir is not None:
+        try:
+            save_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{save_dir}: cannot be written ({error.strerror or error})") from error
     per_image: list[dict[str, Any]] = []
     seconds = dict.fromkeys(methods, 0.0)
     for name, hr in zip(source.names, tqdm(source, unit="image", leave=False), strict=True):
@@ -110,7 +127,7 @@ def evaluate_super_resolution(
         }
         per_image.append({"image": name, **scores})
         if save_dir is not None:
-            stem = f"{Path(name).stem}_x{'x'.join(f'{s:g}' for s in dict.fromkeys(scale))}"
+            stem = f"{name}_x{'x'.join(f'{s:g}' for s in dict.fromkeys(scale))}"
             write_image(save_dir / f"{stem}.png", list(results.values())[-1])
             write_image(
                 save_dir / f"{stem}_comparison.png",

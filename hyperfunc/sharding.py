@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from hyperfunc.errors import UserError
+
 AXIS = "data"
 
 
@@ -28,7 +30,7 @@ def use_cpu_cores(batch_size: int | None = None) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if (
         "xla_force_host_platform_device_count" in flags
-        or jax.config.read("jax_num_cpu_devices") > 0
+        or jax.config.values["jax_num_cpu_devices"] > 0
     ):
         return
     cores = (
@@ -38,6 +40,29 @@ def use_cpu_cores(batch_size: int | None = None) -> None:
     jax.config.update("jax_num_cpu_devices", devices)
     if devices > 1 and "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def join_processes() -> None:
+    """Make this process one of several that train one model; call it before JAX does anything.
+
+    TPU pods, Slurm, Open MPI and Kubernetes jobs are recognised. Elsewhere the environment of each
+    process says it: JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID.
+
+    Raises:
+        UserError: the others are not known or cannot be reached.
+    """
+    try:
+        count, index = (
+            int(os.environ[name]) if name in os.environ else None
+            for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+        )
+        jax.distributed.initialize(num_processes=count, process_id=index)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"cannot join other processes ({error}): set JAX_COORDINATOR_ADDRESS (host:port), "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or train alone, without --distributed"
+        ) from error
 
 
 def make_mesh(devices: list[Any] | None = None) -> Mesh:

@@ -4,9 +4,10 @@ The step is a pure function of (state, batch); `train` compiles it over a device
 and saves so that a run that was killed at any moment goes on as if nothing had happened.
 """
 
+import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int
+from jax.experimental import multihost_utils
+from jaxtyping import Array
 from tqdm import tqdm
 
 from hyperfunc.checkpoint import Workdir, init_variables
@@ -32,9 +34,10 @@ from hyperfunc.writer import Writer
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that changes in training. Arrays only."""
+    """Everything that changes in training. Arrays only, or their shapes, or their shardings."""
 
-    step: Int[Array, ""]
+    step: Any
+    """How many steps have been done."""
     params: Any
     average: Any
     """Exponential moving average of the parameters, which is what is evaluated."""
@@ -91,7 +94,11 @@ def make_train_step(
         # The average warms up, so that it does not remember the initial parameters.
         decay = jnp.minimum(experiment.run.ema, (1 + state.step) / (10 + state.step))
         average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, params)
-        metrics = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        metrics = {
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradient),
+            "parameter_norm": optax.tree.norm(params),
+        }
         return (
             TrainState(state.step + 1, params, average, batch_stats, opt_state),
             metrics,
@@ -113,8 +120,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
         data_dir: where datasets are.
 
     Raises:
-        UserError: the data cannot be opened, the workdir is another experiment's, or the loss is no
-            longer finite (the last good checkpoint is kept).
+        UserError: the data cannot be opened, the workdir is another experiment's, or the loss, the
+            gradient or the parameters are no longer finite (the last good checkpoint is kept).
     """
     run, is_main = experiment.run, jax.process_index() == 0
     # Devices and state: shapes first, arrays later.
@@ -139,6 +146,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
         state = _restore(checkpoints, start, shapes, shardings)
     if start >= run.steps:
         checkpoints.close()
+        if is_main:
+            tqdm.write(f"{workdir} is trained already: step {start} of {run.steps}")
         return state
 
     # Data.
@@ -166,14 +175,13 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
         donate_argnums=0,
     )
 
-    stopped = _catch_signals()
     progress = tqdm(
         total=run.steps, initial=start, unit="step", disable=not is_main, mininterval=1.0
     )
+    writer = Writer(workdir, active=is_main)
     previous: dict[str, Array] = {}
-    psnr: float | None = None
     since, seen = time.monotonic(), start
-    with Writer(workdir, active=is_main) as writer, progress:
+    with _stop_signals() as is_asked_to_stop, checkpoints, writer, progress:
         for step in range(start + 1, run.steps + 1):
             # One step.
             state, metrics = train_step(state, shard_batch(next(batches), mesh))
@@ -181,41 +189,45 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
 
             # Look at the step before, which is done by now: waiting for this one would idle
             # devices.
-            if previous:
-                _check_finite(previous, step - 1, workdir)
+            _check_finite(previous, step - 1, checkpoints)
             previous = metrics
-            if not _is_due(step, run.log_every, run.steps) and not stopped:
+            is_stopping = is_asked_to_stop(step)
+            logs, validates, saves = (
+                _is_due(step, every, run.steps)
+                for every in (run.log_every, run.validate_every, run.save_every)
+            )
+            if not (logs or validates or saves or is_stopping):
                 continue
+            _check_finite(metrics, step, checkpoints)  # What follows sees good states only.
 
             # Log.
-            values = {name: float(value) for name, value in metrics.items()}
-            _check_finite(metrics, step, workdir)
-            elapsed = time.monotonic() - since
-            rate = (step - seen) * experiment.data.batch_size / elapsed
-            since, seen = time.monotonic(), step
-            writer.write(step, **values, images_per_second=rate)
-            progress.set_postfix(loss=f"{values['loss']:.4f}", images_per_second=f"{rate:.0f}")
+            if logs:
+                rate = (step - seen) * experiment.data.batch_size / (time.monotonic() - since)
+                since, seen = time.monotonic(), step
+                values = {name: float(value) for name, value in metrics.items()}
+                writer.write(step, **values, images_per_second=rate)
+                progress.set_postfix(loss=f"{values['loss']:.4f}", images_per_second=f"{rate:.0f}")
 
             # Validate.
-            if _is_due(step, run.validate_every, run.steps):
+            psnr, began = None, time.monotonic()
+            if validates:
                 scores, picture = validator(state.variables())
                 psnr = scores.get("validation/psnr")
-                writer.write(step, **scores)
+                if scores:
+                    writer.write(step, **scores)
                 if picture is not None:
                     writer.write_picture(step, "validation", picture)
-                if psnr is not None:
+                if psnr is not None and is_main:
                     progress.write(f"step {step}: validation {psnr:.3f} dB")
-                since = time.monotonic()
 
-            # Save.
-            is_stopping = _any_process(bool(stopped))
-            if _is_due(step, run.save_every, run.steps) or is_stopping:
+            # Save; also what has been validated, because it may be the best.
+            if saves or psnr is not None or is_stopping:
                 _save(checkpoints, experiment, step, state, psnr)
-                psnr = None
-            if is_stopping:
-                progress.write(f"stopped at step {step}, which is saved: run again to go on")
+            since += time.monotonic() - began
+            if is_stopping and step < run.steps:
+                if is_main:
+                    progress.write(f"stopped at step {step}, which is saved: run again to go on")
                 break
-    checkpoints.close()
     return state
 
 
@@ -287,37 +299,47 @@ def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _check_finite(metrics: dict[str, Array], step: int, workdir: Path) -> None:
-    if not np.isfinite(float(metrics["loss"])):
-        raise UserError(
-            f"the loss is {float(metrics['loss'])} at step {step}: the last checkpoint in "
-            f"{workdir} is good; lower --optimizer.learning_rate or --optimizer.clip_norm in a new "
-            "workdir"
-        )
+def _check_finite(metrics: dict[str, Array], step: int, checkpoints: Workdir) -> None:
+    """Stop where the loss, the gradient or the updated parameters are not finite numbers."""
+    for name, value in metrics.items():
+        if not np.isfinite(float(value)):
+            saved = checkpoints.latest()
+            raise UserError(
+                f"the {name.replace('_', ' ')} is {float(value)} at step {step}: "
+                + (f"the checkpoint of step {saved} is good" if saved else "nothing is saved yet")
+                + "; lower --optimizer.learning_rate or --optimizer.clip_norm in a new --workdir"
+            )
 
 
-def _catch_signals() -> list[int]:
-    """Note SIGTERM and SIGINT in the returned list instead of dying; a second SIGINT kills."""
-    caught: list[int] = []
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[int], bool]]:
+    """Note SIGTERM and Ctrl-C instead of dying of them; a second Ctrl-C interrupts at once.
 
-    def handler(number: int, frame: Any) -> None:
+    Several processes agree, through JAX, on the step after which they stop; there only SIGTERM, to
+    any of them, is noted.
+
+    Yields:
+        A function to call after each step: whether to save and stop.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    noted: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
         del frame
-        if number == signal.SIGINT and caught:
+        if number == signal.SIGINT and noted:
             raise KeyboardInterrupt
-        caught.append(number)
+        noted.append(number)
 
+    before = {}
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, handler)
+            before[number] = signal.signal(number, note)
     except ValueError:  # Not in the main thread, where signals do not arrive anyway.
         pass
-    return caught
-
-
-def _any_process(flag: bool) -> bool:
-    """Whether a flag is set in any process, so that all act together."""
-    if jax.process_count() == 1:
-        return flag
-    from jax.experimental import multihost_utils
-
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+    try:
+        yield lambda step: bool(noted)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -26,23 +26,25 @@ RANKING = (2.0, 3.0, 4.0)
 SIDE = 192
 """Side of the centre crop that is used of each image."""
 
+MOST = 64
+"""Images that are used, at most: they are one batch."""
+
 
 class Validator:
     """Computes PSNR (dB) of held-out images; all have one size, so little is compiled."""
 
     def __init__(self, model: Hypernetwork, task: Task, source: ImageSource, mesh: Mesh) -> None:
-        """Prepare the images."""
+        """Prepare the images: all, or ``MOST`` of them, evenly spaced."""
         self._model, self._mesh = model, mesh
+        count = min(len(source), MOST)
+        source = source.select([i * len(source) // count for i in range(count)])
+        side, scales = (task.size, (1.0,)) if isinstance(task, Reconstruction) else (SIDE, SCALES)
+        crops = [_centre(image, side) for image in source]
         self._pairs: dict[float, tuple[list[HostImage], list[HostImage]]] = {}
-        if isinstance(task, Reconstruction):
-            crops = [_centre(image, task.size) for image in source]
-            self._pairs[1.0] = (crops, crops)
-        else:
-            crops = [_centre(image, SIDE) for image in source]
-            for scale in SCALES if crops else ():
-                pairs = [degrade(crop, (scale, scale)) for crop in crops]
-                lrs, hrs = zip(*pairs, strict=True)
-                self._pairs[scale] = (list(lrs), list(hrs))
+        for scale in scales if crops else ():
+            pairs = [degrade(crop, (scale, scale)) for crop in crops]
+            inputs, targets = zip(*pairs, strict=True)
+            self._pairs[scale] = (list(inputs), list(targets))
         self._compiled: dict[Size, Any] = {}
 
     def __call__(self, variables: Any) -> tuple[dict[str, float], HostImage | None]:

@@ -1,15 +1,29 @@
 """Metrics out: JSON lines for programs, TensorBoard for people, and sample pictures."""
 
 import json
+import math
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any
 
 import tensorboardX
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from hyperfunc.images import write_image
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Format as JSON, with null for the numbers that JSON lacks (infinity and not-a-number)."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: finite(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(value), indent=indent, allow_nan=False)
 
 
 class Writer:
@@ -32,7 +46,7 @@ class Writer:
         """Write scalars; names may contain "/" to group them."""
         if self._lines is None or self._board is None:
             return
-        self._lines.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._lines.write(to_json({"step": step, **metrics}) + "\n")
         for name, value in metrics.items():
             self._board.add_scalar(name, value, step)
 
@@ -42,7 +56,7 @@ class Writer:
             write_image(self._samples / f"{name}-{step:07d}.png", picture)
             self._board.add_image(name, picture, step, dataformats="HWC")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Writer":
         """Use as a context."""
         return self
 

@@ -1,0 +1,137 @@
+"""Checkpoints: which are kept, what is in them, and which is read."""
+
+import contextlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from hyperfunc import checkpoint
+from hyperfunc.checkpoint import Workdir, export_model, init_variables, load_model
+from hyperfunc.errors import UserError
+
+
+@pytest.fixture
+def variables(tiny_experiment):
+    return init_variables(tiny_experiment, jax.random.key(0))
+
+
+@pytest.fixture
+def save(tiny_experiment, variables, tmp_path):
+    """Saves checkpoints {step: psnr}, whose parameters are those drawn, times the step."""
+
+    def run(scores, keep=2, folder="run"):
+        with Workdir(tmp_path / folder, keep=keep) as workdir:
+            for step, psnr in scores.items():
+                scaled = jax.tree.map(lambda leaf, step=step: leaf * step, variables)
+                workdir.save(step, tiny_experiment, scaled, {"step": np.asarray(step)}, psnr)
+        return tmp_path / folder
+
+    return run
+
+
+def kept(folder):
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize(
+    ("scores", "steps"),
+    [
+        ({1: None, 2: None, 3: None, 4: None}, [3, 4]),  # The newest, if none was validated.
+        ({1: 30.0, 2: 29.0, 3: 28.0, 4: 27.0}, [1, 3, 4]),
+        ({1: 27.0, 2: 30.0, 3: None, 4: None, 5: 29.0, 6: None}, [2, 5, 6]),
+        ({1: 27.0, 2: 28.0, 3: 29.0, 4: 30.0}, [3, 4]),  # The best is among the newest.
+    ],
+)
+def test_the_newest_and_the_best_are_kept(save, scores, steps):
+    assert kept(save(scores)) == steps
+
+
+def test_the_best_of_an_earlier_session_is_kept(save):
+    save({1: 30.0, 2: None, 3: None})
+    assert kept(save({4: 29.0, 5: None, 6: None})) == [1, 5, 6]
+
+
+def test_a_model_is_the_newest_unless_a_step_is_given(save, variables, tiny_experiment):
+    folder = save({1: 30.0, 2: 29.0, 10: None})
+    model = load_model(folder)
+    assert (model.step, model.path, model.experiment) == (10, folder, tiny_experiment)
+    assert_equal(model.variables, jax.tree.map(lambda leaf: leaf * 10, variables))
+    assert_equal(load_model(str(folder), step=1).variables, variables)
+    with pytest.raises(UserError, match=r"no checkpoint of step 3: it has \[1, 2, 10\]"):
+        load_model(folder, step=3)
+
+
+def test_what_is_saved_is_restored(save, variables, tiny_experiment):
+    with Workdir(save({7: None})) as workdir:
+        assert workdir.latest() == 7
+        assert workdir.restore_experiment(7) == tiny_experiment
+        model, training = workdir.restore(7, variables, {"step": np.asarray(0)})
+    assert_equal(model, jax.tree.map(lambda leaf: leaf * 7, variables))
+    assert training["step"] == 7
+
+
+def test_an_interrupted_save_leaves_the_one_before(save, variables):
+    folder = save({1: None, 2: None})
+    # What a kill in the middle leaves: a part of the files, under a name for the meantime.
+    remains = folder / "checkpoints" / "3.orbax-checkpoint-tmp-17"
+    shutil.copytree(
+        folder / "checkpoints" / "2" / "model", remains / "model.orbax-checkpoint-tmp-1"
+    )
+    assert load_model(folder).step == 2
+    with Workdir(folder) as workdir:
+        assert workdir.latest() == 2
+    save({3: None})
+    assert kept(folder) == [2, 3]  # What was left is cleaned away.
+
+
+def test_a_workdir_may_be_relative(save, tmp_path, monkeypatch):
+    save({1: None})
+    monkeypatch.chdir(tmp_path)
+    assert load_model("run").step == 1
+    with Workdir(checkpoint.Path("run")) as workdir:
+        assert workdir.latest() == 1
+
+
+def test_a_name_is_a_bundled_checkpoint_and_a_path_is_a_folder(
+    save, tmp_path, monkeypatch, variables
+):
+    export_model(save({1: None}), tmp_path / "bundled" / "sr")
+    save({5: None}, folder="sr")
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.chdir(tmp_path)
+    assert load_model("sr").step == 1
+    assert load_model(checkpoint.Path("sr")).step == 5
+    for missing in ("", "sr_paper"):
+        with pytest.raises(UserError, match="bundled checkpoints: sr"):
+            load_model(missing) if missing else load_model(tmp_path / "missing")
+
+
+def test_an_exported_checkpoint_has_no_training_state(save, tmp_path, variables):
+    folder = save({1: None, 2: None})
+    export_model(folder, tmp_path / "exported", step=1)
+    assert load_model(tmp_path / "exported").step == 1
+    assert_equal(load_model(tmp_path / "exported").variables, variables)
+    items = {path.name for path in (tmp_path / "exported" / "checkpoints" / "1").iterdir()}
+    assert {"config", "model"} <= items and "training" not in items
+
+
+def test_no_file_can_go_missing_without_notice(save, variables, tmp_path):
+    folder = save({1: None})
+    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
+    refused = set()
+    for name in names:
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(folder, tmp_path / "copy")
+        (tmp_path / "copy" / name).unlink()
+        with contextlib.suppress(UserError):
+            # An error, or what was saved: never anything else.
+            assert_equal(load_model(tmp_path / "copy").variables, variables)
+            continue
+        refused.add(name.relative_to("checkpoints/1").as_posix())
+    assert {"config/metadata", "model/manifest.ocdbt"} <= refused

@@ -1,0 +1,42 @@
+"""How a command ends."""
+
+import pytest
+
+from hyperfunc.errors import UserError, report_errors
+
+
+def run(error, *others):
+    with pytest.raises(BaseException) as raised, report_errors(*others):
+        raise error
+    return raised.value
+
+
+def test_a_user_error_is_one_line_and_exit_code_2(capsys):
+    end = run(UserError("the scale\n  is 0"))
+    assert isinstance(end, SystemExit) and end.code == 2
+    assert end.__suppress_context__  # Nobody shows the traceback.
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "error: the scale is 0\n")
+
+
+def test_a_mistake_in_the_program_is_not_hidden():
+    error = ValueError("a wrong shape")
+    assert run(error) is error
+
+
+def test_other_exceptions_can_be_counted_as_the_users(capsys):
+    end = run(ValueError("steps 0"), ValueError)
+    assert isinstance(end, SystemExit) and end.code == 2
+    assert capsys.readouterr().err == "error: steps 0\n"
+
+
+def test_an_interruption_is_one_line(capsys):
+    end = run(KeyboardInterrupt())
+    assert isinstance(end, SystemExit) and end.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_without_an_error_nothing_happens(capsys):
+    with report_errors():
+        pass
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,115 @@
+"""The training step, and what surrounds it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperfunc import training
+from hyperfunc.datasets import ImageSource
+from hyperfunc.errors import UserError
+from hyperfunc.functional_image import encode, render_phases
+from hyperfunc.hypernetwork import PixelHypernetwork
+from hyperfunc.pipeline import make_batches
+from hyperfunc.training import make_init, make_train_step, split_validation
+
+
+@pytest.fixture
+def experiment(tiny_experiment):
+    return dataclasses.replace(
+        tiny_experiment, run=dataclasses.replace(tiny_experiment.run, steps=100, ema=0.5)
+    )
+
+
+@pytest.fixture
+def batch(experiment):
+    source = training.open_dataset(experiment.data.dataset, split="train")
+    return next(make_batches(source, experiment.task, batch_size=4, seed=0))
+
+
+def test_the_initial_state_depends_on_the_seed_only(experiment):
+    first, second = make_init(experiment)(), make_init(experiment)()
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    jax.tree.map(np.testing.assert_array_equal, first.params, first.average)
+    assert int(first.step) == 0
+    other = dataclasses.replace(experiment, run=dataclasses.replace(experiment.run, seed=1))
+    kernels = [s.params["backbone"]["head"]["kernel"] for s in (first, make_init(other)())]
+    assert not np.array_equal(*kernels)
+
+
+def test_a_step_reports_the_loss_and_moves_everything(experiment, batch):
+    state = make_init(experiment)()
+    after, metrics = jax.jit(make_train_step(experiment))(state, batch)
+    assert int(after.step) == 1
+
+    # The loss is the mean absolute error of what the model at hand renders.
+    assert isinstance(experiment.model, PixelHypernetwork) and experiment.run.loss == "l1"
+    observed, target = (batch[name].astype(np.float32) / 255 for name in ("observed", "target"))
+    function, _ = encode(experiment.model, {"params": state.params}, jnp.asarray(observed))
+    scale = target.shape[1] // observed.shape[1]
+    rendered = render_phases(function, scale, phase=jnp.asarray(batch["phase"][0]))
+    expected = np.abs(np.asarray(rendered) - target).mean()
+    assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-4)
+
+    norm = np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(after.params)))
+    assert float(metrics["parameter_norm"]) == pytest.approx(norm, rel=1e-4)
+    assert float(metrics["gradient_norm"]) > 0
+    for before, leaf in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(after.params), strict=True
+    ):
+        assert not np.array_equal(before, leaf)
+
+
+def test_the_average_warms_up_to_its_decay(experiment, batch):
+    step, state = jax.jit(make_train_step(experiment)), make_init(experiment)()
+    average = np.asarray(state.params["branch"], np.float64)
+    for number in range(12):
+        state, _ = step(state, batch)
+        decay = min(0.5, (1 + number) / (10 + number))
+        average = decay * average + (1 - decay) * np.asarray(state.params["branch"], np.float64)
+    np.testing.assert_allclose(state.average["branch"], average, atol=1e-6)
+    assert state.variables() == {"params": state.average}  # Nothing to normalise here.
+
+
+def test_a_learned_batch_has_a_lower_loss(experiment, batch):
+    fast = dataclasses.replace(experiment.optimizer, learning_rate=1e-2, warmup=0)
+    experiment = dataclasses.replace(experiment, optimizer=fast)
+    step, state = jax.jit(make_train_step(experiment)), make_init(experiment)()
+    losses = []
+    for _ in range(30):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def numbered(count):
+    images = [np.full((16, 16, 3), i, np.uint8) for i in range(count)]
+    return ImageSource("numbered", [str(i) for i in range(count)], lambda i: images[i].copy())
+
+
+@pytest.mark.parametrize(
+    ("count", "part", "held_out"), [(10, 0.0, 0), (10, 0.2, 2), (25, 0.04, 1), (5, 0.04, 1)]
+)
+def test_held_out_images_are_not_trained_on(count, part, held_out):
+    training_part, validation_part = split_validation(numbered(count), part)
+    assert len(validation_part) == held_out
+    assert len(training_part) == count - held_out
+    assert sorted([*training_part.names, *validation_part.names], key=int) == [
+        str(i) for i in range(count)
+    ]
+    for part in (training_part, validation_part):
+        assert all(
+            image[0, 0, 0] == int(name) for image, name in zip(part, part.names, strict=True)
+        )
+
+
+def test_one_image_cannot_be_held_out_of_one():
+    with pytest.raises(UserError, match="--data.validation=0"):
+        split_validation(numbered(1), 0.5)
+
+
+def test_the_last_step_is_always_due():
+    due = [step for step in range(1, 11) if training._is_due(step, 4, 10)]
+    assert due == [4, 8, 10]

@@ -1,0 +1,69 @@
+"""What a run writes for programs and for people."""
+
+import json
+import math
+
+import pytest
+
+from hyperfunc.images import read_image
+from hyperfunc.writer import Writer, to_json
+
+
+def read_strictly(line):
+    def refuse(constant):
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def test_lines_are_there_at_once_and_a_resumed_run_appends(tmp_path):
+    with Writer(tmp_path) as writer:
+        writer.write(1, loss=0.5)
+        text = (tmp_path / "metrics.jsonl").read_text()
+        assert [read_strictly(line) for line in text.splitlines()] == [{"step": 1, "loss": 0.5}]
+    with Writer(tmp_path) as writer:
+        writer.write(2, **{"loss": 0.25, "validation/psnr": 30.0})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [read_strictly(line) for line in lines] == [
+        {"step": 1, "loss": 0.5},
+        {"step": 2, "loss": 0.25, "validation/psnr": 30.0},
+    ]
+
+
+def test_numbers_that_json_lacks_are_null(tmp_path):
+    with Writer(tmp_path) as writer:
+        writer.write(1, a=math.inf, b=math.nan, c=1.0)
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert read_strictly(line) == {"step": 1, "a": None, "b": None, "c": 1.0}
+    nested = {"rows": [{"psnr": math.inf}, (1, -math.inf)], "name": "NaN"}
+    assert read_strictly(to_json(nested)) == {
+        "rows": [{"psnr": None}, [1, None]],
+        "name": "NaN",
+    }
+
+
+def test_pictures_and_tensorboard_events(tmp_path, draw):
+    picture = draw(0, (20, 30))
+    with Writer(tmp_path) as writer:
+        writer.write(3, loss=0.5)
+        writer.write_picture(3, "validation", picture)
+    written = read_image(tmp_path / "samples" / "validation-0000003.png")
+    assert (written == picture).all()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert events.name.startswith("events.out.tfevents.")
+    recorded = events.read_bytes()
+    assert b"loss" in recorded and b"validation" in recorded and b"PNG" in recorded
+
+
+def test_a_process_that_is_not_the_first_writes_nothing(tmp_path, draw):
+    with Writer(tmp_path / "run", active=False) as writer:
+        writer.write(1, loss=0.5)
+        writer.write_picture(1, "validation", draw(0, (20, 30)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_are_closed_after_an_error(tmp_path):
+    with pytest.raises(KeyError), Writer(tmp_path) as writer:
+        raise KeyError("lost")
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(1, loss=0.5)
