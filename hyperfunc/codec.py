@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import hyperfunc
+from hyperfunc.atomic import replacing
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage
 from hyperfunc.hypernetwork import FactoredTheta
@@ -117,31 +118,8 @@ def save_function(
         "quantization": quantize or "none",
         "about": json.dumps(dict(about or {})),
     }
-    with written_beside(path) as file:
+    with replacing(path) as beside, beside.open("wb") as file:
         _write(file, tensors, metadata)
-
-
-@contextlib.contextmanager
-def written_beside(path: str | os.PathLike[str]) -> Iterator[typing.BinaryIO]:
-    """Open a file for writing; it takes its place, whole, only when all is written.
-
-    Missing folders are made.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            yield file
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def without_padding(function: FunctionalImage) -> FunctionalImage:

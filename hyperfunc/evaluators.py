@@ -4,10 +4,8 @@ Reference: the protocol is that of ``../shared/DESIGN.md``, calibrated against p
 checkpoints.
 """
 
-import contextlib
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from hyperfunc.atomic import replacing
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
@@ -75,16 +74,8 @@ class Table:
         Raises:
             UserError: the place cannot be written to.
         """
-        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
             beside.write_text(to_json(dataclasses.asdict(self), indent=1) + "\n")
-            os.replace(beside, path)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
 
 
 def evaluate_super_resolution(

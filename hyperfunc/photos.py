@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from hyperfunc import deep
+from hyperfunc.atomic import replacing
 from hyperfunc.errors import UserError
 from hyperfunc.metadata import (
     Metadata,
@@ -224,28 +225,6 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
             image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
             image.save(beside, format_, **arguments)
     return notes
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to, and put what was written in its place at the end.
-
-    If that is not reached, the path beside is removed and ``path`` stays as it was.
-
-    Raises:
-        UserError: the place cannot be written to.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        os.replace(beside, path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from hyperfunc.atomic import replacing
 from hyperfunc.datasets.files import find_images
 from hyperfunc.errors import UserError
 from hyperfunc.photos import (
@@ -31,7 +32,6 @@ from hyperfunc.photos import (
     check_output,
     read_header,
     read_photo,
-    replacing,
     write_photo,
 )
 from hyperfunc.tiling import Upscaler

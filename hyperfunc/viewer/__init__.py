@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from hyperfunc.codec import quantize_int8, without_padding, written_beside
+from hyperfunc.atomic import replacing
+from hyperfunc.codec import quantize_int8, without_padding
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage
 from hyperfunc.hypernetwork import FactoredTheta
@@ -55,7 +56,7 @@ def export_html(
         UserError: the function is of another kind, or too large for a page.
     """
     page = make_page(function, title=title)
-    with written_beside(path) as file:
+    with replacing(path) as beside, beside.open("wb") as file:
         file.write(page)
 
 
