@@ -151,7 +151,7 @@ class ContinuousImage:
         """Render through a transform: rotation, homography, lens, or any other.
 
         Each output pixel has its own footprint per axis, from the transform's Jacobian, so that
-        where the transform shrinks the image it averages and does not alias. For a scaling the
+        where the transform shrinks the image it averages. For a scaling the
         result is that of `render`; for a transform that shears while it shrinks, an axis-parallel
         footprint averages too much: ``samples`` sharpens.
 

@@ -1,0 +1,194 @@
+"""Draw the figures of docs/how-it-works.md.
+
+pip install -e ".[docs]" && python benchmarks/figures.py
+
+Everything is computed by the package itself, from the bundled checkpoint and a photograph inside
+scikit-image; a minute on two cores.
+"""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import skimage.data
+import tyro
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+import hyperfunc
+from hyperfunc.coords import axis_over, pixel_centres
+from hyperfunc.functional_image import FunctionalImage, render_grid
+from hyperfunc.interpolation import interpolate_grid
+from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
+
+LARGEST = 150_000
+"""Bytes that one figure may take."""
+
+DETAIL = (slice(92, 116), slice(196, 220))
+"""Rows and columns of the astronaut: an eye."""
+
+CELL = (8, 13)
+"""The pixel of the detail whose target network is shown."""
+
+FINEST = 0.25
+"""Footprint of the points of a patch, in pixels: the finest that the checkpoint was trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Draw the figures.
+
+    Attributes:
+        out: the folder they are written to.
+        checkpoint: a training run with a window per pixel, or the name of a bundled checkpoint.
+    """
+
+    out: Path = Path("docs/images")
+    checkpoint: str = "sr"
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command."""
+    arguments = tyro.cli(Arguments, args=args)
+    plt.rcParams.update({"font.size": 9, "axes.titlesize": 9, "savefig.dpi": 130})
+    model = hyperfunc.load_model(arguments.checkpoint)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    save(draw_windows(), arguments.out / "windows.png")
+    save(draw_cell(model), arguments.out / "cell.png")
+    save(draw_footprint(model), arguments.out / "footprint.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure with a palette of 256 colours, and refuse a large one."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    plt.close(figure)
+    Image.open(buffer).convert("RGB").quantize(256, kmeans=2).save(path, optimize=True)
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise SystemExit(f"{path}: {size} bytes, more than {LARGEST}")
+    print(f"{path}: {size / 1000:.0f} kB")
+
+
+def draw_windows() -> Figure:
+    """Weights of the windows of three layouts along one axis, and their sum."""
+    layouts = (
+        ("sr: one window per pixel", PER_PIXEL, 8),
+        ("sr_paper: patches of 16, stride 8", WindowLayout(size=16, stride=8, overhang=0.0), 48),
+        ("faces: one window", WHOLE_IMAGE, 64),
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.3), sharey=True, layout="constrained")
+    for plot, (title, layout, pixels) in zip(axes, layouts, strict=True):
+        windows = layout.axis(pixels)
+        positions = jnp.linspace(0, pixels, 961)
+        cover = windows.cover(positions)
+        weights = np.zeros((windows.count, positions.size))
+        for slot in range(cover.index.shape[1]):
+            # A window outside of the image has weight zero, and some other's index.
+            np.add.at(
+                weights, (cover.index[:, slot], np.arange(positions.size)), cover.weight[:, slot]
+            )
+        for window, weight in enumerate(weights):
+            colour = f"C{window % 8}"
+            plot.fill_between(positions, weight, color=colour, alpha=0.25, lw=0)
+            plot.plot(positions, weight, color=colour, lw=1)
+        plot.plot(positions, weights.sum(axis=0), "k--", lw=1.2, label="sum")
+        plot.set(title=title, xlabel="position in input pixels", xlim=(0, pixels), ylim=(0, 1.15))
+        plot.set_xticks(np.linspace(0, pixels, 9 if pixels == 8 else 7 if pixels == 48 else 5))
+    axes[0].set_ylabel("weight $w_k$")
+    axes[0].legend(loc="lower left", framealpha=0.9)
+    return figure
+
+
+def draw_cell(model: hyperfunc.Model) -> Figure:
+    """One target network, the sum of all, and the function at several scales."""
+    photo = skimage.data.astronaut()
+    image = hyperfunc.represent(np.ascontiguousarray(photo[DETAIL]), checkpoint=model)
+    function, side = image.function, image.size[0]
+
+    ticks = jnp.linspace(-1, 1, 97)
+    local = jnp.stack(jnp.meshgrid(ticks, ticks, indexing="ij"), axis=-1)
+    theta = jax.tree.map(lambda leaf: leaf[0, CELL[0], CELL[1]], function.expanded())
+    pitch = jnp.full(2, FINEST)  # Of a window two pixels wide: the half is one pixel.
+    at_point = lambda x: function.target.apply(theta, function.shared, x, pitch)  # noqa: E731
+    patch = jax.vmap(jax.vmap(at_point))(local).mean(axis=-1)
+    tent = jnp.prod(1 - jnp.abs(local), axis=-1)
+
+    points = pixel_centres((side * 12, side * 12))
+    whole = image(points, FINEST)
+    correction = image_without_base(image)(points, FINEST).mean(axis=-1)
+    base = whole - image_without_base(image)(points, FINEST)
+    limit = float(jnp.abs(patch).max())
+    limit_of_sum = float(jnp.abs(correction).max())
+
+    figure, axes = plt.subplots(2, 5, figsize=(9, 4.0), layout="constrained")
+    top, bottom = axes
+    show(top[0], photo[DETAIL], f"input, {side} x {side} pixels")
+    row, col = CELL
+    top[0].add_patch(Rectangle((col - 0.5 - 0.5, row - 0.5 - 0.5), 2, 2, fill=False, ec="C3"))
+    show_signed(top[1], patch, limit, "$T(x; \\theta_k)$, one window")
+    show_signed(top[2], patch * tent, limit, "$w_k(x)\\,T(x; \\theta_k)$")
+    show_signed(top[3], correction, limit_of_sum, "sum over all windows")
+    show(top[4], base, "base: bicubic")
+    show(bottom[0], whole, "f = base + sum")
+    for plot, scale in zip(bottom[1:], (1.5, 2.5, 4, 10), strict=True):
+        pixels = image.render(scale=scale)
+        show(plot, pixels, f"f, x{scale:g}: {pixels.shape[0]} x {pixels.shape[1]}")
+    return figure
+
+
+def image_without_base(image: hyperfunc.ContinuousImage) -> hyperfunc.ContinuousImage:
+    """Only the sum over windows."""
+    return dataclasses.replace(image, function=dataclasses.replace(image.function, base=None))
+
+
+def draw_footprint(model: hyperfunc.Model, side: int = 256, small: int = 88) -> Figure:
+    """A zone plate made smaller: point samples, only the base averaged, and both."""
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    # The frequency grows with the radius, up to half a cycle per pixel at the sides.
+    rings = 0.5 + 0.5 * np.cos(np.pi * side / 2 * ((y - 0.5) ** 2 + (x - 0.5) ** 2) * 2)
+    image = hyperfunc.represent(np.repeat(rings[..., None], 3, axis=-1), checkpoint=model)
+    function = image.function
+    axis = axis_over((0.0, 1.0), small, side)
+
+    averaged_base = interpolate_grid(function.base, axis, axis)[0]
+    pictures = {
+        f"f at x1, {side} x {side}": image.render(scale=1),
+        f"{small} x {small}: point samples of f": image(pixel_centres((small, small)), FINEST),
+        "base averaged, no factor in T": averaged_base
+        + render_grid(dataclasses.replace(without_factor(function), base=None), axis, axis)[0],
+        "f(x, a), a = pixel pitch": image.render(small, small),
+    }
+    figure, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained")
+    for plot, (title, pixels) in zip(axes, pictures.items(), strict=True):
+        show(plot, pixels, title)
+    return figure
+
+
+def without_factor(function: FunctionalImage) -> FunctionalImage:
+    """The same function with kappa = 0: the footprint no longer damps any frequency."""
+    return dataclasses.replace(function, shared={**function.shared, "log_kappa": -jnp.inf})
+
+
+def show(plot: Axes, pixels: np.ndarray | jax.Array, title: str) -> None:
+    """Show pixels as they are."""
+    pixels = np.asarray(pixels)
+    values = pixels if pixels.dtype == np.uint8 else np.clip(pixels, 0, 1)
+    plot.imshow(values, interpolation="nearest")
+    plot.set(title=title, xticks=[], yticks=[])
+
+
+def show_signed(plot: Axes, values: jax.Array, limit: float, title: str) -> None:
+    """Show values of either sign: blue, white, red."""
+    plot.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    plot.set(title=title, xticks=[], yticks=[])
+
+
+if __name__ == "__main__":
+    main()
