@@ -155,7 +155,7 @@ class FourierField:
     It is linear in theta, T = basis(x, a) . theta, so that decoding is a matrix product. The last
     factor is the closed form of averaging over a Gaussian pixel: footprints may differ per axis and
     minification fades each cell's own waves (what changes from cell to cell is not averaged, so
-    strong minification of fine patterns still aliases: measured in docs/how-it-works.md).
+    strong minification of fine patterns still aliases: shown in docs/how-it-works.md).
 
     Attributes:
         frequencies: their number.
