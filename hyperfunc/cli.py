@@ -351,7 +351,7 @@ def _describe_checkpoint(path: Path) -> None:
 
     if not path.exists() and len(path.parts) > 1:
         raise UserError(f"{path}: no such file or folder; check the path")
-    model = load_model(path)
+    model = load_model(str(path))  # A bundled name, or a workdir.
     parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
     print(f"{model.path}: checkpoint of step {model.step}, {parameters:,} parameters")
     for name, component in to_dict(model.experiment).items():

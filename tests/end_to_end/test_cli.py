@@ -320,6 +320,8 @@ def test_info(run, tmp_path, folder, checkpoint):
     assert "RGBA, 16 bits" in run("info", tmp_path / "deep.png")[1]
     code, out, _ = run("info", checkpoint)
     assert code == 0 and "checkpoint of step 7" in out and "parameters" in out
+    code, out, _ = run("info", "sr")  # The bundled one, by its name.
+    assert code == 0 and "checkpoints/sr: checkpoint of step" in out
     code, _, err = run("info", tmp_path / "none")
     assert code == 2 and "none" in err
     (tmp_path / "text.txt").write_text("hello")
