@@ -13,6 +13,7 @@ A checkpoint that is *bundled* with the package is a workdir with a single step 
 import contextlib
 import dataclasses
 import logging
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -67,6 +68,11 @@ class Workdir:
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
+        # Orbax would do this in the background, where two openings in a row disturb each other.
+        if jax.process_index() == 0:
+            for remains in self.path.glob("checkpoints/*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(remains, ignore_errors=True)
+
         def psnr_of(metrics: dict[str, float]) -> float:
             return metrics["psnr"]
 
@@ -81,7 +87,6 @@ class Workdir:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 best_fn=psnr_of,  # Without it metrics are not written, and lost to a resumed run.
-                cleanup_tmp_directories=True,
             ),
         )
 
