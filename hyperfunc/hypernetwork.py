@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hyperfunc.backbones import EDSR, Backbone, FactorizedConv, InceptionTrunk, Mask
+from hyperfunc.border import mirror_indices
 from hyperfunc.targets import CosineMLP, FourierField, Target
 from hyperfunc.types import Images, Shared, Theta
 from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
@@ -177,8 +178,7 @@ def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh 
         first = math.floor(axis.first - axis.half_width)
         starts = first + jnp.arange(axis.count) * int(axis.stride)
         index = starts[:, None] + jnp.arange(layout.size or pixels)[None]
-        index = jnp.mod(index, 2 * pixels)
-        return jnp.minimum(index, 2 * pixels - 1 - index)
+        return mirror_indices(index, pixels)
 
     rows, cols = indices(images.shape[1]), indices(images.shape[2])
     return images[:, rows[:, None, :, None], cols[None, :, None, :]]

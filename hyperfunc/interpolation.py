@@ -12,6 +12,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from hyperfunc.border import mirror_indices
 from hyperfunc.coords import Axis
 
 
@@ -52,8 +53,7 @@ def cubic_taps(
     index = first + jnp.arange(taps)[None]
     weight = cubic_kernel((positions[:, None] - 0.5 - index) / width)
     weight = weight / weight.sum(axis=-1, keepdims=True)
-    mirrored = jnp.mod(index, 2 * pixels)
-    return jnp.minimum(mirrored, 2 * pixels - 1 - mirrored), weight
+    return mirror_indices(index, pixels), weight
 
 
 def interpolate_grid(

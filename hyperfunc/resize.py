@@ -15,6 +15,7 @@ import math
 import numpy as np
 from jaxtyping import Float64, Int64, Num, UInt8
 
+from hyperfunc.border import mirror_indices
 from hyperfunc.errors import UserError
 
 _NEGLIGIBLE = 1e-12
@@ -70,8 +71,7 @@ def axis_weights(
     weights /= weights.sum(axis=1, keepdims=True)
     weights[np.abs(weights) < _NEGLIGIBLE] = 0.0
 
-    mirrored = taps % (2 * n_in)
-    indices = np.where(mirrored < n_in, mirrored, 2 * n_in - 1 - mirrored)
+    indices = mirror_indices(taps, n_in)
     used = weights.any(axis=0)
     return indices[:, used], weights[:, used]
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from hyperfunc.border import mirror_indices
 from hyperfunc.resize import crop_margin, degrade_crop, imresize
 from hyperfunc.types import HostImage, Size
 
@@ -145,8 +146,8 @@ def crop_at_random(
     for pixels in image.shape[:2]:
         room = pixels - (side - 2 * margin)
         first = int(rng.integers(room + 1)) if room > 0 else room // 2
-        index = np.mod(np.arange(first - margin, first - margin + side), 2 * pixels)
-        indices.append(np.minimum(index, 2 * pixels - 1 - index))
+        index = np.arange(first - margin, first - margin + side)
+        indices.append(mirror_indices(index, pixels))
     return image[np.ix_(*indices)]
 
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from hyperfunc.border import mirror_indices
 from hyperfunc.coords import Axis
 from hyperfunc.functional_image import encode, render, render_grid, render_phases
 from hyperfunc.hypernetwork import Hypernetwork
@@ -308,8 +309,7 @@ def _read(image: HostPixels, plan: Plan, row: Span, col: Span) -> tuple[np.ndarr
     ):
         index = span.start + np.arange(extent)
         exists.append((index < pixels).astype(np.float32))
-        mirrored = np.mod(index, 2 * pixels)
-        indices.append(np.minimum(mirrored, 2 * pixels - 1 - mirrored))
+        indices.append(mirror_indices(index, pixels))
         starts.append(_samples(span, step)[0] * step - span.start)
     return image[np.ix_(*indices)], *exists, np.asarray(starts, np.float32)
 
