@@ -225,7 +225,9 @@ def _base_band(
     pixels = function.size[axis]
     nodes, weights = _nodes(position, sigma)
     pitch = jnp.broadcast_to(jnp.asarray(footprint), nodes.shape)
-    index, taps = cubic_taps(mirrored(nodes, pixels), pixels, pitch, widest)
+    inside = mirrored(nodes, pixels)
+    cell = jnp.floor(inside)
+    index, taps = cubic_taps(cell.astype(int), inside - cell, pixels, pitch, widest)
     reach = REACH * sigma + 2 * widest
     first = jnp.floor(position - reach).astype(int) - 1
     width = math.ceil(2 * reach) + 4

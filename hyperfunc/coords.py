@@ -6,11 +6,13 @@ in units of input pixels (coordinate times n), so pixel i is centred at position
 *footprint* is the pixel pitch that a value is asked for, in input pixels: 1 / scale.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from hyperfunc.types import Coords, Size
 
@@ -29,6 +31,58 @@ class Axis(NamedTuple):
     def positions(self) -> Float[Array, " n"]:
         """Positions of all samples, in input pixels."""
         return self.start + (jnp.arange(self.count) + 0.5) * self.step
+
+    def split(self) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
+        """Positions as the pixel that each lies in and how far into it, [0, 1].
+
+        As float32 a position of some hundreds is off by 1e-5 or more; the parts are not, unless
+        ``start`` is traced.
+        """
+        if isinstance(self.start, float | int):
+            cell, fraction = split_positions(self.start, self.step, np.arange(self.count))
+            return jnp.asarray(cell), jnp.asarray(fraction)
+        positions = self.positions()
+        cell = jnp.floor(positions)
+        return cell.astype(int), positions - cell
+
+    @property
+    def slots(self) -> int:
+        """The largest number of samples within one pixel's length."""
+        return min(math.ceil(1 / self.step - 1e-6), self.count)
+
+
+class Samples(NamedTuple):
+    """The samples of an `Axis` as arrays, so that one compiled function serves many of them.
+
+    For enlarging only: ``step`` is at most 1.
+    """
+
+    cell: Int[Array, " n"]
+    fraction: Float[Array, " n"]
+    step: Float[Array, ""]
+    slots: int
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.cell.shape[0]
+
+    def positions(self) -> Float[Array, " n"]:
+        """Positions of all samples, in input pixels."""
+        return self.cell + self.fraction
+
+    def split(self) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
+        """Positions as the pixel that each lies in and how far into it, [0, 1]."""
+        return self.cell, self.fraction
+
+
+def split_positions(
+    start: float, step: float, index: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Positions of samples, computed in float64: the pixel, and how far into it."""
+    positions = start + (index + 0.5) * step
+    cell = np.floor(positions)
+    return cell.astype(np.int32), (positions - cell).astype(np.float32)
 
 
 def axis_over(window: tuple[float, float], count: int, input_pixels: int) -> Axis:

@@ -18,7 +18,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage, encode
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
 from hyperfunc.images import read_image, to_float
-from hyperfunc.tiling import plan_axis
+from hyperfunc.tiles import plan_axis
 
 LARGEST_THETA = 2**32
 """The largest theta to hold, in bytes: 16 megapixels with the bundled model."""
@@ -49,7 +49,7 @@ def represent(
     model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])
-    return ContinuousImage(_encode_tiles(model.experiment.model, model.variables, pixels))
+    return ContinuousImage(_encode_tiles(model.hypernetwork, model.variables, pixels))
 
 
 def to_pixels(
@@ -94,7 +94,7 @@ def _load_once(path: str) -> Model:
 
 def _check_size(model: Model, size: tuple[int, int]) -> None:
     leaves = jax.eval_shape(
-        functools.partial(_theta_leaves, model.experiment.model),
+        functools.partial(_theta_leaves, model.hypernetwork),
         model.variables,
         jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
     )

@@ -8,7 +8,7 @@ Training, evaluation and everything else go through them.
 
 Three renderers do the work. `_render_windows` is the definition: evaluate every window on the
 samples that it covers, and add up. Where the target network is linear and there is a window per
-pixel, sums can be reordered: `_render_separable` applies exp(i w x) by rows, then by columns;
+pixel, sums can be reordered: `_render_field` applies exp(i w x) by rows, then by columns;
 `render_phases` uses that at an integer scale all cells share the same phases, so that head, basis
 and windows are one 2 x 2 convolution from features to pixels.
 """
@@ -21,12 +21,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hyperfunc.coords import Axis, axis_over, to_positions
+from hyperfunc.coords import Axis, Samples, axis_over, to_positions
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
 from hyperfunc.interpolation import cubic_kernel, interpolate_grid, interpolate_points
+from hyperfunc.separable import render_separable
 from hyperfunc.targets import FourierField, Target
 from hyperfunc.types import Coords, Images, Shared, Size, Theta
 from hyperfunc.windows import Cover, WindowLayout
+
+Samplings = Axis | Samples
+"""Where one axis is sampled."""
 
 
 @flax.struct.dataclass
@@ -144,9 +148,11 @@ def render(
     return render_grid(function, rows, cols)
 
 
-def render_grid(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "b y x c"]:
+def render_grid(
+    function: FunctionalImage, rows: Samplings, cols: Samplings
+) -> Float[Array, "b y x c"]:
     """Render on any separable grid of positions."""
-    draw = _render_separable if function.is_cellwise_linear else _render_windows
+    draw = _render_field if function.is_cellwise_linear else _render_windows
     image = draw(function, rows, cols)
     return image if function.base is None else image + interpolate_grid(function.base, rows, cols)
 
@@ -198,7 +204,9 @@ def sample(
     return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
 
 
-def _render_windows(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "b y x c"]:
+def _render_windows(
+    function: FunctionalImage, rows: Samplings, cols: Samplings
+) -> Float[Array, "b y x c"]:
     """Evaluate each window on the samples it covers, weight, and add up."""
     row_axis, col_axis = (function.layout.axis(pixels) for pixels in function.size)
     row_slot, row_local, row_weight = _window_slots(row_axis, rows, function.exists[0])
@@ -226,7 +234,7 @@ def _render_windows(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[
     return canvas.at[:, row_slot[:, None, :, None], col_slot[None, :, None, :]].add(values)
 
 
-def _window_slots(axis, samples: Axis, exists: Array) -> tuple[Array, Array, Array]:
+def _window_slots(axis, samples: Samplings, exists: Array) -> tuple[Array, Array, Array]:
     """For each window: the samples it covers (index), their local position and their weight.
 
     The number of slots is static; those left over have weight zero.
@@ -245,53 +253,15 @@ def _window_slots(axis, samples: Axis, exists: Array) -> tuple[Array, Array, Arr
     return index, local, weight
 
 
-def _render_separable(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "b y x c"]:
-    """Render a linear field on a separable grid: phases by rows, then by columns."""
-    target, shared = cast(FourierField, function.target), function.shared
-    row_axis, col_axis = (function.layout.axis(pixels) for pixels in function.size)
-    row_cover = row_axis.cover(rows.positions(), function.exists[0])
-    real, imaginary = _complex_coefficients(function.expanded()["coefficients"])
-
-    # Rows: [b, gh, gw, f, c] -> [b, y, gw, f, c], two windows for each row.
-    cos, sin = target.axis_basis(shared, 0, row_cover.local, jnp.full((1, 1), rows.step))
-    cos, sin = (part * row_cover.weight[..., None] for part in (cos, sin))
-    tall_real, tall_imaginary = 0.0, 0.0
-    for k in range(row_axis.overlap):
-        above_real, above_imaginary = (part[:, row_cover.index[:, k]] for part in (real, imaginary))
-        c, s = (part[None, :, k, None, :, None] for part in (cos, sin))
-        tall_real += above_real * c - above_imaginary * s
-        tall_imaginary += above_real * s + above_imaginary * c
-
-    # Columns, [b, y, gw, slots, c]: only the real part of the product is wanted.
-    slot, local, weight = _window_slots(col_axis, cols, function.exists[1])
-    cos, sin = target.axis_basis(shared, 1, local, jnp.full((1, 1), cols.step))
-    values = jnp.einsum("byjfc,jsf->byjsc", tall_real, cos * weight[..., None])
-    values -= jnp.einsum("byjfc,jsf->byjsc", tall_imaginary, sin * weight[..., None])
-
-    # Each sample adds up what its windows computed for it.
-    cover = col_axis.cover(cols.positions(), function.exists[1])
-    own_slot = jnp.arange(cols.count)[:, None] - slot[cover.index, 0]
-    mine = (cover.weight > 0).astype(values.dtype)[None, None, :, :, None]
-    shares = [
-        values[:, :, cover.index[:, k], own_slot[:, k]] * mine[:, :, :, k]
-        for k in range(col_axis.overlap)
-    ]
-    return jnp.sum(jnp.stack(shares), axis=0)
-
-
-def _complex_coefficients(coefficients: Float[Array, "*n d c"]) -> tuple[Array, Array]:
-    """Split real coefficients (cosines, negated sines, constant) into complex ones.
-
-    The constant becomes a last frequency of zero.
-    """
-    f = coefficients.shape[-2] // 2
-    cosines, sines, constant = (
-        coefficients[..., :f, :],
-        coefficients[..., f : 2 * f, :],
-        coefficients[..., 2 * f :, :],
-    )
-    real = jnp.concatenate([cosines, constant], axis=-2)
-    return real, jnp.concatenate([sines, jnp.zeros_like(constant)], axis=-2)
+def _render_field(function: FunctionalImage, rows: Samplings, cols: Samplings) -> Array:
+    """Render a linear field, one window per pixel, on a separable grid."""
+    theta = function.theta
+    if isinstance(theta, FactoredTheta):
+        coefficients = jnp.einsum("fdc,bhwf->dcbhw", theta.kernel, theta.features)
+    else:
+        coefficients = theta["coefficients"].transpose(3, 4, 0, 1, 2)
+    target = cast(FourierField, function.target)
+    return render_separable(target, function.shared, coefficients, function.exists, rows, cols)
 
 
 def render_phases(

@@ -7,13 +7,15 @@ and at any positions. Where a footprint is larger than a pixel the kernel widens
 Reference: Keys 1981, "Cubic convolution interpolation for digital image processing" (a = -0.5).
 """
 
+import functools
 import math
+import operator
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from hyperfunc.border import mirror_indices
-from hyperfunc.coords import Axis
+from hyperfunc.coords import Axis, Samples
 
 
 def cubic_kernel(distance: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -25,7 +27,8 @@ def cubic_kernel(distance: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def cubic_taps(
-    positions: Float[Array, " n"],
+    cell: Int[Array, " n"],
+    fraction: Float[Array, " n"],
     pixels: int,
     footprint: float | int | Float[Array, " n"],
     widest: float | int | None = None,
@@ -33,7 +36,8 @@ def cubic_taps(
     """Pixels that a cubic interpolation reads, and their weights (which sum to one).
 
     Args:
-        positions: in input pixels.
+        cell: the pixel that each position lies in.
+        fraction: how far into it, [0, 1].
         pixels: extent of the input.
         footprint: pixel pitch of the output, in input pixels; one for all positions or one for
             each, which may be traced.
@@ -49,22 +53,32 @@ def cubic_taps(
         widest = max(widest, 1.0)
         width = jnp.clip(footprint, 1.0, widest)[:, None]
     taps = math.ceil(4 * widest) + (widest > 1)
-    first = jnp.floor(positions[:, None] - 0.5 - 2 * width).astype(int) + 1
-    index = first + jnp.arange(taps)[None]
-    weight = cubic_kernel((positions[:, None] - 0.5 - index) / width)
+    offset = fraction[:, None] - 0.5
+    first = jnp.floor(offset - 2 * width).astype(int) + 1
+    relative = first + jnp.arange(taps)[None]
+    index = cell[:, None] + relative
+    weight = cubic_kernel((offset - relative) / width)
     weight = weight / weight.sum(axis=-1, keepdims=True)
     return mirror_indices(index, pixels), weight
 
 
 def interpolate_grid(
-    images: Float[Array, "b h w c"], rows: Axis, cols: Axis
+    images: Float[Array, "b h w c"], rows: Axis | Samples, cols: Axis | Samples
 ) -> Float[Array, "b y x c"]:
     """Interpolate on a separable grid, one axis after the other."""
-    for axis, samples in ((1, rows), (2, cols)):
-        index, weight = cubic_taps(samples.positions(), images.shape[axis], samples.step)
-        taps = jnp.take(images, index, axis=axis)
-        weight = weight.reshape(*[1] * axis, *weight.shape, *[1] * (3 - axis))
-        images = (taps * weight).sum(axis=axis + 1)
+    # Rows last: there whole rows are read, and most of the work is done.
+    for axis, samples in ((2, cols), (1, rows)):
+        footprint = samples.step if isinstance(samples.step, float | int) else 1.0
+        index, weight = cubic_taps(*samples.split(), images.shape[axis], footprint)
+        around = (1,) * axis, (1,) * (3 - axis)
+        images = functools.reduce(
+            operator.add,
+            (
+                jnp.take(images, index[:, k], axis=axis)
+                * weight[:, k].reshape(*around[0], -1, *around[1])
+                for k in range(index.shape[1])
+            ),
+        )
     return images
 
 
@@ -76,7 +90,16 @@ def interpolate_points(
 ) -> Float[Array, "b n c"]:
     """Interpolate at scattered positions (y, x), in input pixels; arguments as for `cubic_taps`."""
     pitches = footprint if isinstance(footprint, tuple) else (footprint[:, 0], footprint[:, 1])
-    row, row_weight = cubic_taps(positions[:, 0], images.shape[1], pitches[0], widest)
-    col, col_weight = cubic_taps(positions[:, 1], images.shape[2], pitches[1], widest)
+    cells = jnp.floor(positions)
+    (row, row_weight), (col, col_weight) = (
+        cubic_taps(
+            cells[:, i].astype(int),
+            positions[:, i] - cells[:, i],
+            images.shape[i + 1],
+            pitches[i],
+            widest,
+        )
+        for i in range(2)
+    )
     patches = images[:, row[:, :, None], col[:, None, :]]
     return jnp.einsum("bnijc,ni,nj->bnc", patches, row_weight, col_weight)

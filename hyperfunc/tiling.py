@@ -5,11 +5,8 @@ tiles put together are what the whole would have given. Tiles of an image have o
 up to a few sizes, so that few shapes are ever compiled; what a tile has beyond the image is masked
 out exactly.
 
-Images have 1 to 4 channels (grey, grey + alpha, RGB, RGBA; alpha is straight, not premultiplied)
-and are uint8 (0..255), uint16 (0..65535) or float32 (nominally [0, 1]). The models see RGB: grey
-becomes R = G = B and is averaged back. With alpha, the colour multiplied by alpha and alpha as a
-grey image go through the model as two images, so that the unseen colour of transparent pixels
-leaves no fringe.
+Where a model reads windows of its own instead, tiles are strips whose halo holds every window that
+reaches into them.
 """
 
 import dataclasses
@@ -19,83 +16,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from hyperfunc.border import mirror_indices
-from hyperfunc.coords import Axis
-from hyperfunc.functional_image import encode, render, render_grid, render_phases
+from hyperfunc.channels import through_rgb
+from hyperfunc.coords import Axis, Samples, split_positions
+from hyperfunc.functional_image import encode, render_grid, render_phases
 from hyperfunc.hypernetwork import Hypernetwork
 from hyperfunc.sharding import AXIS, make_mesh
+from hyperfunc.tiles import (
+    LARGEST_OUTPUT,
+    LARGEST_TILE,
+    MOST_WASTE,
+    ROUNDING,
+    Plan,
+    Span,
+    plan_axis,
+    plan_strips,
+    round_up,
+    samples_of,
+)
 from hyperfunc.types import HostPixels, Size
-
-LARGEST_TILE = 256
-"""Side of a tile without its halo, in input pixels, at most."""
-
-LARGEST_OUTPUT = 1024
-"""Side of a tile without its halo, in output pixels, at most: large scales get smaller tiles."""
-
-ROUNDING = 32
-"""Sides of tiles are multiples of this."""
-
-ALPHA_REACH = 2
-"""Alpha stays between its smallest and largest value within so many input pixels."""
 
 Progress = Callable[[int, int], None]
 """Is told (tiles done, tiles in all): first with none done, when the model has been compiled."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Span:
-    """A tile along one axis: renders input pixels [low, high), reads from ``start`` on."""
-
-    low: int
-    high: int
-    start: int
-
-
-def plan_axis(
-    pixels: int, halo: int, parts: int, *, largest: int | None = None
-) -> tuple[int, list[Span]]:
-    """Cut an axis into at least ``parts`` tiles of equal extent.
-
-    Args:
-        pixels: the extent of the image.
-        halo: what a tile reads besides its own pixels, on each side.
-        parts: the least number of tiles (fewer only if there are fewer pixels).
-        largest: own pixels of a tile, at most; `LARGEST_TILE` if not given.
-
-    Returns:
-        The extent of a tile with its halo, rounded up, and the tiles.
-    """
-    parts = max(min(parts, pixels), math.ceil(pixels / (largest or LARGEST_TILE)))
-    edges = [round(pixels * i / parts) for i in range(parts + 1)]
-    # The image's own border needs no halo.
-    starts = [max(edge - halo, 0) for edge in edges[:-1]]
-    ends = [min(edge + halo, pixels) for edge in edges[1:]]
-    extent = max(end - start for start, end in zip(starts, ends, strict=True))
-    extent = math.ceil(extent / ROUNDING) * ROUNDING
-    return extent, [Span(*span) for span in zip(edges[:-1], edges[1:], starts, strict=True)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How an image is cut.
-
-    Attributes:
-        extents: (height, width) of a tile with its halo, in input pixels.
-        count: (height, width) of what is rendered of a tile, in output pixels.
-        steps: the pitch of the output, in input pixels, per axis.
-        scale: the scale if it is an integer, the same on both axes.
-        tiles: rows and columns of each tile.
-    """
-
-    extents: Size
-    count: Size
-    steps: tuple[float, float]
-    scale: int | None
-    tiles: list[tuple[Span, Span]]
 
 
 class Upscaler:
@@ -121,6 +66,7 @@ class Upscaler:
         self.model, self.mesh, self.largest_tile = model, make_mesh(devices), largest_tile
         self.variables = jax.device_put(variables, jax.NamedSharding(self.mesh, PartitionSpec()))
         self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._plans: list[Plan] = []
         self.workspace = 0
         """Memory that the compiled functions need while they run, in bytes, over all devices."""
 
@@ -153,7 +99,7 @@ class Upscaler:
             )
         progress = progress or (lambda done, total: None)
         if not self.model.layout.is_per_pixel:
-            return self._whole(image, size, progress)
+            return self._strips(image, size, progress)
         result = np.empty((*size, image.shape[2]), image.dtype)
         plan = self.plan(image.shape[:2], size)
         done = 0
@@ -187,27 +133,65 @@ class Upscaler:
             )
             for pixels, step, is_longer in zip(shape, steps, (tall, not tall), strict=True)
         )
+        if self._plans:  # This is not the only image: compile what more of them can share.
+            height, width = (
+                round_up(extent, 2 * ROUNDING) if extent > 4 * ROUNDING else extent
+                for extent in (height, width)
+            )
         scale = round(1 / steps[0])
         is_integer = all(scale * n == out for n, out in zip(shape, size, strict=True))
         if is_integer:
             count = (height * scale, width * scale)
         else:
-            count = (
-                max(_samples(span, steps[0])[1] for span in rows),
-                max(_samples(span, steps[1])[1] for span in cols),
-            )
+            # Rounded up, as the extents are, so that images of many sizes share what is compiled.
+            most = [
+                max(samples_of(span, step)[1] for span in spans)
+                for spans, step in ((rows, steps[0]), (cols, steps[1]))
+            ]
+            count = (round_up(most[0]), round_up(most[1]))
+        slots = (Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots)
         tiles = [(row, col) for row in rows for col in cols]
-        return Plan((height, width), count, steps, scale if is_integer else None, tiles)
+        plan = Plan((height, width), count, steps, scale if is_integer else None, slots, tiles)
+        return self._fit(plan)
 
-    def _whole(self, image: HostPixels, size: Size, progress: Progress) -> HostPixels:
-        key = (image.shape, image.dtype, size)
-        function = self._compiled.get(key)
-        if function is None:
-            function = jax.jit(functools.partial(_render_whole, self.model, size))
-            function = self._compiled[key] = self._compile(function, image[None])
-        progress(0, 1)
-        result = np.asarray(function(self.variables, image[None]))[0]
-        progress(1, 1)
+    def _fit(self, plan: Plan) -> Plan:
+        """Enlarge tiles to a shape that was compiled before, if little is wasted by that."""
+        height, width = plan.extents
+        fitting = [
+            known
+            for known in self._plans
+            if known.kind == plan.kind
+            and all(a >= b for a, b in zip(known.extents, plan.extents, strict=True))
+            and all(a >= b for a, b in zip(known.count, plan.count, strict=True))
+            and known.extents[0] * known.extents[1] <= MOST_WASTE * height * width
+        ]
+        if not fitting:
+            return plan
+        best = min(fitting, key=lambda known: known.extents[0] * known.extents[1])
+        return dataclasses.replace(plan, extents=best.extents, count=best.count)
+
+    def _strips(self, image: HostPixels, size: Size, progress: Progress) -> HostPixels:
+        """Render strip by strip, each with the windows that reach into it."""
+        result = np.empty((*size, image.shape[2]), image.dtype)
+        steps = (image.shape[0] / size[0], image.shape[1] / size[1])
+        spans = plan_strips(self.model.layout, image.shape[:2], steps)
+        count = max(samples_of(span, steps[0])[1] for span, _ in spans)
+        for done, (span, end) in enumerate(spans):
+            first, own = samples_of(span, steps[0])
+            part = image[None, span.start : end]
+            start = np.asarray(first * steps[0] - span.start, np.float32)
+            key = (part.shape, image.dtype, size)
+            function = self._compiled.get(key)
+            if function is None:
+                one_strip = jax.jit(
+                    functools.partial(_render_strip, self.model, steps, (count, size[1]))
+                )
+                function = self._compiled[key] = self._compile(one_strip, part, start)
+            if not done:
+                progress(0, len(spans))
+            drawn = np.asarray(function(self.variables, part, start))[0]
+            result[first : first + own] = drawn[:own]
+            progress(done + 1, len(spans))
         return result
 
     def _groups(
@@ -276,19 +260,16 @@ class Upscaler:
         """Where a tile goes in the result, and how much is to be skipped of what is rendered."""
         places, skips = [], []
         for span, step in zip((row, col), plan.steps, strict=True):
-            first, count = _samples(span, step)
+            first, count = samples_of(span, step)
             places.append(slice(first, first + count))
             skips.append(0 if plan.scale is None else (span.low - span.start) * plan.scale)
         return places[0], places[1], (skips[0], skips[1])
 
     def _function(self, plan: Plan, stacked: list[np.ndarray]) -> Callable[..., Any]:
-        is_integer = plan.scale is not None
-        key = (plan.extents, plan.count, None if is_integer else plan.steps)
-        key = (*key, stacked[0].shape, stacked[0].dtype)
+        key = (plan.kind, stacked[0].dtype, *(array.shape for array in stacked))
         if key not in self._compiled:
-            one_tile = functools.partial(
-                _render_tile, self.model, plan.scale, plan.steps, plan.count
-            )
+            self._plans.append(plan)
+            one_tile = functools.partial(_render_tile, self.model, plan)
             self._compiled[key] = self._compile(_on_every_device(one_tile, self.mesh), *stacked)
         return self._compiled[key]
 
@@ -302,101 +283,64 @@ class Upscaler:
 
 
 def _read(image: HostPixels, plan: Plan, row: Span, col: Span) -> tuple[np.ndarray, ...]:
-    """A tile's pixels, which of its rows and columns exist, and where its samples start."""
-    indices, exists, starts = [], [], []
-    for pixels, span, extent, step in zip(
-        image.shape[:2], (row, col), plan.extents, plan.steps, strict=True
-    ):
-        index = span.start + np.arange(extent)
-        exists.append((index < pixels).astype(np.float32))
-        indices.append(mirror_indices(index, pixels))
-        starts.append(_samples(span, step)[0] * step - span.start)
-    return image[np.ix_(*indices)], *exists, np.asarray(starts, np.float32)
+    """A tile's pixels, which of its rows and columns exist, and where its samples lie."""
+    indices, exists, samples = [], [], []
+    for i, span in enumerate((row, col)):
+        index = span.start + np.arange(plan.extents[i])
+        exists.append((index < image.shape[i]).astype(np.float32))
+        indices.append(mirror_indices(index, image.shape[i]))
+        # A tile's samples are those of the whole, so that it computes the same from the same.
+        first, _ = samples_of(span, plan.steps[i])
+        cell, fraction = split_positions(0.0, plan.steps[i], first + np.arange(plan.count[i]))
+        samples += [cell - np.int32(span.start), fraction]
+    steps = np.asarray(plan.steps, np.float32)
+    return image[np.ix_(*indices)], *exists, *samples, steps
 
 
-def _samples(span: Span, step: float) -> tuple[int, int]:
-    """First output sample of a tile and their number: those whose centres lie in it."""
-    first = math.ceil(span.low / step - 0.5 - 1e-9)
-    last = math.ceil(span.high / step - 0.5 - 1e-9)
-    return first, last - first
-
-
-def _render_whole(model: Hypernetwork, size: Size, variables: Any, images: Any) -> jax.Array:
-    axes = [
-        Axis(0.0, pixels / count, count)
-        for pixels, count in zip(images.shape[1:3], size, strict=True)
-    ]
-    return _through_model(
-        lambda pixels: render(encode(model, variables, pixels)[0], size), images, axes
+def _render_strip(
+    model: Hypernetwork,
+    steps: tuple[float, float],
+    count: Size,
+    variables: Any,
+    images: jax.Array,
+    start: jax.Array,
+) -> jax.Array:
+    """Render rows from ``start`` on, in pixels of the part of the image that is given."""
+    axes = [Axis(start, steps[0], count[0]), Axis(0.0, steps[1], count[1])]
+    return through_rgb(
+        lambda pixels: render_grid(encode(model, variables, pixels)[0], *axes), images, axes
     )
 
 
 def _render_tile(
     model: Hypernetwork,
-    scale: int | None,
-    steps: tuple[float, float],
-    count: Size,
+    plan: Plan,
     variables: Any,
     images: jax.Array,
-    rows: jax.Array,
-    cols: jax.Array,
-    starts: jax.Array,
+    exist_rows: jax.Array,
+    exist_cols: jax.Array,
+    *samples: jax.Array,
 ) -> jax.Array:
-    """Render one tile (a batch of one); ``scale`` is None unless an integer."""
-    if scale is not None:
-        axes = [Axis(0.0, 1 / scale, count[i]) for i in range(2)]
+    """Render one tile (a batch of one)."""
+    *ticks, steps = (array[0] for array in samples)
+    if plan.scale is not None:
+        axes = [Axis(0.0, 1 / plan.scale, count) for count in plan.count]
+    elif plan.fixed_steps is not None:
+        starts = [ticks[2 * i][0] + ticks[2 * i + 1][0] for i in range(2)]
+        axes = [
+            Axis(start - step / 2, step, count)
+            for start, step, count in zip(starts, plan.fixed_steps, plan.count, strict=True)
+        ]
     else:
-        axes = [Axis(starts[0, i], steps[i], count[i]) for i in range(2)]
+        axes = [Samples(ticks[2 * i], ticks[2 * i + 1], steps[i], plan.slots[i]) for i in range(2)]
 
     def draw(pixels: jax.Array) -> jax.Array:
-        function, _ = encode(model, variables, pixels, exists=(rows[0], cols[0]))
-        return render_grid(function, *axes) if scale is None else render_phases(function, scale)
+        function, _ = encode(model, variables, pixels, exists=(exist_rows[0], exist_cols[0]))
+        if plan.scale is not None:
+            return render_phases(function, plan.scale)
+        return render_grid(function, *axes)
 
-    return _through_model(draw, images, axes)
-
-
-def _through_model(
-    draw: Callable[[jax.Array], jax.Array], images: jax.Array, axes: list[Axis]
-) -> jax.Array:
-    """Send an image [1, h, w, c] of any kind through a function of RGB images in [0, 1]."""
-    dtype, channels = images.dtype, images.shape[-1]
-    largest = 1 if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).max
-    pixels = images.astype(jnp.float32) / largest
-    if channels in (1, 3):
-        values = _to_channels(draw(_to_rgb(pixels)), channels)
-    else:
-        colour, alpha = pixels[..., :-1], jnp.clip(pixels[..., -1:], 0, 1)
-        drawn = draw(jnp.concatenate([_to_rgb(colour * alpha), _to_rgb(alpha)]))
-        # Where alpha is constant it stays so, exactly: what is opaque must not become translucent.
-        alpha = jnp.clip(_to_channels(drawn[1:], 1), *_alpha_bounds(alpha, axes))
-        is_seen = alpha > 0.5 / 65535
-        colour = _to_channels(drawn[:1], channels - 1) / jnp.where(is_seen, alpha, 1.0)
-        values = jnp.concatenate([jnp.where(is_seen, colour, 0.0), alpha], axis=-1)
-    if largest == 1:
-        return values
-    return jnp.floor(jnp.clip(values, 0, 1) * largest + 0.5).astype(dtype)
-
-
-def _to_rgb(pixels: jax.Array) -> jax.Array:
-    return jnp.broadcast_to(pixels, (*pixels.shape[:-1], 3))
-
-
-def _to_channels(pixels: jax.Array, channels: int) -> jax.Array:
-    return pixels if channels == 3 else pixels.mean(axis=-1, keepdims=True)
-
-
-def _alpha_bounds(alpha: jax.Array, axes: list[Axis]) -> list[jax.Array]:
-    """Smallest and largest alpha near each output sample."""
-    window, strides = (1, 2 * ALPHA_REACH + 1, 2 * ALPHA_REACH + 1, 1), (1, 1, 1, 1)
-    bounds = [
-        jax.lax.reduce_window(alpha, np.float32(start), operation, window, strides, "SAME")
-        for start, operation in ((np.inf, jax.lax.min), (-np.inf, jax.lax.max))
-    ]
-    rows, cols = (
-        jnp.clip(jnp.floor(axis.positions()).astype(int), 0, pixels - 1)
-        for axis, pixels in zip(axes, alpha.shape[1:3], strict=True)
-    )
-    return [jnp.take(jnp.take(bound, rows, axis=1), cols, axis=2) for bound in bounds]
+    return through_rgb(draw, images, axes)
 
 
 def _on_every_device(one_tile: Callable[..., jax.Array], mesh: Mesh) -> Callable[..., jax.Array]:
@@ -406,7 +350,7 @@ def _on_every_device(one_tile: Callable[..., jax.Array], mesh: Mesh) -> Callable
         jax.shard_map(
             one_tile,
             mesh=mesh,
-            in_specs=(PartitionSpec(), data, data, data, data),
+            in_specs=(PartitionSpec(), *[data] * 8),
             out_specs=data,
             check_vma=False,
         )

@@ -2,13 +2,14 @@ import jax
 import numpy as np
 import pytest
 
-from hyperfunc import tiling
+from hyperfunc import tiles, tiling
 from hyperfunc.backbones import EDSR
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.images import to_uint8
 from hyperfunc.targets import CosineMLP, FourierField
-from hyperfunc.tiling import Upscaler, plan_axis
+from hyperfunc.tiles import plan_axis
+from hyperfunc.tiling import Upscaler
 
 MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
 
@@ -42,7 +43,7 @@ def assert_same(a: np.ndarray, b: np.ndarray) -> None:
 @pytest.fixture
 def small_tiles(monkeypatch):
     monkeypatch.setattr(tiling, "LARGEST_TILE", 8)
-    monkeypatch.setattr(tiling, "ROUNDING", 4)
+    monkeypatch.setattr(tiles, "ROUNDING", 4)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +84,18 @@ def test_a_model_without_a_window_per_pixel_renders_whole(draw):
 
 
 def test_images_of_many_sizes_share_few_compilations(variables, draw):
-    """At an integer scale there is one for each size rounded up to 32 pixels, with the halo."""
+    """There is one for each size rounded up, and what is compiled serves somewhat smaller ones."""
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
     for shape in ((33, 40), (50, 64), (64, 35), (20, 17), (32, 9), (41, 41)):
         assert upscaler(draw(0, shape), (2 * shape[0], 2 * shape[1])).shape[0] == 2 * shape[0]
     assert upscaler.compilations == 2
-    # At a real scale one for each pair of sizes; a second image of the size needs no more.
-    for seed in (0, 1):
-        upscaler(draw(seed, (33, 40)), (50, 61))
-    assert upscaler.compilations == 3
+    # At a real scale too, and the pitch is not compiled in; reduced it is.
+    for shape, size in (((33, 40), (50, 61)), ((50, 64), (72, 91)), ((41, 60), (67, 88))):
+        assert upscaler(draw(0, shape), size).shape[:2] == size
+    assert upscaler.compilations == 4  # The third fits into the tiles of the second.
+    for _ in range(2):
+        upscaler(draw(0, (33, 40)), (25, 31))
+    assert upscaler.compilations == 5
 
 
 def test_tiles_divide_an_axis():
@@ -103,11 +107,11 @@ def test_tiles_divide_an_axis():
                 assert before.high == after.low
             assert len(spans) >= min(parts, pixels)
             for span in spans:
-                assert 0 < span.high - span.low <= tiling.LARGEST_TILE
+                assert 0 < span.high - span.low <= tiles.LARGEST_TILE
                 # The halo, as far as there is an image.
                 assert span.start <= max(span.low - 7, 0)
                 assert span.start + extent >= min(span.high + 7, pixels)
-            assert extent % tiling.ROUNDING == 0
+            assert extent % tiles.ROUNDING == 0
 
 
 @pytest.mark.parametrize("size", [(0, 8), (8, -1)], ids=str)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from hyperfunc import tiling, upscale
 from hyperfunc.backbones import EDSR
+from hyperfunc.channels import ALPHA_REACH
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PixelHypernetwork
@@ -75,7 +76,7 @@ def test_alpha(variables, upscaler, draw, channels):
     alpha = result[..., -1] / 255
     # What is opaque for two pixels around stays opaque, what is clear stays clear.
     near = np.repeat(np.repeat(inside, 2, axis=0), 2, axis=1)
-    reach = 2 * tiling.ALPHA_REACH + 2
+    reach = 2 * ALPHA_REACH + 2
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(near, reach, mode="edge"), (2 * reach + 1, 2 * reach + 1)
     )

@@ -1,0 +1,129 @@
+"""How an image is cut into tiles or strips: geometry on the host, no pixels."""
+
+import dataclasses
+import math
+from typing import Any
+
+from hyperfunc.types import Size
+from hyperfunc.windows import WindowLayout
+
+LARGEST_TILE = 256
+"""Side of a tile without its halo, in input pixels, at most."""
+
+LARGEST_OUTPUT = 1024
+"""Side of a tile without its halo, in output pixels, at most: large scales get smaller tiles."""
+
+ROUNDING = 32
+"""Sides of tiles are multiples of this."""
+
+MOST_WASTE = 1.5
+"""A compiled shape serves an image whose own tiles have at least 1 / 1.5 of its pixels."""
+
+STRIP_SAMPLES = 2**20
+"""Samples, times the windows that each is evaluated in, of a strip at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A tile along one axis: renders input pixels [low, high), reads from ``start`` on."""
+
+    low: int
+    high: int
+    start: int
+
+
+def plan_axis(
+    pixels: int, halo: int, parts: int, *, largest: int | None = None
+) -> tuple[int, list[Span]]:
+    """Cut an axis into at least ``parts`` tiles of equal extent.
+
+    Args:
+        pixels: the extent of the image.
+        halo: what a tile reads besides its own pixels, on each side.
+        parts: the least number of tiles (fewer only if there are fewer pixels).
+        largest: own pixels of a tile, at most; `LARGEST_TILE` if not given.
+
+    Returns:
+        The extent of a tile with its halo, rounded up, and the tiles.
+    """
+    parts = max(min(parts, pixels), math.ceil(pixels / (largest or LARGEST_TILE)))
+    edges = [round(pixels * i / parts) for i in range(parts + 1)]
+    # The image's own border needs no halo.
+    starts = [max(edge - halo, 0) for edge in edges[:-1]]
+    ends = [min(edge + halo, pixels) for edge in edges[1:]]
+    extent = max(end - start for start, end in zip(starts, ends, strict=True))
+    return round_up(extent), [
+        Span(*span) for span in zip(edges[:-1], edges[1:], starts, strict=True)
+    ]
+
+
+def round_up(pixels: int, unit: int | None = None) -> int:
+    """The next multiple of ``unit``, of `ROUNDING` if not given."""
+    unit = unit or ROUNDING
+    return math.ceil(pixels / unit) * unit
+
+
+def plan_strips(
+    layout: WindowLayout, shape: Size, steps: tuple[float, float]
+) -> list[tuple[Span, int]]:
+    """Cut the rows of an image into strips, for a model that reads windows.
+
+    Args:
+        layout: the windows.
+        shape: (height, width) of the image.
+        steps: the pitch of the output, in input pixels, per axis.
+
+    Returns:
+        The strips, each with the row at which what it reads ends. Reading starts at the beginning
+        of a window, so that a strip has the windows of the whole.
+    """
+    height, width = shape
+    if not layout.size:
+        return [(Span(0, height, 0), height)]
+    stride = layout.stride
+    halo = stride * math.ceil((layout.size + stride) / stride)
+    samples_of_row = layout.grid((1, width))[1] * layout.size**2 / (steps[0] * steps[1])
+    rows = stride * max(int(STRIP_SAMPLES / samples_of_row), 1)
+    spans = []
+    for low in range(0, height, rows):
+        high = min(low + rows, height)
+        spans.append((Span(low, high, max(low - halo, 0)), min(high + halo, height)))
+    return spans
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How an image is cut.
+
+    Attributes:
+        extents: (height, width) of a tile with its halo, in input pixels.
+        count: (height, width) of what is rendered of a tile, in output pixels.
+        steps: the pitch of the output, in input pixels, per axis.
+        scale: the scale if it is an integer, the same on both axes.
+        slots: samples within a pixel's length, at most, per axis.
+        tiles: rows and columns of each tile.
+    """
+
+    extents: Size
+    count: Size
+    steps: tuple[float, float]
+    scale: int | None
+    slots: Size
+    tiles: list[tuple[Span, Span]]
+
+    @property
+    def fixed_steps(self) -> tuple[float, float] | None:
+        """The pitch where it has to be compiled in: where the image is reduced."""
+        return self.steps if self.scale is None and max(self.steps) > 1 else None
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What else of a plan is compiled in, besides shapes."""
+        return self.scale, self.fixed_steps, self.slots
+
+
+def samples_of(span: Span, step: float) -> tuple[int, int]:
+    """First output sample of a tile and their number: those whose centres lie in it."""
+    first = math.ceil(span.low / step - 0.5 - 1e-9)
+    last = math.ceil(span.high / step - 0.5 - 1e-9)
+    return first, last - first
