@@ -1,45 +1,67 @@
-"""Evaluate a model: parse dataset, scale and checkpoint, and call an evaluator.
+"""Evaluate models: parse datasets, methods and checkpoints, and call an evaluator.
 
 python evaluate.py --dataset=urban100 --scale=3
 python evaluate.py --dataset=set5 --scale=2 --workdir=runs/sr --json=out.json
+python evaluate.py --dataset=set5 --scale=2 --methods=bicubic,srcnn,hyperfunc --srcnn=runs/srcnn_x2
+python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out=figures/
 """
 
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
-from hyperfunc.baselines import bicubic
-from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset
+from hyperfunc.baselines import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
+from hyperfunc.checkpoint import Model, load_model
+from hyperfunc.datasets import ImageSource, open_dataset
+from hyperfunc.datasets.faces import SIZES as FACE_SIZES
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.evaluators import evaluate_super_resolution, parse_scale
+from hyperfunc.evaluators import Method, evaluate_super_resolution, parse_scale, self_ensemble
 from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tasks import SuperResolution
+from hyperfunc.tasks import Reconstruction, SuperResolution
 from hyperfunc.tiling import Upscaler
+from hyperfunc.weight_space import evaluate_weight_space, summarize
+from hyperfunc.writer import save_json
+
+METHODS = ("bicubic", "srcnn", "rdn", "hyperfunc", "hyperfunc+")
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Measure PSNR and SSIM of super-resolution, beside bicubic interpolation.
+    """Measure PSNR and SSIM of super-resolution, or reconstruction and interpolation of faces.
 
     Attributes:
-        dataset: set5, set14, b100, urban100, sample (needs no data), or a folder of images.
+        task: "super_resolution", or "interpolate": reconstruct test images and walk between pairs
+            of them in weight space and in pixel space.
+        dataset: set5, set14, b100, urban100, sample (needs no data), faces, or a folder of images.
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
+        methods: what to compare, of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+ (self-ensemble:
+            the mean over the eight symmetries of the square, at eight times the cost).
         workdir: a training run, of which the newest checkpoint is used; the checkpoint that comes
             with the package if not given.
+        srcnn: training run of SRCNN at this scale.
+        rdn: training run of RDN at this scale.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
-        json: write the table to this file.
+        json: write the numbers to this file.
         save_dir: write results and comparisons into this folder.
+        out: write the figures of --task=interpolate into this folder.
+        pairs: of images, for --task=interpolate.
     """
 
+    task: Literal["super_resolution", "interpolate"] = "super_resolution"
     dataset: str = "set5"
     scale: str = "4"
+    methods: str = "bicubic,hyperfunc"
     workdir: Path | None = None
+    srcnn: Path | None = None
+    rdn: Path | None = None
     data_dir: Path | None = None
     json: Path | None = None
     save_dir: Path | None = None
+    out: Path | None = None
+    pairs: int = 500
 
 
 def main(args: list[str] | None = None) -> None:
@@ -47,22 +69,85 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=sys.argv[1:] if args is None else args)
     with report_errors():
         use_cpu_cores()
-        scale = parse_scale(arguments.scale)
-        source = open_dataset(arguments.dataset, data_dir=arguments.data_dir, split="test")
+        if arguments.task == "interpolate":
+            evaluate_interpolation(arguments)
+        else:
+            evaluate_scale(arguments)
+
+
+def evaluate_scale(arguments: Arguments) -> None:
+    """Enlarge a dataset with every method."""
+    scale = parse_scale(arguments.scale)
+    source = open_dataset(arguments.dataset, data_dir=arguments.data_dir, split="test")
+    names = [name.strip() for name in arguments.methods.split(",")]
+    methods = {name: make_method(name, arguments) for name in names}
+    table = evaluate_super_resolution(source, methods, scale, save_dir=arguments.save_dir)
+    print(table)
+    if arguments.json is not None:
+        table.save(arguments.json)
+
+
+def make_method(name: str, arguments: Arguments) -> Method:
+    """Find a method, with its checkpoint."""
+    if name == "bicubic":
+        return bicubic
+    if name in ("hyperfunc", "hyperfunc+"):
         model = load_model(arguments.workdir or "sr")
         if not isinstance(model.experiment.task, SuperResolution):
-            raise UserError(
-                f"{model.path} was trained for {type(model.experiment.task).__name__}, not for "
-                "super-resolution: give the --workdir of a super-resolution preset"
-            )
-        methods = {
-            "bicubic": bicubic,
-            "hyperfunc": Upscaler(model.experiment.model, model.variables),
-        }
-        table = evaluate_super_resolution(source, methods, scale, save_dir=arguments.save_dir)
-        print(table)
-        if arguments.json is not None:
-            table.save(arguments.json)
+            raise _another_task(model, "super-resolution", "a super-resolution preset")
+        upscaler = Upscaler(model.hypernetwork, model.variables)
+        return self_ensemble(upscaler) if name == "hyperfunc+" else upscaler
+    if name not in METHODS:
+        raise UserError(f"--methods: there is no {name!r}; take some of {', '.join(METHODS)}")
+    workdir = arguments.srcnn if name == "srcnn" else arguments.rdn
+    if workdir is None:
+        raise UserError(
+            f"{name} has to be trained for each scale: give its training run as --{name}, made by "
+            f"python train.py --preset={name}"
+        )
+    model = load_model(workdir)
+    network = model.experiment.model
+    if not isinstance(network, SRCNN if name == "srcnn" else RDNUpscaler):
+        raise UserError(
+            f"{model.path} holds {type(network).__name__}: give the training run of "
+            f"--preset={name} as --{name}"
+        )
+    return FixedScaleUpscaler(network, model.variables)
+
+
+def evaluate_interpolation(arguments: Arguments) -> None:
+    """Reconstruct and walk between images."""
+    model = load_model(arguments.workdir or "faces")
+    task = model.experiment.task
+    if not isinstance(task, Reconstruction) or isinstance(model.experiment.model, FixedScale):
+        raise _another_task(model, "reconstruction", "--preset=faces")
+    if arguments.dataset in ("faces", "celeb_a") and task.size not in FACE_SIZES:
+        raise UserError(
+            f"{model.path} was trained on images of {task.size} pixels, and faces come in "
+            f"{FACE_SIZES}: give a folder of images as --dataset"
+        )
+
+    def open_at(size: int, split: str) -> ImageSource:
+        return open_dataset(arguments.dataset, data_dir=arguments.data_dir, split=split, size=size)
+
+    test, real = open_at(task.size, "test"), open_at(task.size, "train")
+    # As many other faces again as there are test faces for the reference, and for the features.
+    count = min(2 * len(test), len(real))
+    real = real.select([i * len(real) // count for i in range(count)])
+    large = open_at(2 * task.size, "test") if 2 * task.size in FACE_SIZES else None
+    result = evaluate_weight_space(
+        model, test, large, real, pairs=arguments.pairs, out=arguments.out
+    )
+    print(summarize(result))
+    if arguments.json is not None:
+        save_json(arguments.json, result)
+
+
+def _another_task(model: Model, wanted: str, preset: str) -> UserError:
+    task = type(model.experiment.task).__name__
+    return UserError(
+        f"{model.path} was trained for {task}, not for {wanted}: give the --workdir of {preset}"
+    )
 
 
 if __name__ == "__main__":

@@ -8,16 +8,13 @@ table can be made in parts (--datasets, --scales).
 """
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
-import jax
-import numpy as np
 import tyro
 
 from hyperfunc.baselines import bicubic
-from hyperfunc.checkpoint import Model, load_model
+from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import BENCHMARKS, open_dataset
 from hyperfunc.errors import report_errors
 from hyperfunc.evaluators import PROTOCOL, evaluate_super_resolution, parse_scale
@@ -57,11 +54,11 @@ def main(args: list[str] | None = None) -> None:
         model = load_model(arguments.workdir or "sr")
         methods = {
             "bicubic": bicubic,
-            "hyperfunc": Upscaler(model.experiment.model, model.variables),
+            "hyperfunc": Upscaler(model.hypernetwork, model.variables),
         }
         path = arguments.out / "quality.json"
         known = json.loads(path.read_text()) if path.exists() else {}
-        is_same = known.get("model") == (identity := fingerprint(model))
+        is_same = known.get("model") == (identity := model.fingerprint)
         cells = known["cells"] if is_same else []
         for dataset in arguments.datasets:
             source = open_dataset(dataset, data_dir=arguments.data_dir)
@@ -90,14 +87,6 @@ def main(args: list[str] | None = None) -> None:
             head, _, rest = arguments.readme.read_text().partition(BEGIN)
             tail = rest.partition(END)[2]
             arguments.readme.write_text(f"{head}{BEGIN}\n{to_summary(result)}{END}{tail}")
-
-
-def fingerprint(model: Model) -> str:
-    """Identify a model by its parameters, so that cells of another one are not kept."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(model.variables):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def to_markdown(result: dict) -> str:

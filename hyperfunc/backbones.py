@@ -78,6 +78,59 @@ class EDSR(nn.Module):
         return shallow + conv("tail")(x)
 
 
+class RDN(nn.Module):
+    """Residual dense network, without its upsampler.
+
+    Every layer of a dense block reads all that came before it in the block; a 1x1 convolution fuses
+    them, and another fuses the outputs of all blocks.
+
+    Attributes:
+        width: channels between the blocks (the paper's G0).
+        blocks: dense blocks (D).
+        layers: 3x3 convolutions in a block (C).
+        growth: channels that each of them adds (G).
+        dtype: of the computation, "float32" or "bfloat16"; parameters stay float32.
+
+    Reference: Zhang et al. 2018, "Residual dense network for image super-resolution"; the published
+    networks have D = 16, C = 8, G = G0 = 64.
+    """
+
+    width: int = 64
+    blocks: int = 16
+    layers: int = 8
+    growth: int = 64
+    dtype: str = "float32"
+
+    @property
+    def receptive_radius(self) -> int:
+        """How many pixels away a feature still depends on the image."""
+        return self.blocks * self.layers + 3
+
+    @nn.compact
+    def __call__(
+        self, images: Images, *, mask: Mask | None = None, train: bool = False
+    ) -> Float[Array, "b h w d"]:
+        """Compute features; the arguments are those of `EDSR`."""
+        del train
+
+        def conv(name: str, width: int, size: int) -> Callable[[Array], Array]:
+            layer = nn.Conv(width, (size, size), dtype=jnp.dtype(self.dtype), name=name)
+            return lambda x: inside(layer(x), mask)
+
+        shallow = conv("head_a", self.width, 3)(inside(images - 0.5, mask))
+        x = conv("head_b", self.width, 3)(shallow)
+        outputs = []
+        for i in range(self.blocks):
+            dense = x
+            for j in range(self.layers):
+                grown = nn.relu(conv(f"block_{i}_{j}", self.growth, 3)(dense))
+                dense = jnp.concatenate([dense, grown], axis=-1)
+            x = x + conv(f"block_{i}_fusion", self.width, 1)(dense)
+            outputs.append(x)
+        x = conv("fusion_a", self.width, 1)(jnp.concatenate(outputs, axis=-1))
+        return shallow + conv("fusion_b", self.width, 3)(x)
+
+
 def inside(x: Float[Array, "b h w d"], mask: Mask | None) -> Float[Array, "b h w d"]:
     """Hold features at zero outside of the image."""
     return x if mask is None else x * mask.astype(x.dtype)
@@ -93,6 +146,8 @@ class InceptionTrunk(nn.Module):
     Attributes:
         stem_width: channels of each of the four parallel paths of the stem.
         width: channels after the pooling.
+        stride: of the stem, 1 or 2: at half the resolution already, all that follows costs a
+            quarter. Not given by the paper.
         dtype: of the computation.
 
     Reference: Klocek et al. 2019, Section 3.2 and Figure 5; Szegedy et al. 2017 for the stem.
@@ -100,20 +155,25 @@ class InceptionTrunk(nn.Module):
 
     stem_width: int = 3
     width: int = 24
+    stride: int = 1
     dtype: str = "float32"
 
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, train: bool = False
     ) -> Float[Array, "b y x d"]:
-        """Compute features of half the resolution; ``mask`` is not supported."""
+        """Compute features of 1 / (2 stride) the resolution; ``mask`` is not supported."""
         if mask is not None:
             raise ValueError("InceptionTrunk normalises by batch and cannot run on padded tiles")
-        layer = lambda width, size: FactorizedConv(width, size, dtype=self.dtype)  # noqa: E731
+
+        def layer(width: int, size: int, stride: int = 1) -> FactorizedConv:
+            return FactorizedConv(width, size, stride, dtype=self.dtype)
+
         x = images.astype(jnp.dtype(self.dtype))
         pooled = nn.avg_pool(x, (3, 3), strides=(1, 1), padding="SAME")
-        paths = [layer(self.stem_width, size)(x, train=train) for size in (1, 3, 5)]
-        x = jnp.concatenate([*paths, layer(self.stem_width, 1)(pooled, train=train)], axis=-1)
+        stem = [(x, 1), (x, 3), (x, 5), (pooled, 1)]
+        paths = [layer(self.stem_width, size, self.stride)(y, train=train) for y, size in stem]
+        x = jnp.concatenate(paths, axis=-1)
         residual = x
         for _ in range(3):
             residual = layer(x.shape[-1], 3)(residual, train=train)
@@ -144,4 +204,4 @@ class FactorizedConv(nn.Module):
         return nn.relu(x)
 
 
-Backbone = EDSR | InceptionTrunk
+Backbone = EDSR | RDN | InceptionTrunk

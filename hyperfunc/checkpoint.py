@@ -12,6 +12,7 @@ A checkpoint that is *bundled* with the package is a workdir with a single step 
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import shutil
 import sys
@@ -21,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from hyperfunc.baselines import FixedScale
 from hyperfunc.config import Experiment, from_dict, to_dict
 from hyperfunc.errors import UserError
+from hyperfunc.hypernetwork import Hypernetwork
 
 FORMAT = 1
 """Version of the layout above; raised when an older reader would misunderstand it."""
@@ -47,6 +51,29 @@ class Model:
     variables: Any
     step: int
     path: Path
+
+    @property
+    def hypernetwork(self) -> Hypernetwork:
+        """The model, where a functional image is needed.
+
+        Raises:
+            UserError: it is a baseline, which has none.
+        """
+        model = self.experiment.model
+        if isinstance(model, FixedScale):
+            raise UserError(
+                f"{self.path} holds {type(model).__name__} for scale {model.scale} alone, which "
+                "makes no functional image: give the checkpoint of a hypernetwork"
+            )
+        return model
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the parameters, so that numbers can say which model they belong to."""
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves(self.variables):
+            digest.update(np.asarray(leaf).tobytes())
+        return digest.hexdigest()[:16]
 
 
 class Workdir:

@@ -172,7 +172,7 @@ def upscale(command: Upscale) -> None:
             raise UserError(batch.outcomes[0].error)
         if batch.jobs:
             model = _load_super_resolution(command.checkpoint)
-            upscaler = Upscaler(model.experiment.model, model.variables, largest_tile=command.tile)
+            upscaler = Upscaler(model.hypernetwork, model.variables, largest_tile=command.tile)
             say(work.describe(batch, upscaler))
             work.run(batch, upscaler, quality=command.quality, threads=command.threads, say=say)
     except KeyboardInterrupt:

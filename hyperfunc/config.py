@@ -14,12 +14,16 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from cattrs.strategies import configure_tagged_union
 
 from hyperfunc.backbones import Backbone
+from hyperfunc.baselines import FixedScale
 from hyperfunc.errors import UserError
 from hyperfunc.hypernetwork import Hypernetwork, PixelHypernetwork
 from hyperfunc.losses import Loss
 from hyperfunc.optimizers import Optimizer
 from hyperfunc.targets import Target
-from hyperfunc.tasks import SuperResolution, Task
+from hyperfunc.tasks import Reconstruction, SuperResolution, Task
+
+Model = Hypernetwork | FixedScale
+"""What can be trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,18 +91,37 @@ class Experiment:
     """Everything that defines a training run.
 
     Attributes:
-        model: the hypernetwork, with its backbone and target network.
+        model: the hypernetwork, with its backbone and target network; or a baseline.
         task: what is learned.
         data: what it is learned from.
         optimizer: how.
         run: for how long.
     """
 
-    model: Hypernetwork = dataclasses.field(default_factory=PixelHypernetwork)
+    model: Model = dataclasses.field(default_factory=PixelHypernetwork)
     task: Task = dataclasses.field(default_factory=SuperResolution)
     data: Data = dataclasses.field(default_factory=Data)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     run: Run = dataclasses.field(default_factory=Run)
+
+    def __post_init__(self) -> None:
+        """Check that the model can learn the task."""
+        if isinstance(self.task, Reconstruction) and self.task.stride > 1:
+            target = getattr(self.model, "target", None)
+            if self.model.base != "none" or getattr(target, "footprint", True):  # pyright: ignore
+                raise ValueError(
+                    f"stride {self.task.stride}: skipping pixels would change the footprint that a "
+                    "base or the target network is asked for: set --task.stride=1"
+                )
+        if isinstance(self.model, FixedScale) and (
+            not isinstance(self.task, SuperResolution)
+            or self.task.scales != (self.model.scale,)
+            or self.task.protocol_phase != 1
+        ):
+            raise ValueError(
+                f"{type(self.model).__name__} is for scale {self.model.scale} alone: set "
+                f"--task.scales {self.model.scale} and --task.protocol_phase 1"
+            )
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:
@@ -150,7 +173,7 @@ def _make_converter() -> cattrs.Converter:
             cls, converter, _cattrs_forbid_extra_keys=True, **hidden
         ),
     )
-    for union in (Backbone, Target, Hypernetwork, Task):
+    for union in (Backbone, Target, Model, Task):
         configure_tagged_union(union, converter, tag_name="type")
     return converter
 

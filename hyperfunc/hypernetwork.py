@@ -96,6 +96,9 @@ class PatchHypernetwork(nn.Module):
         branch_convs: convolutions of stride 2 in each branch. Not given by the paper.
         pool: the branch's features are averaged to ``pool`` x ``pool`` before its linear layer; 0
             keeps them all. Not given by the paper.
+        code: outputs of a linear layer between the pooled features and the emitting one, which
+            bounds the rank of what is emitted and the number of parameters; 0 for none. Not given
+            by the paper.
         branch_scale: gain on the linear layers' initial weights. Not given by the paper.
 
     Reference: Klocek et al. 2019, Section 3.2 and Figure 5.
@@ -108,6 +111,7 @@ class PatchHypernetwork(nn.Module):
     branch_width: int = 48
     branch_convs: int = 2
     pool: int = 4
+    code: int = 0
     branch_scale: float = 0.05
 
     @nn.compact
@@ -128,6 +132,8 @@ class PatchHypernetwork(nn.Module):
                     self.branch_width, 3, 2, dtype=self.backbone.dtype, name=f"{name}_conv_{i}"
                 )(x, train=train)
             x = pool_to(x, self.pool).reshape(x.shape[0], -1).astype(jnp.float32)
+            if self.code:
+                x = nn.Dense(self.code, name=f"{name}_code")(x)
             init = nn.initializers.variance_scaling(self.branch_scale**2, "fan_in", "normal")
             flat = nn.Dense(
                 count_parameters(layer_mean), use_bias=False, kernel_init=init, name=name

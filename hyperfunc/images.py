@@ -6,6 +6,7 @@ the project decodes an image file.
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,30 @@ def write_image(
         raise UserError(f"{path}: cannot write images as {path.suffix!r}; use .png, .jpg or .webp")
     with replacing(path) as beside:
         Image.fromarray(image).save(beside, format=image_format)
+
+
+def write_animation(
+    path: str | os.PathLike[str],
+    frames: Sequence[UInt8[np.ndarray, "h w 3"]],
+    *,
+    milliseconds: int = 60,
+) -> None:
+    """Writes frames as an endless animation, lossless WebP.
+
+    Raises:
+      UserError: if the place cannot be written to.
+    """
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    with replacing(Path(path)) as beside:
+        first.save(
+            beside,
+            format="WEBP",
+            save_all=True,
+            append_images=rest,
+            duration=milliseconds,
+            loop=0,
+            lossless=True,
+        )
 
 
 def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:

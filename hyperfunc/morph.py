@@ -1,7 +1,7 @@
 """Algebra in weight space: between two images, through their target networks' parameters."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -58,7 +58,7 @@ def interpolate(
         theta = FactoredTheta(features, one.theta.kernel)
     else:
         theta, other = dict(one.expanded()), two.expanded()
-        for name in choose_layers(sorted(theta, key=_layer_number), layers):
+        for name in choose_layers(order_layers(theta), layers):
             theta[name] = jax.tree.map(mix, theta[name], other[name])
     base = jax.tree.map(mix, one.base, two.base)
     function = one.replace(theta=theta, base=base)  # pyright: ignore[reportAttributeAccessIssue]
@@ -77,6 +77,11 @@ def choose_layers(names: Sequence[str], layers: int | Sequence[str] | None) -> l
     if missing:
         raise ValueError(f"there are no layers {missing}: the layers are {list(names)}")
     return list(layers)
+
+
+def order_layers(names: Iterable[str]) -> list[str]:
+    """Layers in the order in which they are applied."""
+    return sorted(names, key=_layer_number)
 
 
 def _layer_number(name: str) -> tuple[int, str]:

@@ -1,6 +1,6 @@
 """Pictures for people: comparisons with captions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -44,6 +44,23 @@ def compare(
         panels += [np.concatenate([_caption(caption, detail.shape[1]), detail])]
         panels += [np.full((panels[-1].shape[0], _GAP, 3), 255, np.uint8)]
     return np.concatenate(panels[:-1], axis=1)
+
+
+def mosaic(rows: Sequence[Sequence[HostImage]], *, zoom: int = 1) -> HostImage:
+    """Lay images of one size out in rows and columns, with a white gap between them.
+
+    Args:
+        rows: of the same length each.
+        zoom: integer factor of enlargement, without interpolation.
+    """
+    half = _GAP // 2
+    frame = ((half, half), (half, half), (0, 0))
+
+    def panel(image: HostImage) -> HostImage:
+        image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        return np.pad(image, frame, constant_values=255)
+
+    return np.concatenate([np.concatenate([panel(image) for image in row], axis=1) for row in rows])
 
 
 def _most_gained(

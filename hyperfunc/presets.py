@@ -1,6 +1,9 @@
 """Named experiments. Each says what it costs, what to expect, and its command."""
 
+import dataclasses
+
 from hyperfunc.backbones import EDSR, InceptionTrunk
+from hyperfunc.baselines import SRCNN, RDNUpscaler
 from hyperfunc.config import Data, Experiment, Run
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.optimizers import Optimizer
@@ -37,16 +40,73 @@ SR_PAPER = Experiment(
 """
 
 FACES = Experiment(
-    model=PatchHypernetwork(InceptionTrunk(), CosineMLP(), WHOLE_IMAGE),
-    task=Reconstruction(size=64),
-    data=Data(dataset="faces", batch_size=32),
+    model=PatchHypernetwork(
+        InceptionTrunk(stem_width=4, width=32, stride=2),
+        CosineMLP(normalization="batch"),
+        WHOLE_IMAGE,
+        branch_width=32,
+        code=256,
+    ),
+    task=Reconstruction(size=64, stride=2),
+    data=Data(dataset="faces", batch_size=16, validation=0.01),
     optimizer=Optimizer(method="adamw"),
-    run=Run(loss="l2"),
+    run=Run(steps=9_000, loss="l2"),
 )
 """The paper's faces (Section 4.1): one five-layer MLP for a whole 64 x 64 image.
 
     python train.py --workdir=runs/faces --preset=faces --data_dir=../shared/data
 """
 
-PRESETS = {"sr": SR, "sr_paper": SR_PAPER, "faces": FACES}
+FACES_LOCAL = dataclasses.replace(
+    FACES,
+    model=PatchHypernetwork(
+        InceptionTrunk(stem_width=8, width=32),
+        CosineMLP(hidden=(32, 64), normalization="batch", output="linear"),
+        WindowLayout(size=16, stride=8, overhang=8.0),
+        branch_width=32,
+        branch_convs=1,
+    ),
+    run=Run(steps=4_000, loss="l2"),
+)
+"""Faces as overlapping windows of 16 x 16 pixels, each with a small MLP: sharper, less of a whole.
+
+    python train.py --workdir=runs/faces_local --preset=faces_local --data_dir=../shared/data
+"""
+
+SRCNN_PRESET = Experiment(
+    model=SRCNN(scale=2),
+    task=SuperResolution(scales=(2,), crop=24, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=16),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=6_000, loss="l2"),
+)
+"""The paper's first competitor, one network for each scale.
+
+    python train.py --workdir=runs/srcnn_x2 --preset=srcnn --data_dir=../shared/data
+    python train.py --workdir=runs/srcnn_x3 --preset=srcnn --model.scale=3 --task.scales 3
+"""
+
+RDN_PRESET = Experiment(
+    model=RDNUpscaler(scale=2),
+    task=SuperResolution(scales=(2,), crop=32, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=16),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=200_000),
+)
+"""The paper's second competitor at its full size (22 M parameters, for a GPU), one for each scale.
+
+    python train.py --workdir=runs/rdn_x2 --preset=rdn --data_dir=../shared/data
+
+A small one trains on a CPU: --model.backbone.blocks=4 --model.backbone.layers=4
+--model.backbone.growth=32 --model.backbone.width=32 --run.steps=1500.
+"""
+
+PRESETS = {
+    "sr": SR,
+    "sr_paper": SR_PAPER,
+    "faces": FACES,
+    "faces_local": FACES_LOCAL,
+    "srcnn": SRCNN_PRESET,
+    "rdn": RDN_PRESET,
+}
 """All presets by name."""

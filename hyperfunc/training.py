@@ -20,11 +20,13 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array
 from tqdm import tqdm
 
+from hyperfunc.baselines import FixedScale
 from hyperfunc.checkpoint import Workdir, init_variables
-from hyperfunc.config import Experiment, to_dict
+from hyperfunc.config import Experiment, Model, to_dict
+from hyperfunc.coords import Axis
 from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.errors import UserError
-from hyperfunc.functional_image import encode, render_phases
+from hyperfunc.functional_image import encode, render_grid, render_phases
 from hyperfunc.losses import pixel_loss
 from hyperfunc.pipeline import make_batches
 from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
@@ -80,9 +82,9 @@ def make_train_step(
             batch[name].astype(jnp.float32) / 255 for name in ("observed", "target")
         )
         variables = {"params": params, "batch_stats": state.batch_stats}
-        function, batch_stats = encode(experiment.model, variables, observed, train=True)
-        scale = target.shape[1] // observed.shape[1]
-        predicted = render_phases(function, scale, phase=batch["phase"][0])
+        predicted, batch_stats = _predict(
+            experiment.model, variables, observed, target.shape[1], batch["phase"][0]
+        )
         return pixel_loss(experiment.run.loss, predicted, target).mean(), batch_stats
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Array]]:
@@ -107,6 +109,20 @@ def make_train_step(
     return step
 
 
+def _predict(
+    model: Model, variables: Any, observed: Array, side: int, phase: Array
+) -> tuple[Array, Any]:
+    """Predict ``side`` x ``side`` pixels; also returns the updated batch statistics."""
+    if isinstance(model, FixedScale):
+        return jnp.asarray(model.apply(variables, observed, train=True)), {}
+    function, batch_stats = encode(model, variables, observed, train=True)
+    if side >= observed.shape[1]:
+        return render_phases(function, side // observed.shape[1], phase=phase), batch_stats
+    stride = observed.shape[1] // side  # Pixels first + i * stride of the observed image.
+    rows, cols = (Axis(first - (stride - 1) / 2, stride, side) for first in phase)
+    return render_grid(function, rows, cols), batch_stats
+
+
 def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None) -> TrainState:
     """Train, from the newest checkpoint in the workdir if there is one.
 
@@ -115,7 +131,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
 
     Args:
         experiment: what to train. A resumed run must be the same experiment; only the intervals of
-            logging, saving and validating, and the number of checkpoints kept, may change.
+            logging, saving and validating, and the number of checkpoints kept, may change, and with
+            the "trapezoid" schedule the number of steps and the part in which it falls.
         workdir: for checkpoints, metrics and samples.
         data_dir: where datasets are.
 
@@ -277,6 +294,10 @@ def _restore(
 def _check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
     """Refuse to go on with another experiment."""
     free = {"run.log_every", "run.save_every", "run.keep", "run.validate_every", "data.threads"}
+    if wanted.optimizer.schedule == "trapezoid":
+        # Before its fall, a trapezoid does not depend on the length of the run; begun anew later,
+        # it rises again, which is a way to go on with a finished run.
+        free |= {"run.steps", "optimizer.decay"}
     new, old = _flatten(to_dict(wanted)), _flatten(to_dict(saved))
     differing = sorted(k for k in new.keys() | old.keys() if new.get(k) != old.get(k))
     differing = [name for name in differing if name not in free]

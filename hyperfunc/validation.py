@@ -1,5 +1,6 @@
 """Validation during training: PSNR of held-out images, cheap and always the same."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from hyperfunc.baselines import FixedScale
+from hyperfunc.config import Model
 from hyperfunc.datasets import ImageSource
 from hyperfunc.functional_image import encode, render
-from hyperfunc.hypernetwork import Hypernetwork
 from hyperfunc.images import to_uint8
 from hyperfunc.metrics import border_for, psnr_rgb, psnr_y
 from hyperfunc.resize import degrade, imresize
@@ -33,12 +35,15 @@ MOST = 64
 class Validator:
     """Computes PSNR (dB) of held-out images; all have one size, so little is compiled."""
 
-    def __init__(self, model: Hypernetwork, task: Task, source: ImageSource, mesh: Mesh) -> None:
+    def __init__(self, model: Model, task: Task, source: ImageSource, mesh: Mesh) -> None:
         """Prepare the images: all, or ``MOST`` of them, evenly spaced."""
         self._model, self._mesh = model, mesh
         count = min(len(source), MOST)
         source = source.select([i * len(source) // count for i in range(count)])
-        side, scales = (task.size, (1.0,)) if isinstance(task, Reconstruction) else (SIDE, SCALES)
+        if isinstance(task, Reconstruction):
+            side, scales = task.size, (1.0,)
+        else:
+            side, scales = SIDE, (float(model.scale),) if isinstance(model, FixedScale) else SCALES
         crops = [_centre(image, side) for image in source]
         self._pairs: dict[float, tuple[list[HostImage], list[HostImage]]] = {}
         for scale in scales if crops else ():
@@ -74,9 +79,7 @@ class Validator:
         function = self._compiled.get(size)
         if function is None:
             function = self._compiled[size] = jax.jit(
-                lambda variables, images: render(
-                    encode(self._model, variables, images.astype(jnp.float32) / 255)[0], size
-                ),
+                functools.partial(_predict, self._model, size),
                 out_shardings=replicated(self._mesh),
             )
         count = -len(inputs) % self._mesh.size
@@ -85,6 +88,13 @@ class Validator:
             batch.shape, batch_sharded(self._mesh), lambda index: batch[index]
         )
         return list(to_uint8(np.asarray(function(variables, images))[: len(inputs)]))
+
+
+def _predict(model: Model, size: Size, variables: Any, images: jax.Array) -> jax.Array:
+    images = images.astype(jnp.float32) / 255
+    if isinstance(model, FixedScale):
+        return jnp.asarray(model.apply(variables, images))
+    return render(encode(model, variables, images)[0], size)
 
 
 def _centre(image: HostImage, side: int) -> HostImage:

@@ -10,6 +10,7 @@ import tensorboardX
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from hyperfunc.atomic import replacing
 from hyperfunc.images import write_image
 
 
@@ -24,6 +25,16 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(finite(value), indent=indent, allow_nan=False)
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write as JSON, beside and then renamed; a number that JSON lacks (infinity) is null.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    with replacing(path) as beside:
+        beside.write_text(to_json(value, indent=1) + "\n")
 
 
 class Writer:

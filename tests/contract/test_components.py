@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import EDSR, Backbone, InceptionTrunk
+from hyperfunc.backbones import EDSR, RDN, Backbone, InceptionTrunk
+from hyperfunc.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.config import Experiment, from_dict, to_dict
 from hyperfunc.functional_image import encode, render_phases
 from hyperfunc.hypernetwork import Hypernetwork, PatchHypernetwork, PixelHypernetwork
@@ -20,6 +21,7 @@ from hyperfunc.windows import WindowLayout
 # Settings that make a component small, and switch on what is off by default.
 SMALL = {
     EDSR: EDSR(width=4, blocks=1, attention=True, fusion=True),
+    RDN: RDN(width=4, blocks=2, layers=2, growth=3),
     InceptionTrunk: InceptionTrunk(stem_width=2, width=4),
     CosineMLP: CosineMLP((4, 5, 6, 5), footprint=True, normalization="batch", emitted=(0, 2, 4)),
     FourierField: FourierField(frequencies=3),
@@ -31,7 +33,10 @@ SMALL = {
         branch_width=4,
         branch_convs=1,
         pool=1,
+        code=3,
     ),
+    SRCNN: SRCNN(widths=(4, 5), sizes=(5, 3, 3)),
+    RDNUpscaler: RDNUpscaler(RDN(width=4, blocks=1, layers=2, growth=3), scale=4),
     SuperResolution: SuperResolution(scales=(2, 3), crop=8, shrink=1.5, permute_colors=0.5),
     Reconstruction: Reconstruction(size=16),
 }
@@ -155,6 +160,24 @@ def test_hypernetwork_trains_all_of_its_parameters(model):
     assert not still, f"no gradient for {still}"
 
 
+@pytest.mark.parametrize("model", members(FixedScale), ids=name_of)
+def test_a_network_for_one_scale(model):
+    """It enlarges by its scale, and a training loss has a gradient for each parameter."""
+    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+    assert set(variables) == {"params"}  # Nothing that training and evaluation had to carry.
+    size = (2, 8 * model.scale, 6 * model.scale, 3)
+    target = np.random.default_rng(1).uniform(size=size).astype(np.float32)
+
+    def loss(params, images, target):
+        predicted = model.apply({"params": params}, images, train=True)
+        assert predicted.shape == target.shape and predicted.dtype == jnp.float32
+        return jnp.square(predicted - target).mean()
+
+    gradient = jax.jit(jax.grad(loss))(variables["params"], IMAGES, target)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.isfinite(leaf).all() and np.any(leaf), jax.tree_util.keystr(path)
+
+
 @pytest.mark.parametrize("task", members(Task), ids=name_of)
 def test_task(task, draw):
     rng = np.random.default_rng(0)
@@ -174,17 +197,26 @@ def test_task(task, draw):
 
 def experiments() -> list[Experiment]:
     found = [Experiment(model=model) for model in models()]
+    for model in members(FixedScale):
+        task = SuperResolution(scales=(model.scale,), protocol_phase=1.0)
+        found.append(Experiment(model=model, task=task))
     return found + [Experiment(task=task) for task in members(Task)]
 
 
-@pytest.mark.parametrize(
-    "experiment", experiments(), ids=lambda e: f"{describe(e.model)}-{name_of(e.task)}"
-)
+def describe_experiment(experiment) -> str:
+    model = experiment.model
+    described = name_of(model) if isinstance(model, FixedScale) else describe(model)
+    return f"{described}-{name_of(experiment.task)}"
+
+
+@pytest.mark.parametrize("experiment", experiments(), ids=describe_experiment)
 def test_component_round_trips_through_json(experiment):
     restored = from_dict(json.loads(json.dumps(to_dict(experiment))))
     assert restored == experiment
     assert hash(restored) == hash(experiment)
-    assert type(restored.model.backbone) is type(experiment.model.backbone)
+    assert type(restored.model) is type(experiment.model)
+    parts = [getattr(e.model, "backbone", None) for e in (restored, experiment)]
+    assert type(parts[0]) is type(parts[1])
     # One other setting is another experiment.
     task = restored.task
     changed = {"crop": task.crop + 1} if hasattr(task, "crop") else {"size": task.size + 1}

@@ -1,6 +1,7 @@
 """Small runs of the two commands, in this process and in others."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,6 +86,29 @@ def start_python(compilation_cache: Path) -> Callable[..., subprocess.Popen[str]
         )
 
     return start
+
+
+@pytest.fixture
+def refuse(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must be refused, and returns the line that it prints."""
+
+    def run(main: Callable, *arguments: object, lines: int = 1) -> str:
+        with pytest.raises(SystemExit) as exit:
+            main([str(argument) for argument in arguments])
+        error = capsys.readouterr().err
+        assert exit.value.code == 2, error
+        assert "Traceback" not in error
+        bars = ("step/s", "image/s")  # Of progress.
+        written = [
+            part
+            for part in re.split(r"[\r\n]+", error)
+            if part.strip() and not any(bar in part for bar in bars)
+        ]
+        if lines:
+            assert len(written) == lines and written[0].startswith("error: "), error
+        return error
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 import shutil
 import warnings
 
@@ -16,29 +15,6 @@ from hyperfunc import checkpoint, training
 from hyperfunc.checkpoint import Workdir, init_variables, load_model
 from hyperfunc.errors import UserError
 from hyperfunc.presets import FACES
-
-
-@pytest.fixture
-def refuse(capsys):
-    """Runs a command that must be refused, and returns the line that it prints."""
-
-    def run(main, *arguments, lines=1):
-        with pytest.raises(SystemExit) as exit:
-            main([str(argument) for argument in arguments])
-        error = capsys.readouterr().err
-        assert exit.value.code == 2, error
-        assert "Traceback" not in error
-        bars = ("step/s", "image/s")  # Of progress.
-        written = [
-            part
-            for part in re.split(r"[\r\n]+", error)
-            if part.strip() and not any(bar in part for bar in bars)
-        ]
-        if lines:
-            assert len(written) == lines and written[0].startswith("error: "), error
-        return error
-
-    return run
 
 
 def test_no_such_dataset(refuse, trained, tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 import hyperfunc.upscale
 from hyperfunc.backbones import EDSR
+from hyperfunc.baselines import SRCNN
 from hyperfunc.checkpoint import Workdir, init_variables
 from hyperfunc.cli import main, parse_size
 from hyperfunc.config import Experiment
@@ -26,8 +27,8 @@ from hyperfunc.tiling import Upscaler
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4), branch_scale=0.01)
 
 
-def save(path: Path, task: SuperResolution | Reconstruction) -> Path:
-    experiment = Experiment(model=MODEL, task=task)
+def save(path: Path, task: SuperResolution | Reconstruction, model=MODEL) -> Path:
+    experiment = Experiment(model=model, task=task)
     workdir = Workdir(path)
     variables = init_variables(experiment, jax.random.key(0))
     workdir.save(7, experiment, variables, {"nothing": np.zeros(1)}, None)
@@ -311,6 +312,24 @@ def test_a_model_for_something_else(tmp_path, folder, capsys):
             + ["--checkpoint", str(other)]
         )
     assert "trained for Reconstruction" in capsys.readouterr().err
+
+
+def test_a_baseline_makes_no_function(tmp_path, folder, capsys):
+    task = SuperResolution(scales=(2,), protocol_phase=1.0)
+    other = save(tmp_path / "srcnn", task, SRCNN(scale=2, widths=(4, 5)))
+    source = str(folder / "a.png")
+    for words in (
+        ["upscale", source, str(tmp_path / "b.png"), "--scale=2"],
+        ["export", source, f"--function={tmp_path / 'b.hfn'}"],
+    ):
+        with pytest.raises(SystemExit) as exit:
+            main([*words, "--checkpoint", str(other)])
+        error = capsys.readouterr().err
+        assert exit.value.code == 2 and len(error.splitlines()) == 1
+        assert "srcnn holds SRCNN for scale 2 alone" in error
+    assert not list(tmp_path.glob("b.*"))
+    main(["info", str(other)])
+    assert "SRCNN" in capsys.readouterr().out
 
 
 def test_info(run, tmp_path, folder, checkpoint):

@@ -12,11 +12,17 @@ from hyperfunc import validation
 from hyperfunc.checkpoint import export_model, load_model
 from hyperfunc.images import read_image, write_image
 from hyperfunc.metrics import psnr_y, ssim_y
+from hyperfunc.presets import PRESETS
 from hyperfunc.resize import degrade, imresize
 
 
 def read_lines(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_train_knows_every_preset(name):
+    assert train.parse(["--workdir=unused", f"--preset={name}"]).experiment == PRESETS[name]
 
 
 def test_a_run_leaves_metrics_and_checkpoints(trained):

@@ -2,9 +2,12 @@ import json
 
 import pytest
 
+from hyperfunc.backbones import RDN
+from hyperfunc.baselines import SRCNN, RDNUpscaler
 from hyperfunc.config import Data, Experiment, Run, from_dict, to_dict
 from hyperfunc.errors import UserError
 from hyperfunc.presets import PRESETS
+from hyperfunc.tasks import Reconstruction, SuperResolution
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -52,7 +55,7 @@ def changed(*path_and_value):
         (changed("model", "backbone", "widht", 64), "widht"),
         (changed("model", "backbone", "name", "x"), "name"),
         (changed("model", "type", "MagicHypernetwork"), "MagicHypernetwork"),
-        (changed("model", "backbone", "type", "RDN"), "RDN"),
+        (changed("model", "backbone", "type", "SENet"), "SENet"),
         (changed("model", "target", "type", "SIREN"), "SIREN"),
         (changed("task", "type", "Denoising"), "Denoising"),
         (changed("run", "steps", "many"), "run.steps"),
@@ -83,3 +86,32 @@ def test_what_is_no_experiment_is_an_error_that_names_it(data, named):
 def test_settings_out_of_range_say_what_is_wrong(make, named):
     with pytest.raises(ValueError, match=named):
         make()
+
+
+# A network for one scale is trained for that scale, on the grid of the evaluation protocol.
+
+FOR_THREE = SuperResolution(scales=(3,), protocol_phase=1.0)
+
+
+@pytest.mark.parametrize("model", [SRCNN(scale=3), RDNUpscaler(RDN(width=4), scale=3)])
+def test_a_network_for_one_scale_learns_that_scale(model):
+    experiment = Experiment(model=model, task=FOR_THREE)
+    assert from_dict(json.loads(json.dumps(to_dict(experiment)))) == experiment
+    for other in (
+        SuperResolution(),
+        SuperResolution(scales=(2,), protocol_phase=1.0),
+        SuperResolution(scales=(3, 4), protocol_phase=1.0),
+        SuperResolution(scales=(3,), protocol_phase=0.5),
+        Reconstruction(),
+    ):
+        named = f"{type(model).__name__} .* --task.scales 3 and --task.protocol_phase 1"
+        with pytest.raises(ValueError, match=named):
+            Experiment(model=model, task=other)
+        data = {**to_dict(experiment), "task": to_dict(Experiment(task=other))["task"]}
+        with pytest.raises(UserError, match=named):
+            from_dict(data)
+
+
+def test_a_hypernetwork_learns_any_task():
+    for task in (FOR_THREE, SuperResolution(scales=(2, 3)), Reconstruction()):
+        assert Experiment(task=task).task == task

@@ -9,7 +9,13 @@ import pytest
 
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
-from hyperfunc.evaluators import PROTOCOL, Table, evaluate_super_resolution, parse_scale
+from hyperfunc.evaluators import (
+    PROTOCOL,
+    Table,
+    evaluate_super_resolution,
+    parse_scale,
+    self_ensemble,
+)
 from hyperfunc.images import read_image
 from hyperfunc.metrics import psnr_y, ssim_y
 from hyperfunc.resize import degrade, imresize
@@ -123,3 +129,56 @@ def test_scales(text, scale):
 def test_impossible_scales(text):
     with pytest.raises(UserError, match="scale '"):
         parse_scale(text)
+
+
+# Self-ensemble.
+
+
+def repeat(image, size):
+    """Enlarges by an integer; the same for each symmetry, exactly."""
+    factors = [big // small for big, small in zip(size, image.shape[:2], strict=True)]
+    return image.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
+
+
+@pytest.mark.parametrize("scale", [(2, 2), (2, 3)])
+def test_the_ensemble_of_an_equivariant_method_is_the_method(draw, scale):
+    image, size = draw(0, (6, 9)), (6 * scale[0], 9 * scale[1])
+    np.testing.assert_array_equal(self_ensemble(repeat)(image, size), repeat(image, size))
+    # MATLAB's rounds after each axis, and which goes first makes a little difference.
+    difference = self_ensemble(imresize)(image, size).astype(int) - imresize(image, size)
+    assert np.abs(difference).max() <= 2 and np.abs(difference).mean() < 0.3
+
+
+def test_the_ensemble_asks_for_each_symmetry_once_at_its_own_size(draw):
+    image, seen = draw(0, (6, 9)), {}
+
+    def method(moved, size):
+        assert size == (2 * moved.shape[0], 2 * moved.shape[1]) and moved.flags.c_contiguous
+        seen[moved.tobytes(), moved.shape] = True
+        return repeat(moved, size)
+
+    self_ensemble(method)(image, (12, 18))
+    symmetries = [
+        x[::rows, ::cols]
+        for x in (image, image.swapaxes(0, 1))
+        for rows in (1, -1)
+        for cols in (1, -1)
+    ]
+    assert set(seen) == {(x.tobytes(), x.shape) for x in symmetries}
+    assert len(seen) == 8
+
+
+@pytest.mark.parametrize("answered", range(8))
+def test_the_ensemble_undoes_each_symmetry(draw, answered):
+    """All results but one are black: the one is an eighth of the mean, the right way round."""
+    image, calls = draw(0, (6, 9)), []
+
+    def method(moved, size):
+        calls.append(size)
+        return repeat(moved, size) * np.uint8(len(calls) == answered + 1)
+
+    result = self_ensemble(method)(image, (12, 18))
+    # A half goes up, where np.round would take the even neighbour.
+    expected = np.floor(repeat(image, (12, 18)) / 8 + 0.5).astype(np.uint8)
+    np.testing.assert_array_equal(result, expected)
+    assert len(calls) == 8

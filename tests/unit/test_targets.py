@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.targets import CosineMLP, FourierField
+from hyperfunc.targets import CosineMLP, FourierField, cosine
 
 KEY = jax.random.key(0)
 
@@ -24,6 +24,39 @@ def evaluate(target, theta, shared, coords, footprint):
     """Values at many coords [n, 2], all with one footprint [2]."""
     prepared = target.prepare(theta, shared)
     return jax.vmap(target.apply, (None, None, 0, None))(prepared, shared, coords, footprint)
+
+
+# The cosine.
+
+
+@pytest.mark.parametrize(("largest", "error"), [(10.0, 1e-6), (100.0, 1e-5)])
+def test_the_cosine_is_as_exact_as_it_says(largest, error):
+    x = np.random.default_rng(0).uniform(-largest, largest, size=100_000).astype(np.float32)
+    exact = np.cos(x.astype(np.float64))
+    np.testing.assert_allclose(jax.jit(cosine)(x), exact, rtol=0, atol=error)
+    # A derivative is a cosine of an argument that was rounded once more.
+    first = jax.grad(cosine)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(first))(x), -np.sin(x.astype(np.float64)), rtol=0, atol=2 * error
+    )
+    second = jax.jit(jax.vmap(jax.grad(first)))
+    np.testing.assert_allclose(second(x), -exact, rtol=0, atol=2 * error)
+
+
+def test_the_cosine_where_its_polynomials_meet():
+    halves = np.arange(-20, 21) * np.pi / 2
+    x = np.concatenate([np.nextafter(halves.astype(np.float32), side) for side in (-1e9, 1e9)])
+    np.testing.assert_allclose(jax.jit(cosine)(x), np.cos(x.astype(np.float64)), atol=4e-6)
+    np.testing.assert_allclose(cosine(jnp.float32(0)), 1.0, atol=1e-7)
+
+
+def test_the_cosine_has_both_modes_of_derivatives():
+    x, dx = jnp.linspace(-9.0, 9.0, 7), jnp.arange(7.0)
+    value, tangent = jax.jvp(cosine, (x,), (dx,))
+    np.testing.assert_allclose(value, jnp.cos(x), atol=1e-6)
+    np.testing.assert_allclose(tangent, -jnp.sin(x) * dx, atol=2e-5)
+    hessian = jax.hessian(lambda x: cosine(x).sum())(x)
+    np.testing.assert_allclose(hessian, -np.diag(np.cos(x)), atol=2e-6)
 
 
 # The paper's network.

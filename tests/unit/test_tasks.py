@@ -122,6 +122,31 @@ def test_reconstruction_shows_what_it_asks_for(draw):
     assert seen == {image.tobytes(), image[:, ::-1].tobytes()}
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_reconstruction_compares_every_so_many_rows_and_columns(draw, stride):
+    task, image = Reconstruction(size=16, stride=stride), draw(0, (40, 30))
+    seen = set()
+    for seed in range(100):
+        setting = task.draw_setting(rng(seed))
+        example = task.make_example(image, setting, rng(seed))
+        assert setting.scale == 1 and example["observed"].shape == (16, 16, 3)
+        top, left = (int(first) for first in example["phase"])
+        assert (top, left) == setting.phase  # The first row and column, whole numbers.
+        rows, cols = range(top, 16, stride), range(left, 16, stride)
+        np.testing.assert_array_equal(example["target"], example["observed"][np.ix_(rows, cols)])
+        seen.add((top, left))
+        # What is observed does not depend on it.
+        whole = Reconstruction(size=16).make_example(image, Setting(1, (0.0, 0.0)), rng(seed))
+        np.testing.assert_array_equal(example["observed"], whole["observed"])
+    assert seen == {(y, x) for y in range(stride) for x in range(stride)}
+
+
+@pytest.mark.parametrize("stride", [0, -2, 3, 32])
+def test_a_stride_divides_the_size(stride):
+    with pytest.raises(ValueError, match=f"stride {stride}: .* divisor of the size 16"):
+        Reconstruction(size=16, stride=stride)
+
+
 # Crops and symmetries.
 
 

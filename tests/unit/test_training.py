@@ -1,6 +1,7 @@
 """The training step, and what surrounds it."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,17 @@ import numpy as np
 import pytest
 
 from hyperfunc import training
+from hyperfunc.backbones import EDSR
+from hyperfunc.config import Experiment
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_phases
-from hyperfunc.hypernetwork import PixelHypernetwork
+from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pipeline import make_batches
+from hyperfunc.targets import CosineMLP
+from hyperfunc.tasks import Reconstruction
 from hyperfunc.training import make_init, make_train_step, split_validation
+from hyperfunc.windows import WHOLE_IMAGE, WindowLayout
 
 
 @pytest.fixture
@@ -113,3 +119,82 @@ def test_one_image_cannot_be_held_out_of_one():
 def test_the_last_step_is_always_due():
     due = [step for step in range(1, 11) if training._is_due(step, 4, 10)]
     assert due == [4, 8, 10]
+
+
+# What a step compares: every so many rows and columns of the full rendering.
+
+TENTS = WindowLayout(size=8, stride=4, overhang=4.0)
+
+
+def patches(layout, footprint=False, base="none"):
+    target = CosineMLP((4, 5), footprint=footprint)
+    return PatchHypernetwork(
+        EDSR(width=4, blocks=0), target, layout, base, branch_width=4, branch_convs=1, pool=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "stride"),
+    [
+        (patches(WHOLE_IMAGE), 4),
+        (patches(TENTS), 2),
+    ],
+    ids=["whole", "tents"],
+)
+def test_a_stride_leaves_out_rows_and_columns_of_the_rendering(model, stride):
+    images = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+
+    @jax.jit
+    def render_whole(images):
+        function, stats = encode(model, variables, images, train=True)
+        return render_phases(function, 1), stats
+
+    whole, expected_stats = render_whole(images)
+    predict = jax.jit(lambda x, at: training._predict(model, variables, x, 16 // stride, at))
+    for top, left in ((0, 0), (1, 0), (stride - 1, stride - 1)):
+        part, stats = predict(images, np.array([top, left], np.float32))
+        np.testing.assert_allclose(part, whole[:, top::stride, left::stride], atol=1e-5)
+        jax.tree.map(np.testing.assert_array_equal, stats, expected_stats)
+    assert np.asarray(whole).std() > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{"footprint": True}, {"base": "bicubic"}], ids=str)
+def test_a_stride_would_change_a_footprint(changes):
+    model = patches(WHOLE_IMAGE, **changes)
+    with pytest.raises(ValueError, match="--task.stride=1"):
+        Experiment(model=model, task=Reconstruction(size=16, stride=2))
+    Experiment(model=model, task=Reconstruction(size=16))
+
+
+# Resuming.
+
+
+@pytest.mark.parametrize(
+    ("schedule", "changes", "refused"),
+    [
+        ("trapezoid", {"run": {"steps": 200}}, None),
+        ("trapezoid", {"run": {"steps": 50}, "optimizer": {"decay": 0.5}}, None),
+        ("trapezoid", {"optimizer": {"final": 0.5}}, "optimizer.final is 0.01 there and 0.5 here"),
+        ("trapezoid", {"run": {"steps": 200, "seed": 1}}, "run.seed is 0 there and 1 here: "),
+        ("cosine", {"run": {"steps": 200}}, "run.steps is 100 there and 200 here"),
+        ("cosine", {"optimizer": {"decay": 0.5}}, "optimizer.decay is 0.3 there and 0.5 here"),
+        ("cosine", {"optimizer": {"schedule": "trapezoid"}}, "optimizer.schedule is 'cosine'"),
+        ("trapezoid", {"optimizer": {"schedule": "cosine"}}, "optimizer.schedule is 'trapezoid'"),
+        ("cosine", {"run": {"keep": 9}, "data": {"threads": 5}}, None),
+    ],
+)
+def test_what_may_change_before_a_run_is_resumed(experiment, schedule, changes, refused):
+    """A trapezoid does not depend on the length of the run before it falls, a cosine does."""
+    optimizer = dataclasses.replace(experiment.optimizer, schedule=schedule)
+    saved = dataclasses.replace(experiment, optimizer=optimizer)
+    parts = {
+        name: dataclasses.replace(getattr(saved, name), **values)
+        for name, values in changes.items()
+    }
+    wanted = dataclasses.replace(saved, **parts)
+    if refused is None:
+        training._check_same(wanted, saved, Path("runs/some"))
+        return
+    with pytest.raises(UserError, match=f"runs/some holds another experiment: {refused}"):
+        training._check_same(wanted, saved, Path("runs/some"))

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
+from hyperfunc.errors import UserError
 from hyperfunc.images import read_image
-from hyperfunc.writer import Writer, to_json
+from hyperfunc.writer import Writer, save_json, to_json
 
 
 def read_strictly(line):
@@ -67,3 +68,23 @@ def test_files_are_closed_after_an_error(tmp_path):
         raise KeyError("lost")
     with pytest.raises(ValueError, match="closed"):
         writer.write(1, loss=0.5)
+
+
+def test_saved_json_is_what_was_given_and_whole_or_not_there(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "folder" / "out.json"
+    save_json(path, {"psnr": math.inf, "ends": (1, 2.5), "name": "faces"})
+    before = path.read_text()
+    assert before.endswith("}\n") and before.count("\n") > 3  # For people, too.
+    assert read_strictly(before) == {"psnr": None, "ends": [1, 2.5], "name": "faces"}
+
+    def fail(*args):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", fail)
+        with pytest.raises(UserError, match="out.json: cannot be written .*disk is full"):
+            save_json(path, {"psnr": 1.0})
+    assert path.read_text() == before
+    assert list(path.parent.iterdir()) == [path]
+    save_json(path, [1.0])
+    assert read_strictly(path.read_text()) == [1.0]

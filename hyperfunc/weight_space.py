@@ -1,0 +1,441 @@
+"""Evaluation of the space of target networks' weights: the paper's Section 4.1, with numbers.
+
+Reconstruct test faces, walk between pairs of them in weight space and in pixel space, and measure
+what lies on the way; ask whether similar images have similar weights, and what each layer does.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from hyperfunc.checkpoint import Model
+from hyperfunc.datasets import ImageSource
+from hyperfunc.errors import UserError
+from hyperfunc.functional_image import FunctionalImage, encode, render
+from hyperfunc.geometry import (
+    FeatureSpace,
+    distances,
+    frechet_distance,
+    gradient_energy,
+    interval,
+    rank_correlation,
+    rank_of_copies,
+    roughness,
+)
+from hyperfunc.images import to_uint8, write_animation, write_image
+from hyperfunc.metrics import psnr_rgb, ssim_rgb
+from hyperfunc.morph import choose_layers, order_layers
+from hyperfunc.pictures import mosaic
+from hyperfunc.resize import imresize
+from hyperfunc.types import HostImage, Size, Theta
+
+BATCH = 50
+"""Images that are encoded or rendered at once; the last batch is filled up."""
+
+TIMES = (0.25, 0.5, 0.75)
+"""Where statistics are taken between two images."""
+
+STEPS = 9
+"""Images on a path whose smoothness is measured."""
+
+Batch = UInt8[np.ndarray, "_ h w 3"]
+
+
+class WeightSpace:
+    """Images as theta, in batches of one shape, so that each function is compiled once."""
+
+    def __init__(self, model: Model, size: Size) -> None:
+        """Take the model, and the (height, width) of all images.
+
+        Raises:
+            UserError: its images are not all in theta.
+        """
+        network, variables = model.hypernetwork, model.variables
+        if network.base != "none":
+            raise UserError(
+                f"{model.path}: its target networks correct the interpolated image, so that theta "
+                "alone is no image: train with --model.base=none"
+            )
+        self.size = size
+
+        def emit(images: jax.Array) -> FunctionalImage:
+            return encode(network, variables, images.astype(jnp.float32) / 255)[0]
+
+        # Everything but theta is the same for all images of a size.
+        frame: Any = jax.jit(emit)(jnp.zeros((1, *size, 3)))
+        self._encode = jax.jit(lambda images: emit(images).expanded())
+        self._render = jax.jit(
+            lambda theta, size: render(frame.replace(theta=theta), size), static_argnums=1
+        )
+
+    def encode(self, images: Batch) -> Theta:
+        """Emit theta, as arrays of the host with a leading axis of images."""
+        return _in_batches(self._encode, images)
+
+    def render(self, theta: Theta, times: int = 1) -> Batch:
+        """Render at ``times`` the size of the images."""
+        size = (self.size[0] * times, self.size[1] * times)
+        return _in_batches(lambda part: to_uint8(np.asarray(self._render(part, size))), theta)
+
+
+def mix(a: Theta, b: Theta, t: float, layers: list[str] | None = None) -> Theta:
+    """Interpolate linearly; layers that are not named stay those of ``a``."""
+    return {
+        name: jax.tree.map(lambda x, y: x + np.float32(t) * (y - x), a[name], b[name])
+        if layers is None or name in layers
+        else a[name]
+        for name in a
+    }
+
+
+def cross_fade(a: Batch, b: Batch, t: float) -> Batch:
+    """Interpolate pixels."""
+    return to_uint8((a + np.float32(t) * (b.astype(np.float32) - a)) / np.float32(255))
+
+
+def evaluate_weight_space(
+    model: Model,
+    test: ImageSource,
+    test_large: ImageSource | None,
+    real: ImageSource,
+    *,
+    pairs: int = 500,
+    out: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure everything, and draw the paper's figures.
+
+    Args:
+        model: a trained reconstruction.
+        test: images that were not trained on, of the size of the task.
+        test_large: the same at twice the size, the truth for larger renderings, if there are any.
+        real: other real images, for the space of features and as the reference of what two sets of
+            real images differ by.
+        pairs: random pairs of test images to walk between.
+        out: folder of the figures, if given.
+        seed: of the pairs.
+
+    Returns:
+        The numbers, ready for JSON; what they mean is in docs/reproduction.md.
+
+    Raises:
+        UserError: there are fewer than two test images.
+    """
+    if len(test) < 2 or len(real) < 4 or pairs < 1:
+        raise UserError(
+            f"{test.description}: {len(test)} test images, {len(real)} other real ones and {pairs} "
+            "pairs are too few: it takes 2, 4 and 1 at least"
+        )
+    faces, others = _stack(test), _stack(real)
+    space = WeightSpace(model, faces.shape[1:3])
+    half = len(others) // 2
+    features = FeatureSpace.fit(others[:half])
+    theta = space.encode(faces)
+    rebuilt = space.render(theta)
+    result: dict[str, Any] = {
+        "parameters": _count(model.variables["params"]),
+        "theta": _count(theta) // len(faces),
+        "step": model.step,
+        "reconstruction": _reconstruction(space, theta, faces, rebuilt, list(test_large or ())),
+    }
+
+    rng = np.random.default_rng(seed)
+    first = np.concatenate([rng.permutation(len(faces)) for _ in range(-(-pairs // len(faces)))])
+    second = (first + rng.integers(1, len(faces), size=len(first))) % len(faces)
+    ends = first[:pairs], second[:pairs]
+    result |= _paths(space, features, theta, faces, others[half:], rebuilt, ends)
+    result["similarity"] = _similarity(space, features, theta, faces)
+    result["layers"] = _layer_effects(space, theta, ends)
+    if out is not None:
+        draw_figures(space, faces, theta, rebuilt, ends, out)
+    return result
+
+
+def _stack(source: ImageSource) -> Batch:
+    images = list(source)
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1:
+        (a, b), (c, d) = sorted(sizes)[:2]
+        raise UserError(
+            f"{source.description}: images must have one size to be walked between, and there are "
+            f"{a} x {b} and {c} x {d} pixels: crop them first"
+        )
+    return np.stack(images)
+
+
+def summarize(result: dict[str, Any]) -> str:
+    """A short table for a terminal."""
+    rebuilt, energy = result["reconstruction"], result["gradient_energy"]
+    lines = [
+        f"{rebuilt['images']} images, {result['pairs']} pairs, {result['theta']} weights each",
+        f"reconstruction       PSNR {rebuilt['psnr']:.2f} dB   SSIM {rebuilt['ssim']:.4f}",
+        "Frechet distance to real images, with its 95 % interval",
+    ]
+    for name, value in result["frechet"].items():
+        low, high = result["frechet_interval"][name]
+        lines.append(f"  {name:<20}{value:8.3f}  [{low:.3f}, {high:.3f}]")
+    lines.append("gradient energy in the middle, as a part of that at the ends")
+    lines += [f"  {name:<20}{energy[name]:8.3f}" for name in ("weights_t50", "pixels_t50")]
+    return "\n".join(lines)
+
+
+def _reconstruction(
+    space: WeightSpace, theta: Theta, faces: Batch, rebuilt: Batch, large: list[HostImage]
+) -> dict[str, Any]:
+    scores = {"psnr": _mean(psnr_rgb, faces, rebuilt), "ssim": _mean(ssim_rgb, faces, rebuilt)}
+    scores["images"] = len(faces)
+    double = (2 * space.size[0], 2 * space.size[1])
+    if [image.shape[:2] for image in large[:1]] == [double]:
+        truth = np.stack(large)
+        at_double = space.render(theta, 2)
+        at_quadruple = space.render(theta, 4)
+        n, h, w, c = truth.shape
+        means = at_quadruple.reshape(n, h, 2, w, 2, c).mean(axis=(2, 4), dtype=np.float32)
+        bicubic = np.stack([imresize(face, double) for face in faces])
+        for name, images in {
+            "at_128": at_double,
+            "at_256_averaged": to_uint8(means / np.float32(255)),
+            "bicubic_at_128": bicubic,
+        }.items():
+            scores[f"psnr_{name}"] = _mean(psnr_rgb, truth, images)
+            scores[f"ssim_{name}"] = _mean(ssim_rgb, truth, images)
+    return scores
+
+
+def _paths(
+    space: WeightSpace,
+    features: FeatureSpace,
+    theta: Theta,
+    faces: Batch,
+    others: Batch,
+    rebuilt: Batch,
+    ends: tuple[np.ndarray, np.ndarray],
+) -> dict[str, Any]:
+    """Fréchet distances, gradient energy and smoothness between pairs, with 95 % intervals."""
+    first, second = ends
+    one, two = (jax.tree.map(lambda leaf, i=i: leaf[i], theta) for i in ends)
+    reference = features(faces)
+    size = min(len(faces), len(others))
+
+    def frechet(images: Batch) -> dict[str, Any]:
+        values = features(images)
+        return {
+            "value": frechet_distance(reference, values),
+            "interval": interval(lambda i: frechet_distance(reference, values[i]), len(values)),
+        }
+
+    middle = {
+        "real": others[:size],
+        "reconstruction": rebuilt,
+        "blurred": np.stack([_blur(face) for face in faces]),
+    }
+    fades = {t: cross_fade(rebuilt[first], rebuilt[second], t) for t in TIMES}
+    walks = {t: space.render(mix(one, two, t)) for t in TIMES}
+    originals = {t: cross_fade(faces[first], faces[second], t) for t in TIMES}
+    for t in TIMES:
+        suffix = f"t{round(100 * t)}"
+        middle |= {
+            f"weights_{suffix}": walks[t],
+            f"pixels_{suffix}": fades[t],
+            f"original_pixels_{suffix}": originals[t],
+        }
+    distance = {name: frechet(images) for name, images in middle.items()}
+
+    energy_ends = (gradient_energy(rebuilt[first]) + gradient_energy(rebuilt[second])) / 2 + 1e-9
+    energy, energy_interval = {}, {}
+    for kind, images in (("weights", walks), ("pixels", fades)):
+        for t in TIMES:
+            ratio = gradient_energy(images[t]) / energy_ends
+            name = f"{kind}_t{round(100 * t)}"
+            energy[name] = float(ratio.mean())
+            energy_interval[name] = interval(lambda i, r=ratio: float(r[i].mean()), len(ratio))
+
+    times = np.linspace(0, 1, STEPS)
+    path = np.stack([space.render(mix(one, two, t)) for t in times], axis=1)
+    bends = roughness(path)
+    return {
+        "pairs": len(first),
+        "frechet": {name: entry["value"] for name, entry in distance.items()},
+        "frechet_interval": {name: entry["interval"] for name, entry in distance.items()},
+        "gradient_energy": energy,
+        "gradient_energy_interval": energy_interval,
+        "roughness": {
+            "weights": float(bends.mean()),
+            "interval": interval(lambda i: float(bends[i].mean()), len(bends)),
+        },
+    }
+
+
+def _similarity(
+    space: WeightSpace, features: FeatureSpace, theta: Theta, faces: Batch
+) -> dict[str, Any]:
+    """Do similar images have similar weights? Raw weights, and divided by their deviation."""
+    flat = _flatten(theta)
+    pixels = faces.reshape(len(faces), -1) / np.float32(255)
+    spread = flat.std(axis=0) + 1e-8
+    spaces = {"weights": flat, "weights_scaled": flat / spread, "pixels": pixels}
+    matrices = {name: distances(points, points) for name, points in spaces.items()}
+    seen = features(faces)
+    matrices["features"] = distances(seen, seen)
+    copies = {
+        "shifted_2_pixels": np.roll(faces, 2, axis=2),
+        "brighter_by_a_fifth": np.clip(faces * 1.2, 0, 255).astype(np.uint8),
+        "mirrored": faces[:, :, ::-1],
+    }
+    result: dict[str, Any] = {}
+    for name in ("weights", "weights_scaled"):
+        result[name] = {
+            "rank_correlation_with_pixels": rank_correlation(matrices[name], matrices["pixels"]),
+            "rank_correlation_with_features": rank_correlation(
+                matrices[name], matrices["features"]
+            ),
+            "nearest_is_nearest_in_pixels": _shared_nearest(matrices[name], matrices["pixels"]),
+            "nearest_is_nearest_in_features": _shared_nearest(matrices[name], matrices["features"]),
+        }
+    result["pixels"] = {
+        "rank_correlation_with_features": rank_correlation(matrices["pixels"], matrices["features"])
+    }
+    for copy, images in copies.items():
+        moved = _flatten(space.encode(images))
+        for name, points, others in (
+            ("weights", flat, moved),
+            ("weights_scaled", flat / spread, moved / spread),
+            ("pixels", pixels, images.reshape(len(images), -1) / np.float32(255)),
+        ):
+            ranks = rank_of_copies(points, others)
+            result[name][f"rank_of_{copy}"] = {
+                "median": float(np.median(ranks)),
+                "first": float((ranks == 1).mean()),
+            }
+    return result
+
+
+def _layer_effects(
+    space: WeightSpace, theta: Theta, ends: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """What exchanging one layer changes: luminance structure, brightness and chroma.
+
+    Root mean squares in grey levels: of the change of luma less its mean over the image, of that
+    mean, and of the change of the two chroma channels.
+    """
+    one, two = (jax.tree.map(lambda leaf, i=i: leaf[i], theta) for i in ends)
+    before = space.render(one)
+    result = {}
+    for name, layers in {**{name: [name] for name in order_layers(theta)}, "all": None}.items():
+        change = _to_ycbcr(space.render(mix(one, two, 1.0, layers))) - _to_ycbcr(before)
+        means = change.mean(axis=(1, 2), keepdims=True)
+        rms = lambda x: float(np.sqrt(np.square(x).mean()))  # noqa: E731
+        result[name] = {
+            "structure": rms((change - means)[..., 0]),
+            "brightness": rms(means[..., 0]),
+            "chroma": rms(change[..., 1:]),
+        }
+    return result
+
+
+def draw_figures(
+    space: WeightSpace,
+    faces: Batch,
+    theta: Theta,
+    rebuilt: Batch,
+    ends: tuple[np.ndarray, np.ndarray],
+    out: Path,
+    *,
+    rows: int = 5,
+) -> None:
+    """Draw the paper's Figures 1, 6 and 7, the failures, and one walk as an animation."""
+    times = np.linspace(0, 1, STEPS)
+    rows = min(rows, len(ends[0]))
+
+    def pair(k: int) -> tuple[Theta, Theta]:
+        first, second = (jax.tree.map(lambda leaf, i=i: leaf[i[k : k + 1]], theta) for i in ends)
+        return first, second
+
+    def walk(k: int, zoom: int = 1, moments: np.ndarray = times) -> list[HostImage]:
+        one, two = pair(k)
+        return [space.render(mix(one, two, t), zoom)[0] for t in moments]
+
+    def fade(k: int) -> list[HostImage]:
+        a, b = (rebuilt[i[k : k + 1]] for i in ends)
+        return [cross_fade(a, b, t)[0] for t in times]
+
+    write_image(out / "figure1_weights_and_pixels.png", mosaic([walk(0), fade(0)]))
+    write_image(out / "figure6a_weights.png", mosaic([walk(k) for k in range(rows)]))
+    write_image(out / "figure6b_pixels.png", mosaic([fade(k) for k in range(rows)]))
+    layers = order_layers(theta)
+    one, two = pair(0)
+    layerwise = [
+        [space.render(mix(one, two, t, choose_layers(layers, i)))[0] for t in times]
+        for i in range(1, len(layers) + 1)
+    ]
+    write_image(out / "figure7_layerwise.png", mosaic(layerwise))
+
+    # The walks whose middle has moved furthest from the energy of its ends, up or down.
+    count = min(len(ends[0]), 200)
+    a, b = (jax.tree.map(lambda leaf, i=i: leaf[i[:count]], theta) for i in ends)
+    middle = gradient_energy(space.render(mix(a, b, 0.5)))
+    around = (
+        gradient_energy(rebuilt[ends[0][:count]]) + gradient_energy(rebuilt[ends[1][:count]])
+    ) / 2
+    worst = np.argsort(-np.abs(np.log(middle / around)))[:rows]
+    write_image(out / "failures.png", mosaic([walk(int(k)) for k in worst]))
+    write_image(out / "reconstruction.png", mosaic([list(faces[:STEPS]), list(rebuilt[:STEPS])]))
+    there = np.concatenate([np.linspace(0, 1, 24), np.ones(6)])
+    frames = walk(0, 2, there)
+    write_animation(out / "walk.webp", frames + frames[::-1])
+
+
+def _in_batches(function: Callable[[Any], Any], tree: Any) -> Any:
+    parts = [function(part) for part in tqdm(list(_batches(tree)), leave=False, unit="batch")]
+    count = len(jax.tree.leaves(tree)[0])
+    return jax.tree.map(
+        lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:count], *parts
+    )
+
+
+def _batches(tree: Any) -> Iterator[Any]:
+    count = len(jax.tree.leaves(tree)[0])
+    width = BATCH if count >= BATCH else 1
+    for start in range(0, count, width):
+        index = np.minimum(np.arange(start, start + width), count - 1)
+        yield jax.tree.map(lambda leaf, i=index: np.asarray(leaf)[i], tree)
+
+
+def _blur(image: HostImage, factor: float = 1.5) -> HostImage:
+    """Reduce and enlarge: what loses as much detail as a cross-fade of two faces loses contrast."""
+    height, width = image.shape[:2]
+    small = imresize(image, (round(height / factor), round(width / factor)))
+    return imresize(small, (height, width))
+
+
+def _mean(measure: Callable[[HostImage, HostImage], float], truth: Batch, images: Batch) -> float:
+    return float(np.mean([measure(a, b) for a, b in zip(truth, images, strict=True)]))
+
+
+def _count(tree: Any) -> int:
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def _flatten(theta: Theta) -> Float[np.ndarray, "n d"]:
+    leaves = jax.tree.leaves(theta)
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+
+
+def _shared_nearest(a: np.ndarray, b: np.ndarray) -> float:
+    """Part of the images whose nearest neighbour is the same by both distances."""
+    nearest = [np.argmin(m + np.diag(np.full(len(m), np.inf)), axis=1) for m in (a, b)]
+    return float((nearest[0] == nearest[1]).mean())
+
+
+def _to_ycbcr(images: Batch) -> Float[np.ndarray, "n h w 3"]:
+    """ITU-R BT.601, in grey levels."""
+    matrix = np.array(
+        [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+    )
+    return images @ (matrix.T / 255).astype(np.float32)

@@ -1,0 +1,41 @@
+"""From features to theta."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperfunc.backbones import EDSR
+from hyperfunc.hypernetwork import PatchHypernetwork
+from hyperfunc.targets import CosineMLP
+from hyperfunc.windows import WHOLE_IMAGE
+
+MODEL = PatchHypernetwork(
+    EDSR(width=4, blocks=0), CosineMLP((6, 5)), WHOLE_IMAGE, branch_width=8, branch_convs=1, pool=4
+)
+"""Each branch ends with 4 x 4 x 8 features."""
+
+
+def test_a_code_bounds_the_rank_of_what_is_emitted():
+    images = np.random.default_rng(0).uniform(size=(12, 8, 8, 3)).astype(np.float32)
+    model = MODEL.clone(code=2)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    theta, _ = jax.jit(model.apply)(variables, images)
+    theta, mean = jax.device_get((theta, variables["params"]["mean"]))
+    for name, layer in theta.items():
+        leaves = zip(jax.tree.leaves(layer), jax.tree.leaves(mean[name]), strict=True)
+        offsets = np.concatenate([(a - b).reshape(12, -1) for a, b in leaves], axis=1)
+        values = np.linalg.svd(offsets - offsets.mean(axis=0), compute_uv=False)
+        assert (values > 1e-4 * values[0]).sum() == 2  # Of the eleven that twelve images can have.
+
+
+def test_a_code_changes_the_number_of_parameters_as_it_should():
+    def count(model):
+        shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+        return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+
+    features = 4 * 4 * 8
+    emitted = (2 + 1) * 6 + (6 + 1) * 5 + (5 + 1) * 3
+    without = count(MODEL)
+    for code in (2, 7):
+        bottleneck = 3 * (features + 1) * code + code * emitted
+        assert count(MODEL.clone(code=code)) == without - features * emitted + bottleneck
