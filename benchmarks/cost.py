@@ -12,7 +12,6 @@ import functools
 import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -103,7 +102,9 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     }
     seconds |= in_turns(timed, arguments.repeats)
 
-    gflop = 2e-9 * conv_macs(variables["params"]) * SMALL[0] * SMALL[1]
+    plan = upscaler.plan(SMALL, sizes["x4"])
+    computed = len(plan.tiles) * plan.extents[0] * plan.extents[1]
+    gflop = 2e-9 * conv_macs(variables["params"]) * computed
     seconds |= in_turns({"matmul": (product := make_product())}, arguments.repeats)
     matmul_rate = product.gflop / seconds["matmul"]
     result: dict[str, Any] = {
@@ -111,6 +112,7 @@ def measure(arguments: Arguments) -> dict[str, Any]:
         "total_over_trunk_4k": seconds["whole_4k_x4"] / seconds["trunk_4k"],
         "second_size_over_first": seconds["second_size_x4"] / seconds["first_size"],
         "second_size_x3.7_over_first": seconds["second_size_x3.7"] / seconds["first_size"],
+        "trunk_pixels_over_image_pixels": computed / (SMALL[0] * SMALL[1]),
         "trunk_gflops": gflop / seconds["trunk"],
         "matmul_gflops": matmul_rate,
         "trunk_gflops_over_matmul_gflops": gflop / seconds["trunk"] / matmul_rate,
@@ -302,15 +304,16 @@ def measure_memory(arguments: Arguments) -> dict[str, float]:
     upscaler = Upscaler(model.hypernetwork, model.variables)
     image = photograph(np.random.default_rng(0), LARGE)
     gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # Start the peak anew.
     before = peak_gib()
     upscaler(image, (2160, 3840))
     return {"peak_extra_gib_4k": peak_gib() - before}
 
 
 def peak_gib() -> float:
-    """Largest resident set of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform != "darwin" else peak / 2**30
+    """Largest resident set of this process so far (Linux; not that of the process that made it)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
 
 def photograph(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

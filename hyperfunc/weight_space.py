@@ -115,8 +115,8 @@ def evaluate_weight_space(
         model: a trained reconstruction.
         test: images that were not trained on, of the size of the task.
         test_large: the same at twice the size, the truth for larger renderings, if there are any.
-        real: other real images, for the space of features and as the reference of what two sets of
-            real images differ by.
+        real: other real images: one half for the space of features, the other as the reference
+            that every set is compared with, the test images themselves included.
         pairs: random pairs of test images to walk between.
         out: folder of the figures, if given.
         seed: of the pairs.
@@ -220,8 +220,8 @@ def _paths(
     """Fréchet distances, gradient energy and smoothness between pairs, with 95 % intervals."""
     first, second = ends
     one, two = (jax.tree.map(lambda leaf, i=i: leaf[i], theta) for i in ends)
-    reference = features(faces)
-    size = min(len(faces), len(others))
+    # Other faces than those that are reconstructed, so that every set is as far from home.
+    reference = features(others)
 
     def frechet(images: Batch) -> dict[str, Any]:
         values = features(images)
@@ -231,7 +231,7 @@ def _paths(
         }
 
     middle = {
-        "real": others[:size],
+        "real": faces,
         "reconstruction": rebuilt,
         "blurred": np.stack([_blur(face) for face in faces]),
     }
@@ -392,7 +392,10 @@ def draw_figures(
 
 
 def _in_batches(function: Callable[[Any], Any], tree: Any) -> Any:
-    parts = [function(part) for part in tqdm(list(_batches(tree)), leave=False, unit="batch")]
+    parts = [
+        function(part)
+        for part in tqdm(list(_batches(tree)), leave=False, unit="batch", disable=None)
+    ]
     count = len(jax.tree.leaves(tree)[0])
     return jax.tree.map(
         lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:count], *parts
