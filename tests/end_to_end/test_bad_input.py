@@ -14,7 +14,7 @@ import train
 from hyperfunc import checkpoint, training
 from hyperfunc.checkpoint import Workdir, init_variables, load_model
 from hyperfunc.errors import UserError
-from hyperfunc.presets import FACES
+from hyperfunc.tasks import Reconstruction
 
 
 def test_no_such_dataset(refuse, trained, tmp_path):
@@ -116,7 +116,7 @@ def save(tmp_path, experiment):
 
 
 def test_a_checkpoint_of_another_preset(refuse, save, photos, flags, experiment):
-    faces = dataclasses.replace(experiment, task=FACES.task)
+    faces = dataclasses.replace(experiment, task=Reconstruction())
     workdir = save(faces)
     error = refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}")
     assert "Reconstruction" in error and str(workdir) in error
