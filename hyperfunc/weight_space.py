@@ -236,7 +236,8 @@ def _paths(
         "blurred": np.stack([_blur(face) for face in faces]),
     }
     fades = {t: cross_fade(rebuilt[first], rebuilt[second], t) for t in TIMES}
-    walks = {t: space.render(mix(one, two, t)) for t in TIMES}
+    path = np.stack([space.render(mix(one, two, t)) for t in np.linspace(0, 1, STEPS)], axis=1)
+    walks = {t: path[:, round(t * (STEPS - 1))] for t in TIMES}
     originals = {t: cross_fade(faces[first], faces[second], t) for t in TIMES}
     for t in TIMES:
         suffix = f"t{round(100 * t)}"
@@ -256,8 +257,6 @@ def _paths(
             energy[name] = float(ratio.mean())
             energy_interval[name] = interval(lambda i, r=ratio: float(r[i].mean()), len(ratio))
 
-    times = np.linspace(0, 1, STEPS)
-    path = np.stack([space.render(mix(one, two, t)) for t in times], axis=1)
     bends = roughness(path)
     return {
         "pairs": len(first),

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from hyperfunc.coords import Axis
+from hyperfunc.coords import Axis, Samples
 
 Profile = Literal["tent", "box"]
 
@@ -80,14 +80,16 @@ class WindowAxis(NamedTuple):
         local = (positions[:, None] - self.first - index * self.stride) / self.half_width
         return Cover(index, weight, local)
 
-    def slots(self, axis: Axis) -> int:
+    def slots(self, axis: Axis | Samples) -> int:
         """The largest number of samples of ``axis`` that one window can hold.
 
         The first and the last window also hold those beyond them, up to half a pixel outside of
         the image.
         """
         beyond = max(0.5 + self.first - self.half_width, 0.0)
-        return min(axis.count, math.ceil((2 * self.half_width + beyond) / axis.step) + 1)
+        # A traced step is not smaller than its number of samples per pixel says.
+        step = axis.step if isinstance(axis.step, float | int) else 1 / axis.slots
+        return min(axis.count, math.ceil((2 * self.half_width + beyond) / step) + 1)
 
 
 @dataclasses.dataclass(frozen=True)
