@@ -19,11 +19,9 @@ from hyperfunc.coords import axis_over
 from hyperfunc.errors import UserError
 from hyperfunc.images import to_uint8
 from hyperfunc.interpolation import interpolate_grid
+from hyperfunc.metrics import YCBCR
 from hyperfunc.resize import imresize
 from hyperfunc.types import HostImage, Images, Size
-
-LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
-"""Weights of R, G and B in the Y of ITU-R BT.601, without its offset."""
 
 _FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
 """Sub-pixel convolutions of RDN."""
@@ -59,12 +57,12 @@ class SRCNN(nn.Module):
         del train
         rows, cols = (axis_over((0.0, 1.0), n * self.scale, n) for n in images.shape[1:3])
         enlarged = interpolate_grid(images, rows, cols)
-        x = (enlarged @ jnp.array(LUMA))[..., None] - 0.5
+        x = (enlarged @ jnp.asarray(YCBCR[0], jnp.float32))[..., None] - 0.5
         for width, size in zip(self.widths, self.sizes[:2], strict=True):
             x = nn.relu(nn.Conv(width, (size, size))(x))
         # The same change of R, G and B changes the luma only.
         correction = nn.Conv(1, (self.sizes[2],) * 2, kernel_init=nn.initializers.normal(1e-3))(x)
-        return enlarged + correction / sum(LUMA)
+        return enlarged + correction / float(YCBCR[0].sum())
 
 
 class RDNUpscaler(nn.Module):

@@ -19,6 +19,12 @@ SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, in pixels."""
 
 
+YCBCR = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+) / 255.0
+"""ITU-R BT.601: rows Y, Cb and Cr from R, G and B in 0..255, without the offsets 16, 128, 128."""
+
+
 def border_for(scale: tuple[float, float]) -> tuple[int, int]:
     """The border that the protocol crops on each side at this scale, in pixels: (rows, columns)."""
     return math.ceil(scale[0]), math.ceil(scale[1])
@@ -28,7 +34,7 @@ def luma(rgb: UInt8[np.ndarray, "*b 3"]) -> Float64[np.ndarray, "*b"]:
     """The Y of YCbCr: 16..235 for `rgb` in 0..255, not rounded."""
     if rgb.dtype != np.uint8 or rgb.ndim < 1 or rgb.shape[-1] != 3:
         raise ValueError(f"rgb must be uint8 [..., 3], got {rgb.dtype} {rgb.shape}")
-    return 16.0 + rgb @ (np.array([65.481, 128.553, 24.966]) / 255.0)
+    return 16.0 + rgb @ YCBCR[0]
 
 
 def psnr_y(

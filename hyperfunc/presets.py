@@ -60,13 +60,14 @@ FACES = Experiment(
 FACES_LOCAL = dataclasses.replace(
     FACES,
     model=PatchHypernetwork(
-        InceptionTrunk(stem_width=8, width=32),
+        InceptionTrunk(stem_width=8, width=32, stride=2),
         CosineMLP(hidden=(32, 64), normalization="batch", output="linear"),
-        WindowLayout(size=16, stride=8, overhang=8.0),
+        WindowLayout(size=16, stride=8, overhang=0.0),
         branch_width=32,
         branch_convs=1,
     ),
-    run=Run(steps=4_000, loss="l2"),
+    data=Data(dataset="faces", batch_size=4, validation=0.01),
+    run=Run(steps=6_000, loss="l2"),
 )
 """Faces as overlapping windows of 16 x 16 pixels, each with a small MLP: sharper, less of a whole.
 

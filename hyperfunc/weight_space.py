@@ -29,7 +29,7 @@ from hyperfunc.geometry import (
     roughness,
 )
 from hyperfunc.images import to_uint8, write_animation, write_image
-from hyperfunc.metrics import psnr_rgb, ssim_rgb
+from hyperfunc.metrics import YCBCR, psnr_rgb, ssim_rgb
 from hyperfunc.morph import choose_layers, order_layers
 from hyperfunc.pictures import mosaic
 from hyperfunc.resize import imresize
@@ -437,7 +437,4 @@ def _shared_nearest(a: np.ndarray, b: np.ndarray) -> float:
 
 def _to_ycbcr(images: Batch) -> Float[np.ndarray, "n h w 3"]:
     """ITU-R BT.601, in grey levels."""
-    matrix = np.array(
-        [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
-    )
-    return images @ (matrix.T / 255).astype(np.float32)
+    return images @ YCBCR.T.astype(np.float32)

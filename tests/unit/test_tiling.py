@@ -67,6 +67,18 @@ def test_tiles_put_together_are_the_whole(variables, whole, draw, small_tiles, s
     assert_same(upscaler(image, size), whole(image, size))
 
 
+@pytest.mark.parametrize("scale", [(2.6, 1.7), (0.7, 0.6)], ids=str)
+def test_a_small_network_for_each_pixel_in_tiles(draw, small_tiles, scale):
+    """Its pitch is traced where images of many sizes share a compilation."""
+    model = PixelHypernetwork(EDSR(4, 0), CosineMLP((4, 5), footprint=True), branch_scale=1.0)
+    image = draw(0, (27, 22))
+    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
+    size = (round(27 * scale[0]), round(22 * scale[1]))
+    pixels = jax.numpy.asarray(image[None], np.float32) / 255
+    whole = render(encode(model, variables, pixels)[0], size)
+    assert_same(Upscaler(model, variables)(image, size), to_uint8(np.asarray(whole)[0]))
+
+
 @pytest.mark.parametrize(
     ("shape", "size"), [((1, 1), (3, 3)), ((3, 5), (6, 10)), ((1, 40), (4, 71))], ids=str
 )

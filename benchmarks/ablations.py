@@ -1,0 +1,151 @@
+"""Regenerate docs/results/ablations.{json,md}: what windows, overlap and alpha do (paper, 4.2).
+
+python benchmarks/ablations.py --data_dir=../shared/data --runs=runs
+
+Takes the checkpoints that docs/reproduction.md says how to make; a variant without one is left out.
+Everything is measured on the validation split of the training data, never on the test sets.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+
+from hyperfunc.checkpoint import load_model
+from hyperfunc.datasets import open_dataset, split_validation
+from hyperfunc.errors import UserError, report_errors
+from hyperfunc.hypernetwork import Hypernetwork, PatchHypernetwork
+from hyperfunc.sharding import make_mesh, use_cpu_cores
+from hyperfunc.validation import Validator
+from hyperfunc.windows import WindowLayout
+from hyperfunc.writer import save_json
+
+SCALES = ("2", "3", "4", "1.5", "2.5", "3.7")
+"""Those of the table; x6 and x8 are beyond what these small models are for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One row: a checkpoint, possibly with its windows laid otherwise."""
+
+    group: str
+    name: str
+    workdir: str
+    layout: WindowLayout | None = None
+
+
+VARIANTS = (
+    Variant("overlap", "none", "sr_paper", WindowLayout(16, 16, 0.0, "box")),
+    Variant("overlap", "1/4, tent", "sr_paper", WindowLayout(16, 12, 0.0)),
+    Variant("overlap", "1/2, plain average", "sr_paper", WindowLayout(16, 8, 0.0, "box")),
+    Variant("overlap", "1/2, tent", "sr_paper", WindowLayout(16, 8, 0.0)),
+    Variant("overlap", "3/4, tent", "sr_paper", WindowLayout(16, 4, 0.0)),
+    Variant("alpha", "with", "sr_paper_w16"),
+    Variant("alpha", "without", "sr_paper_no_alpha"),
+    Variant("window", "32", "sr_paper_w32"),
+    Variant("window", "16", "sr_paper_w16"),
+    Variant("window", "8", "sr_paper_w8"),
+    Variant("window", "4", "sr_paper_w4"),
+    Variant("window", "1 pixel, trunk over the image", "sr_paper_pixel"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measure the variants of the paper's super-resolution.
+
+    Attributes:
+        data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
+        runs: folder of the workdirs.
+        out: folder of the tables.
+    """
+
+    data_dir: Path | None = None
+    runs: Path = Path("runs")
+    out: Path = Path("docs/results")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command."""
+    arguments = tyro.cli(Arguments, args=args)
+    with report_errors():
+        use_cpu_cores()
+        path = arguments.out / "ablations.json"
+        known = json.loads(path.read_text())["rows"] if path.exists() else []
+        rows = {(row["group"], row["variant"]): row for row in known}
+        for variant in VARIANTS:
+            row = measure(variant, arguments, rows.get((variant.group, variant.name)))
+            if row is None:
+                continue
+            rows[variant.group, variant.name] = row
+            print(row, flush=True)
+            save_json(path, {"rows": list(rows.values())})
+        (arguments.out / "ablations.md").write_text(to_markdown(list(rows.values())))
+
+
+def measure(
+    variant: Variant, arguments: Arguments, known: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Score a variant; nothing if it was not trained, ``known`` if that is of the same model."""
+    try:
+        model = load_model(arguments.runs / variant.workdir)
+    except UserError as error:
+        print(f"{variant.group} {variant.name}: left out ({error})")
+        return None
+    if known is not None and known["model"] == model.fingerprint:
+        return known
+    experiment, network = model.experiment, lay(model.hypernetwork, variant.layout)
+    _, held_out = split_validation(
+        open_dataset(
+            experiment.data.dataset, data_dir=arguments.data_dir, split="train", strict=False
+        ),
+        experiment.data.validation,
+    )
+    scores, _ = Validator(network, experiment.task, held_out, make_mesh())(model.variables)
+    parameters = sum(np.size(leaf) for leaf in jax.tree.leaves(model.variables["params"]))
+    return {
+        "group": variant.group,
+        "variant": variant.name,
+        "model": model.fingerprint,
+        "step": model.step,
+        "parameters": parameters,
+        "psnr_y": {scale: scores[f"validation/psnr_x{scale}"] for scale in SCALES},
+    }
+
+
+def lay(network: Hypernetwork, layout: WindowLayout | None) -> Hypernetwork:
+    """Give a hypernetwork other windows; it was trained on single ones and cannot tell."""
+    if layout is None:
+        return network
+    if not isinstance(network, PatchHypernetwork):
+        raise UserError(f"{type(network).__name__} has no windows to lay otherwise")
+    return dataclasses.replace(network, layout=layout)
+
+
+def to_markdown(rows: list[dict[str, Any]]) -> str:
+    """Format one table for each group."""
+    lines = [
+        "# Windows, overlap and alpha",
+        "",
+        "    python benchmarks/ablations.py --data_dir=../shared/data --runs=runs",
+        "",
+        "PSNR-Y (dB) on the validation split of the training images. How each variant was trained:",
+        "[reproduction](../reproduction.md).",
+    ]
+    for group in dict.fromkeys(row["group"] for row in rows):
+        lines += ["", f"| {group} | parameters | steps | x" + " | x".join(SCALES) + " |"]
+        lines += ["|---|" + "---|" * (len(SCALES) + 2)]
+        for row in (row for row in rows if row["group"] == group):
+            values = " | ".join(f"{row['psnr_y'][scale]:.2f}" for scale in SCALES)
+            lines.append(
+                f"| {row['variant']} | {row['parameters']:,} | {row['step']:,} | {values} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
