@@ -35,12 +35,15 @@ class Data:
         batch_size: examples in a step, over all devices and processes.
         validation: part of the training images that is held out.
         threads: that prepare examples.
+        resident: keep the images on the devices and make examples there: for accelerators, which a
+            host cannot feed. For super-resolution without ``shrink``.
     """
 
     dataset: str = "train"
     batch_size: int = 16
     validation: float = 0.04
     threads: int = 2
+    resident: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -113,6 +116,12 @@ class Experiment:
                     f"stride {self.task.stride}: skipping pixels would change the footprint that a "
                     "base or the target network is asked for: set --task.stride=1"
                 )
+        if self.data.resident and (
+            not isinstance(self.task, SuperResolution) or self.task.shrink > 1
+        ):
+            raise ValueError(
+                "--data.resident=True makes examples of super-resolution without --task.shrink only"
+            )
         if isinstance(self.model, FixedScale) and (
             not isinstance(self.task, SuperResolution)
             or self.task.scales != (self.model.scale,)

@@ -19,9 +19,10 @@ SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, in pixels."""
 
 
-YCBCR = np.array(
-    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
-) / 255.0
+YCBCR = (
+    np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+    / 255.0
+)
 """ITU-R BT.601: rows Y, Cb and Cr from R, G and B in 0..255, without the offsets 16, 128, 128."""
 
 

@@ -9,18 +9,24 @@ from collections.abc import Iterator
 
 import grain
 import numpy as np
+from jaxtyping import Int64
 
 from hyperfunc.datasets import ImageSource
 from hyperfunc.tasks import Example, Task
+
+
+def repeat_by_area(source: ImageSource, footprint: int) -> Int64[np.ndarray, " examples"]:
+    """Numbers of images, each as often as squares of side ``footprint`` fit into it."""
+    areas = [image.shape[0] * image.shape[1] for image in source]
+    repeats = [max(round(area / footprint**2), 1) for area in areas]
+    return np.repeat(np.arange(len(repeats)), repeats)
 
 
 class _WeightedImages(grain.sources.RandomAccessDataSource):
     """Numbers of images, each as often as examples fit into it: an epoch covers all pixels."""
 
     def __init__(self, source: ImageSource, footprint: int) -> None:
-        areas = [image.shape[0] * image.shape[1] for image in source]
-        repeats = [max(round(area / footprint**2), 1) for area in areas]
-        self._numbers = np.repeat(np.arange(len(repeats)), repeats)
+        self._numbers = repeat_by_area(source, footprint)
         self._description = f"{source.description} by area"
 
     def __len__(self) -> int:

@@ -21,9 +21,10 @@ from hyperfunc.errors import UserError
 _NEGLIGIBLE = 1e-12
 """Weights below this are rounding noise at a zero of the kernel."""
 
-_TIE = 1e-6
-"""Values this close below k + 0.5 are ties, and ties go up: without it the rounding noise of the
-weights would decide, and an image would change with the position it is cropped at."""
+ROUND_HALF_UP = 0.5 + 1e-6
+"""What is added before rounding down. Values this close below k + 0.5 are ties, and ties go up:
+without it the rounding noise of the weights would decide, and an image would change with the
+position it is cropped at."""
 
 
 def keys_cubic(x: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
@@ -221,6 +222,6 @@ def _resample(
         np.multiply(slabs[indices[:, tap]], weights[:, tap, None], out=term)
         total += term
     if image.dtype == np.uint8:
-        total = np.clip(np.floor(total + (0.5 + _TIE)), 0.0, 255.0)
+        total = np.clip(np.floor(total + ROUND_HALF_UP), 0.0, 255.0)
     rest = image.shape[:axis] + image.shape[axis + 1 :]
     return np.moveaxis(total.astype(image.dtype).reshape(len(indices), *rest), 0, axis)

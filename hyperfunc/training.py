@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 from jaxtyping import Array
 from tqdm import tqdm
 
@@ -29,7 +30,9 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_grid, render_phases
 from hyperfunc.losses import pixel_loss
 from hyperfunc.pipeline import make_batches
+from hyperfunc.resident import make_resident_batches
 from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
+from hyperfunc.tasks import SuperResolution
 from hyperfunc.validation import Validator
 from hyperfunc.writer import Writer
 
@@ -172,16 +175,7 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
         open_dataset(experiment.data.dataset, data_dir=data_dir, split="train", strict=False),
         experiment.data.validation,
     )
-    batches = make_batches(
-        training,
-        experiment.task,
-        batch_size=experiment.data.batch_size,
-        seed=run.seed,
-        start=start,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        threads=experiment.data.threads,
-    )
+    batches = _open_batches(experiment, training, mesh, start)
     validator = Validator(experiment.model, experiment.task, held_out, mesh)
 
     # The step.
@@ -201,7 +195,7 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     with _stop_signals() as is_asked_to_stop, checkpoints, writer, progress:
         for step in range(start + 1, run.steps + 1):
             # One step.
-            state, metrics = train_step(state, shard_batch(next(batches), mesh))
+            state, metrics = train_step(state, next(batches))
             progress.update()
 
             # Look at the step before, which is done by now: waiting for this one would idle
@@ -246,6 +240,28 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
                     progress.write(f"stopped at step {step}, which is saved: run again to go on")
                 break
     return state
+
+
+def _open_batches(
+    experiment: Experiment, source: ImageSource, mesh: Mesh, start: int
+) -> Iterator[Any]:
+    """Iterate over batches that lie on the devices."""
+    task, data, seed = experiment.task, experiment.data, experiment.run.seed
+    if data.resident and isinstance(task, SuperResolution):
+        return make_resident_batches(
+            source, task, mesh, batch_size=data.batch_size, seed=seed, start=start
+        )
+    batches = make_batches(
+        source,
+        task,
+        batch_size=data.batch_size,
+        seed=seed,
+        start=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=data.threads,
+    )
+    return (shard_batch(batch, mesh) for batch in batches)
 
 
 def split_validation(source: ImageSource, part: float) -> tuple[ImageSource, ImageSource]:

@@ -90,6 +90,25 @@ def test_a_learned_batch_has_a_lower_loss(experiment, batch):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path):
+    def run(steps):
+        return dataclasses.replace(
+            experiment,
+            data=dataclasses.replace(experiment.data, resident=True),
+            # Constant, so that the length of the run does not matter.
+            optimizer=dataclasses.replace(
+                experiment.optimizer, schedule="trapezoid", warmup=0, decay=1e-6
+            ),
+            run=dataclasses.replace(experiment.run, steps=steps, validate_every=100),
+        )
+
+    whole = training.train(run(4), tmp_path / "whole")
+    training.train(run(2), tmp_path / "stopped")
+    resumed = training.train(run(4), tmp_path / "stopped")
+    assert int(resumed.step) == 4
+    jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
+
+
 def numbered(count):
     images = [np.full((16, 16, 3), i, np.uint8) for i in range(count)]
     return ImageSource("numbered", [str(i) for i in range(count)], lambda i: images[i].copy())
