@@ -204,4 +204,38 @@ class FactorizedConv(nn.Module):
         return nn.relu(x)
 
 
-Backbone = EDSR | RDN | InceptionTrunk
+class DenseTrunk(nn.Module):
+    """Dense layers over all pixels of a window, for windows small enough to be read at once.
+
+    A linear code of the window, corrected by residual blocks. For a `PatchHypernetwork`: a patch of
+    16 x 16 pixels has a linear code good to 40 dB, which convolutions and normalisation find slowly.
+
+    Attributes:
+        width: of the code and of the hidden layers.
+        blocks: residual blocks of two layers.
+        dtype: of the computation.
+    """
+
+    width: int = 256
+    blocks: int = 1
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self, images: Images, *, mask: Mask | None = None, train: bool = False
+    ) -> Float[Array, "b 1 1 d"]:
+        """Compute one feature vector for each image; ``mask`` is not supported."""
+        del train
+        if mask is not None:
+            raise ValueError("DenseTrunk reads whole windows and cannot run on padded tiles")
+
+        def layer(name: str) -> nn.Dense:
+            return nn.Dense(self.width, dtype=jnp.dtype(self.dtype), name=name)
+
+        x = layer("code")(images.reshape(images.shape[0], 1, 1, -1) - 0.5)
+        for i in range(self.blocks):
+            x = x + layer(f"block_{i}_b")(nn.relu(layer(f"block_{i}_a")(x)))
+        return x
+
+
+Backbone = EDSR | RDN | InceptionTrunk | DenseTrunk

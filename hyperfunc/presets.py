@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hyperfunc.backbones import EDSR, InceptionTrunk
+from hyperfunc.backbones import EDSR, DenseTrunk, InceptionTrunk
 from hyperfunc.baselines import SRCNN, RDNUpscaler
 from hyperfunc.config import Data, Experiment, Run
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
@@ -20,6 +20,23 @@ SR = Experiment(
 """The flagship: a Fourier field for each pixel, one model for all scales.
 
     python train.py --workdir=runs/sr --data_dir=../shared/data
+"""
+
+SR_LARGE = Experiment(
+    model=PixelHypernetwork(
+        EDSR(width=64, blocks=16, attention=True, fusion=True, dtype="bfloat16"),
+        FourierField(frequencies=32),
+    ),
+    task=SuperResolution(scales=(2, 3, 4), crop=48),
+    data=Data(dataset="train", batch_size=32, resident=True),
+    optimizer=Optimizer(method="muon", schedule="trapezoid"),
+    run=Run(steps=100_000, validate_every=5_000, save_every=2_500),
+)
+"""The flagship's larger sister (1.3 M parameters), for a GPU: half an hour of an H100.
+
+    python train.py --workdir=runs/sr_large --preset=sr_large --data_dir=../shared/data
+
+On a lent machine without network: benchmarks/gpu.py.
 """
 
 SR_PAPER = Experiment(
@@ -60,11 +77,10 @@ FACES = Experiment(
 FACES_LOCAL = dataclasses.replace(
     FACES,
     model=PatchHypernetwork(
-        InceptionTrunk(stem_width=8, width=32, stride=2),
+        DenseTrunk(),
         CosineMLP(hidden=(32, 64), normalization="batch", output="linear"),
         WindowLayout(size=16, stride=8, overhang=0.0),
-        branch_width=32,
-        branch_convs=1,
+        branch_convs=0,
     ),
     data=Data(dataset="faces", batch_size=4, validation=0.01),
     run=Run(steps=6_000, loss="l2"),
@@ -104,6 +120,7 @@ A small one trains on a CPU: --model.backbone.blocks=4 --model.backbone.layers=4
 
 PRESETS = {
     "sr": SR,
+    "sr_large": SR_LARGE,
     "sr_paper": SR_PAPER,
     "faces": FACES,
     "faces_local": FACES_LOCAL,

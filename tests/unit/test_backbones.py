@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import RDN, InceptionTrunk
+from hyperfunc.backbones import RDN, DenseTrunk, InceptionTrunk
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 16, 24, 3)).astype(np.float32)
 
@@ -49,3 +49,15 @@ def test_an_inception_trunk_reduces_by_twice_its_stride(stride):
     # The parameters are the same ones: what was trained at one stride fits the other.
     other = jax.eval_shape(model.clone(stride=3 - stride).init, jax.random.key(0), IMAGES)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, other)
+
+
+def test_dense_trunk_reads_the_whole_window():
+    model = DenseTrunk(width=7, blocks=2)
+    images = jax.random.uniform(jax.random.key(0), (3, 4, 5, 3))
+    variables = model.init(jax.random.key(1), images)
+    features = model.apply(variables, images)
+    assert features.shape == (3, 1, 1, 7)
+    reach = jax.jacobian(lambda x: model.apply(variables, x)[0, 0, 0, 0])(images)
+    assert (reach[0] != 0).all() and not reach[1:].any()
+    with pytest.raises(ValueError, match="DenseTrunk"):
+        model.apply(variables, images, mask=jnp.ones((1, 4, 5, 1)))
