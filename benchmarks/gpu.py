@@ -15,6 +15,7 @@ evaluate.py and benchmarks/bundle.py.
 
 import dataclasses
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -61,14 +62,14 @@ class Train:
         minutes: of training in all calls together.
         limit: seconds after which this call stops.
         workdir: of the run.
-        flags: for train.py.
+        flags: for train.py, as one string.
     """
 
     out: Path
     minutes: float = 25.0
     limit: float = 560.0
     workdir: Path = Path("runs/sr_large")
-    flags: tuple[str, ...] = ("--preset=sr_large",)
+    flags: str = "--preset=sr_large"
 
 
 def pack(arguments: Pack) -> None:
@@ -150,7 +151,7 @@ def run(arguments: Train, seconds: float, flags: list[str]) -> None:
     """Run train.py, and ask it to save and stop when the time is over."""
     code = f"import sys; sys.path += ['{FOLDER / 'site'}']; import train; train.main()"
     command = [sys.executable, "-c", code, f"--workdir={arguments.workdir}"]
-    command += [f"--data_dir={FOLDER / 'data'}", *arguments.flags, *flags]
+    command += [f"--data_dir={FOLDER / 'data'}", *shlex.split(arguments.flags), *flags]
     with subprocess.Popen(command) as process:
         try:
             process.wait(timeout=max(seconds, 1))

@@ -207,8 +207,8 @@ class FactorizedConv(nn.Module):
 class DenseTrunk(nn.Module):
     """Dense layers over all pixels of a window, for windows small enough to be read at once.
 
-    A linear code of the window, corrected by residual blocks. For a `PatchHypernetwork`: a patch of
-    16 x 16 pixels has a linear code good to 40 dB, which convolutions and normalisation find slowly.
+    A linear code of the window, corrected by residual blocks. For a `PatchHypernetwork`: small
+    windows have a good linear code, which convolutions with normalisation find slowly.
 
     Attributes:
         width: of the code and of the hidden layers.
