@@ -33,7 +33,9 @@ class Arguments:
     """
 
     workdir: Path
-    preset: Literal["sr", "sr_large", "sr_paper", "faces", "faces_local", "srcnn", "rdn"] = "sr"
+    preset: Literal[
+        "sr", "sr_large", "sr_paper", "sr_patches", "faces", "faces_local", "srcnn", "rdn"
+    ] = "sr"
     data_dir: Path | None = None
     distributed: bool = False
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = dataclasses.field(

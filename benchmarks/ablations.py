@@ -39,18 +39,18 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("overlap", "none", "sr_paper", WindowLayout(16, 16, 0.0, "box")),
-    Variant("overlap", "1/4, tent", "sr_paper", WindowLayout(16, 12, 0.0)),
-    Variant("overlap", "1/2, plain average", "sr_paper", WindowLayout(16, 8, 0.0, "box")),
-    Variant("overlap", "1/2, tent", "sr_paper", WindowLayout(16, 8, 0.0)),
-    Variant("overlap", "3/4, tent", "sr_paper", WindowLayout(16, 4, 0.0)),
-    Variant("alpha", "with", "sr_paper_w16"),
-    Variant("alpha", "without", "sr_paper_no_alpha"),
-    Variant("window", "32", "sr_paper_w32"),
-    Variant("window", "16", "sr_paper_w16"),
-    Variant("window", "8", "sr_paper_w8"),
-    Variant("window", "4", "sr_paper_w4"),
-    Variant("window", "1 pixel, trunk over the image", "sr_paper_pixel"),
+    Variant("overlap", "none", "sr_patches", WindowLayout(16, 16, 0.0, "box")),
+    Variant("overlap", "1/4, tent", "sr_patches", WindowLayout(16, 12, 0.0)),
+    Variant("overlap", "1/2, plain average", "sr_patches", WindowLayout(16, 8, 0.0, "box")),
+    Variant("overlap", "1/2, tent", "sr_patches", WindowLayout(16, 8, 0.0)),
+    Variant("overlap", "3/4, tent", "sr_patches", WindowLayout(16, 4, 0.0)),
+    Variant("alpha", "with", "sr_patches"),
+    Variant("alpha", "without", "sr_patches_no_alpha"),
+    Variant("window", "32", "sr_patches_w32"),
+    Variant("window", "16", "sr_patches"),
+    Variant("window", "8", "sr_patches_w8"),
+    Variant("window", "4", "sr_patches_w4"),
+    Variant("window", "1 pixel, trunk over the image", "sr_patches_pixel"),
 )
 
 

@@ -28,7 +28,8 @@ SYSTEMS = {
     "SRCNN": "srcnn_x{scale}",
     "RDN, small": "rdn_small_x{scale}",
     "hypernetwork, RDN trunk": "hyper_rdn_small",
-    "hypernetwork, patches": "sr_paper",
+    "hypernetwork, the paper's patches": "sr_paper",
+    "hypernetwork, patches": "sr_patches",
     "hypernetwork, pixels (ours)": "sr",
 }
 """Workdirs below --runs; "sr" is the checkpoint that comes with the package."""

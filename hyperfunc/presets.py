@@ -42,18 +42,37 @@ On a lent machine without network: benchmarks/gpu.py.
 SR_PAPER = Experiment(
     model=PatchHypernetwork(
         InceptionTrunk(),
-        CosineMLP(footprint=True),
-        WindowLayout(size=16, stride=8, overhang=0.0),
+        CosineMLP(hidden=(32, 64, 128, 64), footprint=True),
+        WindowLayout(size=8, stride=4, overhang=0.0),
         branch_convs=1,
+        code=64,
     ),
-    task=SuperResolution(scales=(2, 3, 4), crop=16, protocol_phase=1.0),
-    data=Data(dataset="train", batch_size=32),
+    task=SuperResolution(scales=(2, 3, 4), crop=8, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=64, resident=True),
     optimizer=Optimizer(method="adamw"),
-    run=Run(loss="l2"),
+    run=Run(steps=2_000, loss="l2", validate_every=2_000),
 )
 """The paper's super-resolution (Section 4.2): a five-layer MLP for each patch, with alpha.
 
     python train.py --workdir=runs/sr_paper --preset=sr_paper --data_dir=../shared/data
+"""
+
+SR_PATCHES = Experiment(
+    model=PatchHypernetwork(
+        DenseTrunk(),
+        CosineMLP(hidden=(32, 64), footprint=True, normalization="batch", output="linear"),
+        WindowLayout(size=16, stride=8, overhang=0.0),
+        base="bicubic",
+        branch_convs=0,
+    ),
+    task=SuperResolution(scales=(2, 3, 4), crop=16, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=64, resident=True),
+    optimizer=Optimizer(method="adamw"),
+    run=Run(steps=2_000, loss="l2", validate_every=2_000),
+)
+"""Patches, improved: dense layers read them, and their networks correct bicubic interpolation.
+
+    python train.py --workdir=runs/sr_patches --preset=sr_patches --data_dir=../shared/data
 """
 
 FACES = Experiment(
@@ -122,6 +141,7 @@ PRESETS = {
     "sr": SR,
     "sr_large": SR_LARGE,
     "sr_paper": SR_PAPER,
+    "sr_patches": SR_PATCHES,
     "faces": FACES,
     "faces_local": FACES_LOCAL,
     "srcnn": SRCNN_PRESET,
