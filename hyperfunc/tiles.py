@@ -14,7 +14,10 @@ LARGEST_OUTPUT = 1024
 """Side of a tile without its halo, in output pixels, at most: large scales get smaller tiles."""
 
 ROUNDING = 32
-"""Sides of tiles are multiples of this."""
+"""Sides of tiles are multiples of this, so that images of many sizes share what is compiled."""
+
+FIRST_ROUNDING = 8
+"""The same for the first image, which may be the only one: what is rounded up is lost work."""
 
 MOST_WASTE = 1.5
 """A compiled shape serves an image whose own tiles have at least 1 / 1.5 of its pixels."""
@@ -33,7 +36,7 @@ class Span:
 
 
 def plan_axis(
-    pixels: int, halo: int, parts: int, *, largest: int | None = None
+    pixels: int, halo: int, parts: int, *, largest: int | None = None, unit: int | None = None
 ) -> tuple[int, list[Span]]:
     """Cut an axis into at least ``parts`` tiles of equal extent.
 
@@ -42,6 +45,7 @@ def plan_axis(
         halo: what a tile reads besides its own pixels, on each side.
         parts: the least number of tiles (fewer only if there are fewer pixels).
         largest: own pixels of a tile, at most; `LARGEST_TILE` if not given.
+        unit: what extents are rounded up to; `ROUNDING` if not given.
 
     Returns:
         The extent of a tile with its halo, rounded up, and the tiles.
@@ -52,7 +56,7 @@ def plan_axis(
     starts = [max(edge - halo, 0) for edge in edges[:-1]]
     ends = [min(edge + halo, pixels) for edge in edges[1:]]
     extent = max(end - start for start, end in zip(starts, ends, strict=True))
-    return round_up(extent), [
+    return round_up(extent, unit), [
         Span(*span) for span in zip(edges[:-1], edges[1:], starts, strict=True)
     ]
 

@@ -26,6 +26,7 @@ from hyperfunc.functional_image import encode, render_grid, render_phases
 from hyperfunc.hypernetwork import Hypernetwork
 from hyperfunc.sharding import AXIS, make_mesh
 from hyperfunc.tiles import (
+    FIRST_ROUNDING,
     LARGEST_OUTPUT,
     LARGEST_TILE,
     MOST_WASTE,
@@ -116,7 +117,18 @@ class Upscaler:
         return len(self._compiled)
 
     def plan(self, shape: Size, size: Size) -> Plan:
-        """Cut an image of ``shape`` (height, width) that is to be rendered at ``size``."""
+        """Cut an image of ``shape`` (height, width) that is to be rendered at ``size``.
+
+        The tiles of the first image fit it closely. Those of others have the shape of what is
+        compiled, or if nothing fits one that more of them can share.
+        """
+        plan = self._cut(shape, size, FIRST_ROUNDING)
+        if not self._plans:
+            return plan
+        shared = self._cut(shape, size, ROUNDING)
+        return self._fit(plan) or self._fit(shared) or shared
+
+    def _cut(self, shape: Size, size: Size, unit: int) -> Plan:
         steps = (shape[0] / size[0], shape[1] / size[1])
         # Reduced, an output pixel averages the base over more than the model's own neighbourhood.
         halo = max(self.model.backbone.receptive_radius + 1, math.ceil(2 * max(steps)) + 1)
@@ -130,12 +142,13 @@ class Upscaler:
                 halo,
                 parts if is_longer else 1,
                 largest=min(largest, max(int(LARGEST_OUTPUT * step), 1)),
+                unit=unit,
             )
             for pixels, step, is_longer in zip(shape, steps, (tall, not tall), strict=True)
         )
-        if self._plans:  # This is not the only image: compile what more of them can share.
+        if unit >= ROUNDING:
             height, width = (
-                round_up(extent, 2 * ROUNDING) if extent > 4 * ROUNDING else extent
+                round_up(extent, 2 * unit) if extent > 4 * unit else extent
                 for extent in (height, width)
             )
         scale = round(1 / steps[0])
@@ -148,14 +161,13 @@ class Upscaler:
                 max(samples_of(span, step)[1] for span in spans)
                 for spans, step in ((rows, steps[0]), (cols, steps[1]))
             ]
-            count = (round_up(most[0]), round_up(most[1]))
+            count = (round_up(most[0], unit), round_up(most[1], unit))
         slots = (Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots)
         tiles = [(row, col) for row in rows for col in cols]
-        plan = Plan((height, width), count, steps, scale if is_integer else None, slots, tiles)
-        return self._fit(plan)
+        return Plan((height, width), count, steps, scale if is_integer else None, slots, tiles)
 
-    def _fit(self, plan: Plan) -> Plan:
-        """Enlarge tiles to a shape that was compiled before, if little is wasted by that."""
+    def _fit(self, plan: Plan) -> Plan | None:
+        """The plan with tiles of a shape that was compiled before, if little is wasted by that."""
         height, width = plan.extents
         fitting = [
             known
@@ -166,7 +178,7 @@ class Upscaler:
             and known.extents[0] * known.extents[1] <= MOST_WASTE * height * width
         ]
         if not fitting:
-            return plan
+            return None
         best = min(fitting, key=lambda known: known.extents[0] * known.extents[1])
         return dataclasses.replace(plan, extents=best.extents, count=best.count)
 
