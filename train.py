@@ -34,7 +34,7 @@ class Arguments:
 
     workdir: Path
     preset: Literal[
-        "sr", "sr_large", "sr_paper", "sr_patches", "faces", "faces_local", "srcnn", "rdn"
+        "sr", "sr_large", "sr_paper", "sr_patches", "faces", "faces_local", "srcnn", "rdn", "sr_rdn"
     ] = "sr"
     data_dir: Path | None = None
     distributed: bool = False

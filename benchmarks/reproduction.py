@@ -27,7 +27,7 @@ from hyperfunc.writer import save_json
 SYSTEMS = {
     "SRCNN": "srcnn_x{scale}",
     "RDN, small": "rdn_small_x{scale}",
-    "hypernetwork, RDN trunk": "hyper_rdn_small",
+    "hypernetwork, RDN trunk": "sr_rdn",
     "hypernetwork, the paper's patches": "sr_paper",
     "hypernetwork, patches": "sr_patches",
     "hypernetwork, pixels (ours)": "sr",

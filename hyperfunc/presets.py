@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hyperfunc.backbones import EDSR, DenseTrunk, InceptionTrunk
+from hyperfunc.backbones import EDSR, RDN, DenseTrunk, InceptionTrunk
 from hyperfunc.baselines import SRCNN, RDNUpscaler
 from hyperfunc.config import Data, Experiment, Run
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
@@ -133,8 +133,25 @@ RDN_PRESET = Experiment(
 
     python train.py --workdir=runs/rdn_x2 --preset=rdn --data_dir=../shared/data
 
-A small one trains on a CPU: --model.backbone.blocks=4 --model.backbone.layers=4
---model.backbone.growth=32 --model.backbone.width=32 --run.steps=1500.
+Small ones train on a CPU: see `SR_RDN`.
+"""
+
+SR_RDN = Experiment(
+    model=PixelHypernetwork(RDN(width=32, blocks=4, layers=4, growth=32), FourierField()),
+    task=SuperResolution(scales=(2, 3, 4), crop=32),
+    data=Data(dataset="train", batch_size=8),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=1_800),
+)
+"""The paper's prediction (its Section 4.2): a hypernetwork with the trunk of a small RDN.
+
+    python train.py --workdir=runs/sr_rdn --preset=sr_rdn --data_dir=../shared/data
+
+Its three competitors, one for each scale (here 3):
+
+    python train.py --workdir=runs/rdn_small_x3 --preset=rdn --model.scale=3 --task.scales 3 \
+        --model.backbone.blocks=4 --model.backbone.layers=4 --model.backbone.growth=32 \
+        --model.backbone.width=32 --data.batch_size=8 --run.steps=600
 """
 
 PRESETS = {
@@ -146,5 +163,6 @@ PRESETS = {
     "faces_local": FACES_LOCAL,
     "srcnn": SRCNN_PRESET,
     "rdn": RDN_PRESET,
+    "sr_rdn": SR_RDN,
 }
 """All presets by name."""
