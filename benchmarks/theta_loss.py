@@ -1,6 +1,6 @@
 """The paper's outlook, tried: a distance in the space of weights as a loss of an autoencoder.
 
-python benchmarks/theta_loss.py --data_dir=../shared/data --workdir=runs/faces
+python benchmarks/theta_loss.py --data_dir=../shared/data
 
 Trains one small autoencoder three times with the same data, steps and seed: on squared errors of
 pixels, on squared distances of theta (of the original's and the reconstruction's target network,
@@ -42,7 +42,8 @@ class Arguments:
 
     Attributes:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
-        workdir: a training run of the preset "faces", whose hypernetwork measures distances.
+        workdir: a training run of the preset "faces" or "faces_local", or the name of a bundled
+            checkpoint, whose hypernetwork measures distances.
         code: numbers that the autoencoder keeps of a face.
         steps: of each training.
         batch_size: faces in a step.
@@ -51,7 +52,7 @@ class Arguments:
     """
 
     data_dir: Path | None = None
-    workdir: Path = Path("runs/faces")
+    workdir: str = "faces_local"
     code: int = 64
     steps: int = 1_500
     batch_size: int = 16
