@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
 from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset, split_validation
+from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import UserError, report_errors
 from hyperfunc.hypernetwork import Hypernetwork, PatchHypernetwork
-from hyperfunc.sharding import make_mesh, use_cpu_cores
+from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
+from hyperfunc.training import split_validation
 from hyperfunc.validation import Validator
 from hyperfunc.windows import WindowLayout
 from hyperfunc.writer import save_json
@@ -39,11 +41,6 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("overlap", "none", "sr_patches", WindowLayout(16, 16, 0.0, "box")),
-    Variant("overlap", "1/4, tent", "sr_patches", WindowLayout(16, 12, 0.0)),
-    Variant("overlap", "1/2, plain average", "sr_patches", WindowLayout(16, 8, 0.0, "box")),
-    Variant("overlap", "1/2, tent", "sr_patches", WindowLayout(16, 8, 0.0)),
-    Variant("overlap", "3/4, tent", "sr_patches", WindowLayout(16, 4, 0.0)),
     Variant("alpha", "with", "sr_patches_w16"),
     Variant("alpha", "without", "sr_patches_no_alpha"),
     Variant("window", "32", "sr_patches_w32"),
@@ -51,6 +48,11 @@ VARIANTS = (
     Variant("window", "8", "sr_patches_w8"),
     Variant("window", "4", "sr_patches_w4"),
     Variant("window", "1 pixel, trunk over the image", "sr_patches_pixel"),
+    Variant("overlap", "none", "sr_patches", WindowLayout(16, 16, 0.0, "box")),
+    Variant("overlap", "1/4, tent", "sr_patches", WindowLayout(16, 12, 0.0)),
+    Variant("overlap", "1/2, plain average", "sr_patches", WindowLayout(16, 8, 0.0, "box")),
+    Variant("overlap", "1/2, tent", "sr_patches"),
+    Variant("overlap", "3/4, tent", "sr_patches", WindowLayout(16, 4, 0.0)),
 )
 
 
@@ -62,11 +64,13 @@ class Arguments:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         runs: folder of the workdirs.
         out: folder of the tables.
+        figure: the picture of quality against the size of windows.
     """
 
     data_dir: Path | None = None
     runs: Path = Path("runs")
     out: Path = Path("docs/results")
+    figure: Path = Path("docs/images/windows.png")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -85,6 +89,7 @@ def main(args: list[str] | None = None) -> None:
             print(row, flush=True)
             save_json(path, {"rows": list(rows.values())})
         (arguments.out / "ablations.md").write_text(to_markdown(list(rows.values())))
+        draw([row for row in rows.values() if row["group"] == "window"], arguments.figure)
 
 
 def measure(
@@ -99,22 +104,29 @@ def measure(
     if known is not None and known["model"] == model.fingerprint:
         return known
     experiment, network = model.experiment, lay(model.hypernetwork, variant.layout)
+    row = {
+        "group": variant.group,
+        "variant": variant.name,
+        "model": model.fingerprint,
+        "step": model.step,
+        "parameters": sum(np.size(leaf) for leaf in jax.tree.leaves(model.variables["params"])),
+    }
+    if variant.layout is None:  # Training has measured it.
+        lines = (arguments.runs / variant.workdir / "metrics.jsonl").read_text().splitlines()
+        scores = [line for line in map(json.loads, lines) if "validation/psnr" in line][-1]
+        if scores["step"] != model.step:
+            raise UserError(f"{variant.workdir}: step {model.step} was not validated")
+        return row | {"psnr_y": {scale: scores[f"validation/psnr_x{scale}"] for scale in SCALES}}
     _, held_out = split_validation(
         open_dataset(
             experiment.data.dataset, data_dir=arguments.data_dir, split="train", strict=False
         ),
         experiment.data.validation,
     )
-    scores, _ = Validator(network, experiment.task, held_out, make_mesh())(model.variables)
-    parameters = sum(np.size(leaf) for leaf in jax.tree.leaves(model.variables["params"]))
-    return {
-        "group": variant.group,
-        "variant": variant.name,
-        "model": model.fingerprint,
-        "step": model.step,
-        "parameters": parameters,
-        "psnr_y": {scale: scores[f"validation/psnr_x{scale}"] for scale in SCALES},
-    }
+    mesh = make_mesh()
+    variables = jax.device_put(model.variables, replicated(mesh))
+    scores, _ = Validator(network, experiment.task, held_out, mesh)(variables)
+    return row | {"psnr_y": {scale: scores[f"validation/psnr_x{scale}"] for scale in SCALES}}
 
 
 def lay(network: Hypernetwork, layout: WindowLayout | None) -> Hypernetwork:
@@ -124,6 +136,22 @@ def lay(network: Hypernetwork, layout: WindowLayout | None) -> Hypernetwork:
     if not isinstance(network, PatchHypernetwork):
         raise UserError(f"{type(network).__name__} has no windows to lay otherwise")
     return dataclasses.replace(network, layout=layout)
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Plot quality against the size of windows, for each trained scale."""
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    names = [row["variant"].split()[0] for row in rows]
+    for scale in ("2", "3", "4"):
+        values = [row["psnr_y"][scale] for row in rows]
+        axes.plot(range(len(rows)), values, marker="o", label=f"x{scale}")
+    axes.set_xticks(range(len(rows)), [f"{name} px" for name in names])
+    axes.set_xlabel("side of a window; the last reads a trunk over the image")
+    axes.set_ylabel("validation PSNR-Y (dB)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:

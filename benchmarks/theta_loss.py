@@ -157,7 +157,8 @@ def run(arguments: Arguments, loss: Loss, emit: Any, train: np.ndarray, test: np
     rng = np.random.default_rng(0)
     for _ in range(arguments.steps):
         batch = train[rng.integers(len(train), size=arguments.batch_size)]
-        state = step(state, shard_batch(batch, mesh))
+        # Waits, because XLA's CPU devices can lock each other out when steps pile up.
+        state = jax.block_until_ready(step(state, shard_batch(batch, mesh)))
     rebuild = jax.jit(lambda x: network.apply(state[0], x.astype(jnp.float32) / 255))
     return to_uint8(
         np.concatenate([np.asarray(rebuild(test[i : i + 50])) for i in range(0, len(test), 50)])
