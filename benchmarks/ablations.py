@@ -70,7 +70,7 @@ class Arguments:
     data_dir: Path | None = None
     runs: Path = Path("runs")
     out: Path = Path("docs/results")
-    figure: Path = Path("docs/images/windows.png")
+    figure: Path = Path("docs/images/window_sizes.png")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -103,7 +103,7 @@ def measure(
         return None
     if known is not None and known["model"] == model.fingerprint:
         return known
-    experiment, network = model.experiment, lay(model.hypernetwork, variant.layout)
+    experiment = model.experiment
     row = {
         "group": variant.group,
         "variant": variant.name,
@@ -123,16 +123,14 @@ def measure(
         ),
         experiment.data.validation,
     )
-    mesh = make_mesh()
+    network, mesh = lay(model.hypernetwork, variant.layout), make_mesh()
     variables = jax.device_put(model.variables, replicated(mesh))
     scores, _ = Validator(network, experiment.task, held_out, mesh)(variables)
     return row | {"psnr_y": {scale: scores[f"validation/psnr_x{scale}"] for scale in SCALES}}
 
 
-def lay(network: Hypernetwork, layout: WindowLayout | None) -> Hypernetwork:
+def lay(network: Hypernetwork, layout: WindowLayout) -> PatchHypernetwork:
     """Give a hypernetwork other windows; it was trained on single ones and cannot tell."""
-    if layout is None:
-        return network
     if not isinstance(network, PatchHypernetwork):
         raise UserError(f"{type(network).__name__} has no windows to lay otherwise")
     return dataclasses.replace(network, layout=layout)
