@@ -60,6 +60,8 @@ class Run:
     Attributes:
         steps: length of the run; the learning rate's schedule ends with it.
         seed: of parameters and data.
+        start_from: a workdir, or the name of a bundled checkpoint, whose (averaged) parameters are
+            the initial ones, as for training on with your own images; "" draws them.
         loss: what is minimised.
         ema: decay of the moving average of the parameters, which is what is evaluated; it warms
             up, so that a short run is not held back by its first steps.
@@ -72,6 +74,7 @@ class Run:
 
     steps: int = 9_000
     seed: int = 0
+    start_from: str = ""
     loss: Loss = "l1"
     ema: float = 0.999
     log_every: int = 50

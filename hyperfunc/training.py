@@ -22,7 +22,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from hyperfunc.baselines import FixedScale
-from hyperfunc.checkpoint import Workdir, init_variables
+from hyperfunc.checkpoint import Workdir, init_variables, load_model
 from hyperfunc.config import Experiment, Model, to_dict
 from hyperfunc.coords import Axis
 from hyperfunc.datasets import ImageSource, open_dataset
@@ -141,7 +141,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
 
     Raises:
         UserError: the data cannot be opened, the workdir is another experiment's, or the loss, the
-            gradient or the parameters are no longer finite (the last good checkpoint is kept).
+            gradient or the parameters are no longer finite (the last good checkpoint is kept), or
+            ``run.start_from`` holds no checkpoint of the same model.
     """
     run, is_main = experiment.run, jax.process_index() == 0
     # Devices and state: shapes first, arrays later.
@@ -161,6 +162,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     if start is None:
         start = 0
         state = jax.jit(init, out_shardings=shardings)()
+        if run.start_from:
+            state = _start_from(run.start_from, experiment, state)
     else:
         _check_same(experiment, checkpoints.restore_experiment(start), workdir)
         state = _restore(checkpoints, start, shapes, shardings)
@@ -305,6 +308,24 @@ def _restore(
     training = {"step": abstract.step, "params": abstract.params, "opt_state": abstract.opt_state}
     model, restored = checkpoints.restore(step, abstract.variables(), training)
     return TrainState(average=model["params"], batch_stats=model.get("batch_stats", {}), **restored)
+
+
+def _start_from(path: str, experiment: Experiment, state: TrainState) -> TrainState:
+    """Replace the parameters of an initial state by those of a checkpoint."""
+    start = load_model(path)
+    if start.experiment.model != experiment.model:
+        raise UserError(
+            f"cannot start from {path}: its model is {start.experiment.model}, and this "
+            f"experiment's is {experiment.model}: use the same preset and --model options"
+        )
+
+    def replace(old: Any, new: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.copy(jax.device_put(b, a.sharding)), old, new)
+
+    params = replace(state.params, start.variables["params"])
+    average = replace(state.average, start.variables["params"])
+    batch_stats = replace(state.batch_stats, start.variables.get("batch_stats", {}))
+    return state.replace(params=params, average=average, batch_stats=batch_stats)
 
 
 def _check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:

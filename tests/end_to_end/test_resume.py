@@ -12,6 +12,7 @@ from hyperfunc import training
 from hyperfunc.backbones import EDSR
 from hyperfunc.checkpoint import Workdir, load_model
 from hyperfunc.config import Experiment, Run
+from hyperfunc.errors import UserError
 from hyperfunc.hypernetwork import PatchHypernetwork
 from hyperfunc.optimizers import Optimizer
 from hyperfunc.targets import CosineMLP
@@ -158,3 +159,28 @@ def test_a_killed_run_as_users_start_it(flags, tmp_path, start_python, assert_eq
     assert_equal(
         load_model(tmp_path / "whole").variables, load_model(tmp_path / "killed").variables
     )
+
+
+def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_path, assert_equal):
+    on = dataclasses.replace(
+        experiment, run=dataclasses.replace(experiment.run, start_from=str(trained), steps=1)
+    )
+    on = dataclasses.replace(on, optimizer=Optimizer(learning_rate=0.0, muon_learning_rate=0.0))
+    state = training.train(on, tmp_path)
+    start = load_model(trained)
+    assert_equal(state.params, start.variables["params"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+        state.average,
+        start.variables["params"],
+    )
+    assert int(state.step) == 1
+
+
+def test_it_refuses_to_start_from_another_model(experiment, trained, tmp_path):
+    other = dataclasses.replace(
+        faces_like(experiment), run=dataclasses.replace(experiment.run, start_from=str(trained))
+    )
+    with pytest.raises(UserError, match="same preset"):
+        training.train(other, tmp_path)
+    assert not list(tmp_path.glob("checkpoints/*"))
