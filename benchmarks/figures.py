@@ -19,11 +19,11 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from minification import draw_zone_plate
 from PIL import Image
 
 import hyperfunc
 from hyperfunc.coords import axis_over, pixel_centres
-from hyperfunc.functional_image import FunctionalImage, render_grid
 from hyperfunc.interpolation import interpolate_grid
 from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
 
@@ -150,30 +150,22 @@ def image_without_base(image: hyperfunc.ContinuousImage) -> hyperfunc.Continuous
 
 def draw_footprint(model: hyperfunc.Model, side: int = 256, small: int = 88) -> Figure:
     """A zone plate made smaller: point samples, only the base averaged, and both."""
-    y, x = (np.mgrid[:side, :side] + 0.5) / side
-    # The frequency grows with the radius, up to half a cycle per pixel at the sides.
-    rings = 0.5 + 0.5 * np.cos(np.pi * side / 2 * ((y - 0.5) ** 2 + (x - 0.5) ** 2) * 2)
-    image = hyperfunc.represent(np.repeat(rings[..., None], 3, axis=-1), checkpoint=model)
+    image = hyperfunc.represent(draw_zone_plate(side), checkpoint=model)
     function = image.function
     axis = axis_over((0.0, 1.0), small, side)
 
-    averaged_base = interpolate_grid(function.base, axis, axis)[0]
+    averaged_base = interpolate_grid(jnp.asarray(function.base), axis, axis)[0]
+    points = pixel_centres((small, small))
     pictures = {
         f"f at x1, {side} x {side}": image.render(scale=1),
-        f"{small} x {small}: point samples of f": image(pixel_centres((small, small)), FINEST),
-        "base averaged, no factor in T": averaged_base
-        + render_grid(dataclasses.replace(without_factor(function), base=None), axis, axis)[0],
+        f"{small} x {small}: point samples of f": image(points, FINEST),
+        "only the base averaged": averaged_base + image_without_base(image)(points, FINEST),
         "f(x, a), a = pixel pitch": image.render(small, small),
     }
     figure, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained")
     for plot, (title, pixels) in zip(axes, pictures.items(), strict=True):
         show(plot, pixels, title)
     return figure
-
-
-def without_factor(function: FunctionalImage) -> FunctionalImage:
-    """The same function with kappa = 0: the footprint no longer damps any frequency."""
-    return dataclasses.replace(function, shared={**function.shared, "log_kappa": -jnp.inf})
 
 
 def show(plot: Axes, pixels: np.ndarray | jax.Array, title: str) -> None:

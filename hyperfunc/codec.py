@@ -2,9 +2,9 @@
 
 The layout is safetensors' (a length, a JSON header, raw arrays: nothing that runs), so that any
 safetensors reader opens it; ``docs/format.md`` says what the arrays mean, and
-`hyperfunc.numpy_decoder` renders a file without JAX. Reading trusts nothing: whatever the bytes,
-a file is either understood whole or refused with a `UserError` that names what is wrong, and no
-more is allocated than a small multiple of its size.
+`hyperfunc.numpy_decoder` renders a file without JAX. Here is that meaning; `hyperfunc.container`
+reads and writes the bytes. A file is either understood whole or refused with a `UserError` that
+names what is wrong.
 """
 
 import contextlib
@@ -13,8 +13,6 @@ import functools
 import json
 import math
 import os
-import re
-import stat
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -27,6 +25,20 @@ import numpy as np
 
 import hyperfunc
 from hyperfunc.atomic import replacing
+from hyperfunc.container import (
+    NAMES,
+    Invalid,
+    Tensors,
+    check_arrays,
+    check_integer,
+    check_mapping,
+    open_file,
+    parse_json,
+    read_arrays,
+    read_header,
+    show,
+    write_arrays,
+)
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage
 from hyperfunc.hypernetwork import FactoredTheta
@@ -41,32 +53,14 @@ SUFFIX = ".hfn"
 
 Quantization = Literal["int8", "float16"]
 
-MAX_HEADER = 1 << 20
-"""Bytes. Ours are about 2 KB."""
-
 _MAX_WIDTH = 1 << 16
 """The largest number that the description of a target network may hold."""
 
 _MAX_SIDE = 1 << 24
 """Pixels."""
 
-_MAX_DEPTH = 16
-"""Of JSON."""
-
-_DTYPES = {
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "I8": np.dtype("i1"),
-    "U8": np.dtype("u1"),
-    "U16": np.dtype("<u2"),
-}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-
 _MANY = 32
 """So many windows are worth a scale of their own (4 bytes) for each parameter."""
-
-Tensors = dict[str, np.ndarray]
-
 
 # Writing -----------------------------------------------------------------------------------------
 
@@ -119,7 +113,7 @@ def save_function(
         "about": json.dumps(dict(about or {})),
     }
     with replacing(path) as beside, beside.open("wb") as file:
-        _write(file, tensors, metadata)
+        write_arrays(file, tensors, metadata)
 
 
 def without_padding(function: FunctionalImage) -> FunctionalImage:
@@ -214,26 +208,6 @@ def _describe(value: Target) -> dict[str, Any]:
     return {"type": type(value).__name__, **dataclasses.asdict(value)}
 
 
-def _write(file: typing.BinaryIO, tensors: Tensors, metadata: dict[str, str]) -> None:
-    # The widest types first, so that every array is aligned.
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, array in ordered:
-        start, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _NAMES[array.dtype.newbyteorder("<")],
-            "shape": list(array.shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little"))
-    file.write(text)
-    for _, array in ordered:
-        file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-
-
 # Reading -----------------------------------------------------------------------------------------
 
 
@@ -243,9 +217,10 @@ def load_function(path: str | os.PathLike[str]) -> FunctionalImage:
     Raises:
         UserError: there is no such file, or it is damaged, or of another kind or version.
     """
-    with _naming(path):
-        header, tensors = _read(Path(path))
-        return _assemble(header, tensors)
+    with _naming(path), open_file(Path(path)) as (file, length):
+        header = read_header(file, length)
+        metadata = _read_metadata(header.metadata)
+        return _assemble(metadata, read_arrays(file, header, check_arrays(header)))
 
 
 def load_header(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -259,115 +234,46 @@ def load_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: as `load_function`.
     """
-    with _naming(path), _open(Path(path)) as (file, length):
-        header, entries, _ = _read_header(file, length)
+    with _naming(path), open_file(Path(path)) as (file, length):
+        header = read_header(file, length)
+        metadata, entries = _read_metadata(header.metadata), check_arrays(header)
     tensors = {name: {"dtype": e.dtype, "shape": list(e.shape)} for name, e in entries.items()}
-    return {**header, "tensors": tensors, "bytes": length}
-
-
-class _Invalid(Exception):
-    """What is wrong with a file, without its name."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
+    return {**metadata, "tensors": tensors, "bytes": length}
 
 
 @contextlib.contextmanager
 def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
-    except _Invalid as error:
+    except Invalid as error:
         raise UserError(f"{path}: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[typing.BinaryIO, int]]:
-    # Looked at before it is opened: opening a pipe would wait for its writer.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise _Invalid("not a file")
-    with open(path, "rb") as file:
-        yield file, os.fstat(file.fileno()).st_size
-
-
-def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
-    with _open(path) as (file, length):
-        header, entries, buffer_length = _read_header(file, length)
-        buffer = file.read(buffer_length)
-    if len(buffer) != buffer_length:
-        raise _Invalid("the file became shorter while it was read")
-    tensors = {}
-    for name, entry in entries.items():
-        dtype = _DTYPES[entry.dtype]
-        count = (entry.end - entry.start) // dtype.itemsize
-        array = np.frombuffer(buffer, dtype, count, entry.start).reshape(entry.shape)
-        if dtype.kind == "f" and not np.isfinite(array).all():
-            raise _Invalid(f"the array {name!r} holds values that are not finite")
-        tensors[name] = array
-    return header, tensors
-
-
-def _read_header(
-    file: typing.BinaryIO, length: int
-) -> tuple[dict[str, Any], dict[str, _Entry], int]:
-    """Read and check the header: (what it says, its arrays, bytes of the arrays)."""
-    prefix = file.read(8)
-    if len(prefix) < 8:
-        raise _Invalid(f"no {SUFFIX} file: {length} bytes are too few")
-    header_length = int.from_bytes(prefix, "little")
-    if header_length > MAX_HEADER:
-        raise _Invalid(
-            f"no {SUFFIX} file: its header would have {header_length} bytes, {MAX_HEADER} are the "
-            "most"
-        )
-    text = file.read(header_length)
-    if len(text) < header_length:
-        raise _Invalid(f"truncated: {length} bytes do not hold the header of {header_length}")
-    header = _mapping(_parse(text, "the header"), "the header")
-    metadata = _mapping(header.pop("__metadata__", None), "__metadata__")
-    if metadata.get("format") != FORMAT:
-        raise _Invalid(f"no functional image: its format is {_show(metadata.get('format'))}")
-    if metadata.get("version") != str(VERSION):
-        raise _Invalid(
-            f"its version is {_show(metadata.get('version'))} and this version of hyperfunc reads "
-            f"{VERSION}: use the version that wrote it ({_show(metadata.get('writer'))})"
-        )
-    entries = {name: _entry(name, entry) for name, entry in header.items()}
-    end = 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
-        if entry.start != end:
-            what = "overlaps the one before" if entry.start < end else "leaves a gap before it"
-            raise _Invalid(f"the array {_show(name)} {what}: it starts at byte {entry.start}")
-        end = entry.end
-    present = length - 8 - header_length
-    if present != end:
-        what = "truncated" if present < end else "too long"
-        raise _Invalid(f"{what}: its arrays have {present} bytes, its header says {end}")
-    return _read_metadata(metadata), entries, end
-
-
 def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    about = _mapping(_parse(metadata.get("about", "{}"), "about"), "about")
+    if metadata.get("format") != FORMAT:
+        raise Invalid(f"no functional image: its format is {show(metadata.get('format'))}")
+    if metadata.get("version") != str(VERSION):
+        raise Invalid(
+            f"its version is {show(metadata.get('version'))} and this version of hyperfunc reads "
+            f"{VERSION}: use the version that wrote it ({show(metadata.get('writer'))})"
+        )
+    about = check_mapping(parse_json(metadata.get("about", "{}"), "about"), "about")
     if not all(isinstance(value, str) for value in about.values()):
-        raise _Invalid("about: its values must be text")
-    target = _mapping(_parse(metadata.get("target"), "target"), "target")
-    windows = _mapping(_parse(metadata.get("windows"), "windows"), "windows")
-    size = _parse(metadata.get("size"), "size")
+        raise Invalid("about: its values must be text")
+    target = check_mapping(parse_json(metadata.get("target"), "target"), "target")
+    windows = check_mapping(parse_json(metadata.get("windows"), "windows"), "windows")
+    size = parse_json(metadata.get("size"), "size")
     if not isinstance(size, list) or len(size) != 2:
-        raise _Invalid(f"size: {_show(size)} is not [height, width]")
+        raise Invalid(f"size: {show(size)} is not [height, width]")
     for side in size:
-        _integer(side, "size", 1, _MAX_SIDE)
+        check_integer(side, "size", 1, _MAX_SIDE)
     if metadata.get("base") not in ("none", "bicubic"):
-        raise _Invalid(f'base: {_show(metadata.get("base"))} is neither "none" nor "bicubic"')
+        raise Invalid(f'base: {show(metadata.get("base"))} is neither "none" nor "bicubic"')
     quantization = metadata.get("quantization")
     if quantization not in ("none", *typing.get_args(Quantization)):
-        raise _Invalid(f"quantization: {_show(quantization)} is not known")
+        raise Invalid(f"quantization: {show(quantization)} is not known")
     writer = metadata.get("writer", "")
     return {
         "version": VERSION,
@@ -381,27 +287,6 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _entry(name: str, value: Any) -> _Entry:
-    what = f"the array {_show(name)}"
-    entry = _mapping(value, what)
-    if set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _Invalid(f"{what} must have dtype, shape and data_offsets, it has {_show(entry)}")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise _Invalid(f"{what} is of dtype {_show(dtype)}: it must be one of {', '.join(_DTYPES)}")
-    if not isinstance(shape, list) or len(shape) > 8:
-        raise _Invalid(f"{what} has the shape {_show(shape)}")
-    for side in shape:
-        _integer(side, f"{what}: its shape", 1, 2**40)
-    if not isinstance(offsets, list) or len(offsets) != 2:
-        raise _Invalid(f"{what} has the data_offsets {_show(offsets)}")
-    start, end = (_integer(offset, f"{what}: its offsets", 0, 2**60) for offset in offsets)
-    needed = math.prod(shape) * _DTYPES[dtype].itemsize
-    if end - start != needed:
-        raise _Invalid(f"{what}: {dtype} {shape} needs {needed} bytes, it has {end - start}")
-    return _Entry(dtype, tuple(shape), start, end)
-
-
 def _assemble(header: dict[str, Any], tensors: Tensors) -> FunctionalImage:
     """Build the functional image, each array checked against what the header says."""
     target = _build_target(header["target"])
@@ -413,15 +298,15 @@ def _assemble(header: dict[str, Any], tensors: Tensors) -> FunctionalImage:
 
     def take(name: str, shape: tuple[int | None, ...], dtypes: tuple[str, ...]) -> np.ndarray:
         if name not in tensors:
-            raise _Invalid(f"the array {name!r} is missing")
+            raise Invalid(f"the array {name!r} is missing")
         array = tensors.pop(name)
         fits = len(array.shape) == len(shape) and all(
             wanted in (None, side) for side, wanted in zip(array.shape, shape, strict=True)
         )
-        if not fits or _NAMES[array.dtype] not in dtypes:
+        if not fits or NAMES[array.dtype] not in dtypes:
             wanted = ", ".join("any" if side is None else str(side) for side in shape)
-            raise _Invalid(
-                f"the array {name!r} is {_NAMES[array.dtype]} {list(array.shape)}: it must be "
+            raise Invalid(
+                f"the array {name!r} is {NAMES[array.dtype]} {list(array.shape)}: it must be "
                 f"{' or '.join(dtypes)} [{wanted}]"
             )
         return array
@@ -434,11 +319,11 @@ def _assemble(header: dict[str, Any], tensors: Tensors) -> FunctionalImage:
         scale = take(f"scales.{name}", (None,) * array.ndim, ("F32",))
         pairs = zip(scale.shape, array.shape, strict=True)
         if any(side not in (1, whole) for side, whole in pairs):
-            raise _Invalid(f"the array 'scales.{name}' does not fit {name!r}")
+            raise Invalid(f"the array 'scales.{name}' does not fit {name!r}")
         with np.errstate(over="ignore"):
             values *= scale
         if not np.isfinite(values).all():
-            raise _Invalid(f"the array {name!r} overflows with its scales")
+            raise Invalid(f"the array {name!r} overflows with its scales")
         return values
 
     if isinstance(target, FourierField) and "theta.features" in tensors:
@@ -463,7 +348,7 @@ def _assemble(header: dict[str, Any], tensors: Tensors) -> FunctionalImage:
             base = base.astype(np.float32) / np.float32(np.iinfo(base.dtype).max)
         base = jnp.asarray(base)
     if tensors:
-        raise _Invalid(f"the array {_show(min(tensors))} is not expected")
+        raise Invalid(f"the array {show(min(tensors))} is not expected")
     return FunctionalImage(
         theta=theta,
         shared=shared,
@@ -492,7 +377,7 @@ def _build_target(description: dict[str, Any]) -> Target:
     kinds = {kind.__name__: kind for kind in typing.get_args(Target)}
     kind = description.get("type")
     if not isinstance(kind, str) or kind not in kinds:
-        raise _Invalid(f"target: {_show(kind)} is none of {', '.join(kinds)}")
+        raise Invalid(f"target: {show(kind)} is none of {', '.join(kinds)}")
     fields = {name: value for name, value in description.items() if name != "type"}
     return _build(kinds[kind], fields, "target")
 
@@ -502,67 +387,23 @@ def _build(kind: type, values: dict[str, Any], what: str) -> Any:
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]
     if set(values) != set(names):
-        raise _Invalid(f"{what}: it must have the fields {', '.join(names)}; got {_show(values)}")
+        raise Invalid(f"{what}: it must have the fields {', '.join(names)}; got {show(values)}")
     try:
         return kind(**{name: _field(values[name], hints[name], what) for name in names})
     except ValueError as error:
-        raise _Invalid(f"{what}: {error}") from None
+        raise Invalid(f"{what}: {error}") from None
 
 
 def _field(value: Any, hint: Any, what: str) -> Any:
     if hint is bool and isinstance(value, bool):
         return value
     if hint is int:
-        return _integer(value, what, 0, _MAX_WIDTH)
+        return check_integer(value, what, 0, _MAX_WIDTH)
     if hint is float and type(value) in (int, float) and abs(value) <= _MAX_WIDTH:
         return float(value)
     if typing.get_origin(hint) is Literal and isinstance(value, str):
         if value in typing.get_args(hint):
             return value
     if isinstance(hint, types.GenericAlias) and isinstance(value, list) and len(value) <= 64:
-        return tuple(_integer(item, what, 0, _MAX_WIDTH) for item in value)
-    raise _Invalid(f"{what}: {_show(value)} is no value that it can have")
-
-
-def _parse(text: Any, what: str) -> Any:
-    """Parse JSON strictly: no NaN, no repeated keys, nothing deep."""
-    if not isinstance(text, str | bytes):
-        raise _Invalid(f"{what} is missing, or not text")
-
-    def refuse(constant: str) -> None:
-        raise _Invalid(f"{what} holds {constant}")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise _Invalid(f"{what} names something twice")
-        return result
-
-    try:
-        text = text if isinstance(text, str) else text.decode("utf-8")
-        depth = 0
-        for bracket in re.findall(r"[][{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.S)):
-            depth += 1 if bracket in "[{" else -1
-            if depth > _MAX_DEPTH:
-                raise _Invalid(f"{what} is nested more than {_MAX_DEPTH} deep")
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
-    except ValueError as error:
-        raise _Invalid(f"{what} is no JSON ({_show(str(error))})") from None
-
-
-def _mapping(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _Invalid(f"{what} is missing, or no JSON object")
-    return value
-
-
-def _integer(value: Any, what: str, low: int, high: int) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise _Invalid(f"{what}: {_show(value)} is no whole number from {low} to {high}")
-    return value
-
-
-def _show(value: Any) -> str:
-    """A value for a message, short and without control characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        return tuple(check_integer(item, what, 0, _MAX_WIDTH) for item in value)
+    raise Invalid(f"{what}: {show(value)} is no value that it can have")

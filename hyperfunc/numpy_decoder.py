@@ -57,9 +57,9 @@ def render(path, height, width, index=0):
         sines = np.append(c[:, f : 2 * f], np.zeros_like(c[:, :1]), axis=1)
         return np.append(c[:, :f], c[:, 2 * f :], axis=1) + 1j * sines
 
-    def waves(axis, local, step):  # exp(i w x), and the mean over a Gaussian pixel
-        w = omega[:, axis]
-        return np.exp(1j * np.multiply.outer(local, w) - kappa * (step * w) ** 2)
+    def waves(axis, local, step):  # exp(i w x), the mean over a Gaussian pixel, and the fading
+        w, fading = omega[:, axis], 8.0 * max(step - 0.8, 0.0) ** 2
+        return np.exp(1j * np.multiply.outer(local, w) - kappa * (step * w) ** 2 - fading)
 
     x = (np.arange(width) + 0.5) * step_x
     columns = []

@@ -12,14 +12,20 @@ from hyperfunc.tasks import Reconstruction, SuperResolution
 from hyperfunc.windows import WHOLE_IMAGE, WindowLayout
 
 SR = Experiment(
-    model=PixelHypernetwork(EDSR(width=64, blocks=5), FourierField(frequencies=32)),
+    model=PixelHypernetwork(
+        EDSR(width=64, blocks=5, attention=True, fusion=True), FourierField(frequencies=32)
+    ),
     task=SuperResolution(scales=(2, 3, 4), crop=32),
     data=Data(dataset="train", batch_size=16),
-    optimizer=Optimizer(method="muon"),
+    optimizer=Optimizer(method="muon", schedule="trapezoid"),
 )
 """The flagship: a Fourier field for each pixel, one model for all scales.
 
     python train.py --workdir=runs/sr --data_dir=../shared/data
+
+On from the bundled checkpoint, with images of one's own:
+
+    python train.py --workdir=runs/mine --data.dataset=my_photos --run.start_from=sr
 """
 
 SR_LARGE = Experiment(

@@ -325,7 +325,7 @@ def _start_from(path: str, experiment: Experiment, state: TrainState) -> TrainSt
     params = replace(state.params, start.variables["params"])
     average = replace(state.average, start.variables["params"])
     batch_stats = replace(state.batch_stats, start.variables.get("batch_stats", {}))
-    return state.replace(params=params, average=average, batch_stats=batch_stats)
+    return TrainState(state.step, params, average, batch_stats, state.opt_state)
 
 
 def _check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
