@@ -5,7 +5,7 @@
 An original is reduced by 2, represented, and rendered smaller than it is; the truth is the original
 reduced to that size at once. Above 1, an original is reduced by the scale and rendered at its size.
 The images are the training data's. Also a zone plate, whose truth is grey where its rings are finer
-than the pixels. For several forms of `FourierField.fade`, and without the target networks.
+than the pixels. For several forms of `field_share`, and without the target networks.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 import hyperfunc
-from hyperfunc import targets
+from hyperfunc import functional_image
 from hyperfunc.datasets import open_dataset
 from hyperfunc.resize import degrade, imresize
 
@@ -54,10 +54,14 @@ def main(args: list[str] | None = None) -> None:
     print("|---" * (len(SCALES) + 2) + "|")
     for fade in (*FADES, None):
         if fade is not None:
-            targets.FADE_START, targets.FADE_RATE = fade
-            jax.clear_caches()
-        rows = [[psnr(only_base(f, fade is None), truth) for f, truth in case] for case in cases]
-        f = only_base(hyperfunc.represent(plate), fade is None)
+            functional_image.FADE_START, functional_image.FADE_RATE = fade
+            jax.clear_caches()  # What is compiled holds the old numbers.
+        rows = [
+            [psnr((without_fields(f) if fade is None else f), truth) for f, truth in case]
+            for case in cases
+        ]
+        f = hyperfunc.represent(plate)
+        f = without_fields(f) if fade is None else f
         rms = 255 * np.sqrt(np.square(np.asarray(f.render(88, 88)) - small_plate).mean())
         values = " | ".join(f"{value:.2f}" for value in np.mean(rows, axis=0))
         name = "base alone" if fade is None else f"{fade[0]:g}, {fade[1]:g}"
@@ -85,10 +89,8 @@ def psnr(f: hyperfunc.ContinuousImage, truth: np.ndarray, border: int = 4) -> fl
     return float(-10 * np.log10(np.square(error[border:-border, border:-border]).mean()))
 
 
-def only_base(f: hyperfunc.ContinuousImage, is_asked_for: bool) -> hyperfunc.ContinuousImage:
-    """Leave out the target networks, if asked to."""
-    if not is_asked_for:
-        return f
+def without_fields(f: hyperfunc.ContinuousImage) -> hyperfunc.ContinuousImage:
+    """Leave only the base."""
     zero = jax.tree.map(lambda leaf: leaf * 0, f.function.theta)
     return dataclasses.replace(f, function=dataclasses.replace(f.function, theta=zero))
 

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from hyperfunc.coords import Axis, mirrored
-from hyperfunc.functional_image import FunctionalImage, sample
+from hyperfunc.functional_image import FunctionalImage, field_share, sample
 from hyperfunc.hypernetwork import FactoredTheta
 from hyperfunc.interpolation import cubic_taps
 from hyperfunc.targets import FourierField
@@ -80,7 +80,8 @@ def sample_blurred(
             return value
         row, col = (_base_band(function, i, position[i], pitch[i], sigma, widest) for i in range(2))
         pixels = function.base[0, row.index[:, None], col.index[None, :]]
-        return value + jnp.einsum("ijc,i,j->c", pixels, row.weight, col.weight)
+        share = field_share(function, (pitch[0], pitch[1]))
+        return share * value + jnp.einsum("ijc,i,j->c", pixels, row.weight, col.weight)
 
     return jax.vmap(at_point)(coords, footprint)
 
@@ -102,7 +103,10 @@ def render_blurred(
         return jnp.einsum("xjfc,xjf->xc", tall[col_bands.index], col_bands.weight).real
 
     image = jax.lax.map(one_row, row_bands)
-    return image if function.base is None else image + blurred_base(function, rows, cols, sigma)
+    if function.base is None:
+        return image
+    share = field_share(function, (rows.step, cols.step))
+    return share * image + blurred_base(function, rows, cols, sigma)
 
 
 def blurred_base(

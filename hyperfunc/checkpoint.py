@@ -196,7 +196,7 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
         raise UserError(f"{folder} holds no checkpoint of step {step}: it has {steps}")
     experiment, _ = _read_config(folder, step)
     abstract = jax.eval_shape(lambda: init_variables(experiment, jax.random.key(0)))
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), abstract
     )

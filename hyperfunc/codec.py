@@ -220,7 +220,7 @@ def load_function(path: str | os.PathLike[str]) -> FunctionalImage:
     with _naming(path), open_file(Path(path)) as (file, length):
         header = read_header(file, length)
         metadata = _read_metadata(header.metadata)
-        return _assemble(metadata, read_arrays(file, header, check_arrays(header)))
+        return _assemble(metadata, read_arrays(file, header))
 
 
 def load_header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Header:
     metadata: dict[str, Any]
     arrays: dict[str, Any]
     """As they are written: `check_arrays` checks them."""
-    length: int
+    arrays_length: int
     """Bytes after the header."""
 
 
@@ -121,16 +121,19 @@ def check_arrays(header: Header) -> dict[str, Entry]:
             what = "overlaps the one before" if entry.start < end else "leaves a gap before it"
             raise Invalid(f"the array {show(name)} {what}: it starts at byte {entry.start}")
         end = entry.end
-    if header.length != end:
-        what = "truncated" if header.length < end else "too long"
-        raise Invalid(f"{what}: its arrays have {header.length} bytes, its header says {end}")
+    if header.arrays_length != end:
+        what = "truncated" if header.arrays_length < end else "too long"
+        raise Invalid(
+            f"{what}: its arrays have {header.arrays_length} bytes, its header says {end}"
+        )
     return entries
 
 
-def read_arrays(file: typing.BinaryIO, header: Header, entries: dict[str, Entry]) -> Tensors:
+def read_arrays(file: typing.BinaryIO, header: Header) -> Tensors:
     """Read all arrays of a file whose header has been read; the floats among them are finite."""
-    buffer = file.read(header.length)
-    if len(buffer) != header.length:
+    entries = check_arrays(header)
+    buffer = file.read(header.arrays_length)
+    if len(buffer) != header.arrays_length:
         raise Invalid("the file became shorter while it was read")
     tensors = {}
     for name, entry in entries.items():
@@ -138,7 +141,7 @@ def read_arrays(file: typing.BinaryIO, header: Header, entries: dict[str, Entry]
         count = (entry.end - entry.start) // dtype.itemsize
         array = np.frombuffer(buffer, dtype, count, entry.start).reshape(entry.shape)
         if dtype.kind == "f" and not np.isfinite(array).all():
-            raise Invalid(f"the array {name!r} holds values that are not finite")
+            raise Invalid(f"the array {show(name)} holds values that are not finite")
         tensors[name] = array
     return tensors
 

@@ -4,6 +4,7 @@ XLA's own takes half of a training step there, at a third of the rate of a matri
 takes half of that (docs/experiments.md, "The kernel's gradient").
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,7 +24,17 @@ def plain_convolve(inputs: Features, kernel: Kernel) -> Outputs:
     )
 
 
-def convolve_for_flax(inputs: Features, kernel: Kernel, *args: Any, **options: Any) -> Outputs:
+def convolve_for_flax(
+    inputs: Features,
+    kernel: Float[Array, "m n c d"],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    *,
+    feature_group_count: int = 1,
+    lhs_dilation: Sequence[int] = (1, 1),
+    rhs_dilation: Sequence[int] = (1, 1),
+    **options: Any,
+) -> Outputs:
     """Convolve 3x3, as `flax.linen.Conv.conv_general_dilated` of a layer with Flax' defaults.
 
     Values and gradients are those of `plain_convolve` but for the order of the gradient's sums.
@@ -33,10 +44,24 @@ def convolve_for_flax(inputs: Features, kernel: Kernel, *args: Any, **options: A
     Args:
         inputs: features.
         kernel: weights.
-        *args: strides and padding, which must be 1 and "SAME".
-        **options: dilations and the like, which must be at their defaults.
+        strides: must be 1.
+        padding: must be "SAME", or its numbers.
+        feature_group_count: must be 1.
+        lhs_dilation: must be 1.
+        rhs_dilation: must be 1.
+        **options: the order of the axes and the precision, which are Flax' own.
+
+    Raises:
+        ValueError: the layer is another kind of convolution.
     """
-    del args, options
+    ones = (*strides, *lhs_dilation, *rhs_dilation, feature_group_count)
+    is_same = padding == "SAME" or [tuple(pair) for pair in padding] == [(1, 1), (1, 1)]
+    if kernel.shape[:2] != (3, 3) or set(ones) != {1} or not is_same:
+        raise ValueError(
+            f"the fast convolution is 3x3, of stride 1 and padding SAME, not {kernel.shape[:2]}, "
+            f"{tuple(strides)} and {padding}, or dilated, or in groups: leave it to Flax"
+        )
+    del options
     return convolve(inputs, kernel)
 
 

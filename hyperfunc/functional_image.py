@@ -111,6 +111,29 @@ def encode(
     return function, updates.get("batch_stats", {})
 
 
+FADE_START, FADE_RATE = 0.8, 8.0
+"""Where and how fast `field_share` falls; by measurement (docs/experiments.md)."""
+
+
+def field_share(
+    function: FunctionalImage, pitch: tuple[float | Array, float | Array]
+) -> float | Float[Array, "*points"]:
+    """How much of the windows' sum counts beside the base: 1, and less for large pixels.
+
+    What changes from window to window is averaged by nothing, so it would alias. Where a pixel
+    covers more than about one window's stride the base, which averages, is left alone: on each axis
+    the share is 1 up to 0.8 strides, 0.7 at one, 0.02 at 1.5. Without a base it is 1.
+
+    Args:
+        function: what is rendered.
+        pitch: of the pixels (y, x), in input pixels.
+    """
+    if function.base is None or function.layout.size == 0:
+        return 1.0
+    beyond = [jnp.maximum(step / function.layout.stride - FADE_START, 0.0) for step in pitch]
+    return jnp.exp(-FADE_RATE * (jnp.square(beyond[0]) + jnp.square(beyond[1])))
+
+
 def render(
     function: FunctionalImage,
     size: Size,
@@ -154,7 +177,10 @@ def render_grid(
     """Render on any separable grid of positions."""
     draw = _render_field if function.is_cellwise_linear else _render_windows
     image = draw(function, rows, cols)
-    return image if function.base is None else image + interpolate_grid(function.base, rows, cols)
+    if function.base is None:
+        return image
+    share = field_share(function, (rows.step, cols.step))
+    return share * image + interpolate_grid(function.base, rows, cols)
 
 
 def sample(
@@ -200,7 +226,10 @@ def sample(
     over_points = jax.vmap(at_point, in_axes=(None, 0, 0, 0))
     values = jax.vmap(over_points, in_axes=(0, None, None, None))(theta, local_pitch, row, col)
     if function.base is not None:
-        values = values + interpolate_points(function.base, positions, pitches, widest)
+        steps = jnp.broadcast_to(jnp.asarray(pitches).reshape(-1, 2), positions.shape)
+        share = field_share(function, (steps[:, 0], steps[:, 1]))
+        base = interpolate_points(function.base, positions, pitches, widest)
+        values = jnp.asarray(share)[..., None] * values + base
     return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
 
 
@@ -305,6 +334,8 @@ def render_phases(
     if function.base is not None:
         base = jnp.pad(function.base, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="symmetric")
         kernel = _cubic_phase_kernel(t, base.shape[-1])
+        if scale == 1:
+            image = field_share(function, (1.0, 1.0)) * image
         image = image + _per_interval(_convolve(base, kernel, padding=0), scale)
     b, h, w, _, _, c = image.shape
     image = image.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * scale, w * scale, c)

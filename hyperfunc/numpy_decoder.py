@@ -57,9 +57,9 @@ def render(path, height, width, index=0):
         sines = np.append(c[:, f : 2 * f], np.zeros_like(c[:, :1]), axis=1)
         return np.append(c[:, :f], c[:, 2 * f :], axis=1) + 1j * sines
 
-    def waves(axis, local, step):  # exp(i w x), the mean over a Gaussian pixel, and the fading
-        w, fading = omega[:, axis], 8.0 * max(step - 0.8, 0.0) ** 2
-        return np.exp(1j * np.multiply.outer(local, w) - kappa * (step * w) ** 2 - fading)
+    def waves(axis, local, step):  # exp(i w x), and the mean over a Gaussian pixel
+        w = omega[:, axis]
+        return np.exp(1j * np.multiply.outer(local, w) - kappa * (step * w) ** 2)
 
     x = (np.arange(width) + 0.5) * step_x
     columns = []
@@ -77,6 +77,7 @@ def render(path, height, width, index=0):
         for i, wave in columns:
             image[k] += (wave[:, None] @ line[i])[:, 0]
     if "base" in arrays:
+        image *= np.exp(-8 * (max(step_y - 0.8, 0) ** 2 + max(step_x - 0.8, 0) ** 2))
         base = arrays["base"][index]
         base = np.einsum("xw,hwc->hxc", cubic(n_cols, width), base, optimize=True)
         image += np.tensordot(cubic(n_rows, height), base, 1)

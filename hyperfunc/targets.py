@@ -173,20 +173,16 @@ class CosineMLP:
         return hidden
 
 
-FADE_START, FADE_RATE = 0.8, 8.0
-"""Where and how fast a `FourierField` fades; by measurement (docs/experiments.md)."""
-
-
 @dataclasses.dataclass(frozen=True)
 class FourierField:
     """A local field: a short Fourier series whose coefficients are emitted and frequencies shared.
 
-        T(x, a; theta) = fade(a) (c + Re sum_h theta_h exp(i w_h.x) exp(-kappa |w_h a|^2))
+        T(x, a; theta) = Re sum_h theta_h exp(i w_h.x) exp(-kappa sum_axis (w_h,axis a_axis)^2) + c
 
-    It is linear in theta, T = basis(x, a) . theta, so that decoding is a matrix product. The
-    exponential is the closed form of averaging over a Gaussian pixel, whose footprint may differ
-    per axis. It cannot average what changes from cell to cell, so a pixel that covers more than a
-    cell fades the whole field (`fade`), and what is left is the base, which averages by itself.
+    It is linear in theta, T = basis(x, a) . theta, so that decoding is a matrix product. The last
+    factor is the closed form of averaging over a Gaussian pixel, whose footprint may differ per
+    axis. It averages one field; `hyperfunc.functional_image.field_share` deals with what changes
+    from field to field.
 
     Attributes:
         frequencies: their number.
@@ -230,15 +226,6 @@ class FourierField:
         }
         return theta, shared
 
-    @staticmethod
-    def fade(footprint: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """One axis' factor: 1 up to a pitch of 0.8 half windows, 0.7 at one, 0.02 at 1.5.
-
-        Windows have their neighbours' centres at their ends, so half a window is the pitch at which
-        cells change, and their differences would alias.
-        """
-        return jnp.exp(-FADE_RATE * jnp.square(jnp.maximum(footprint - FADE_START, 0.0)))
-
     def axis_basis(
         self, shared: Shared, axis: int, local: Float[Array, "*n"], footprint: Float[Array, "*#n"]
     ) -> tuple[Float[Array, "*n f"], Float[Array, "*n f"]]:
@@ -250,7 +237,6 @@ class FourierField:
         kappa = jnp.exp(shared["log_kappa"])
         phase = jnp.multiply.outer(local, omega)
         decay = jnp.exp(-kappa * jnp.square(jnp.multiply.outer(footprint, omega)))
-        decay = decay * self.fade(footprint)[..., None]
         return jnp.cos(phase) * decay, jnp.sin(phase) * decay
 
     def basis(
@@ -263,8 +249,7 @@ class FourierField:
         phase = product(coord, omega.T)
         decay = jnp.exp(-kappa * product(jnp.square(footprint), jnp.square(omega).T))
         one = jnp.ones_like(phase[..., :1])
-        basis = jnp.concatenate([jnp.cos(phase) * decay, -jnp.sin(phase) * decay, one], axis=-1)
-        return basis * self.fade(footprint).prod(axis=-1, keepdims=True)
+        return jnp.concatenate([jnp.cos(phase) * decay, -jnp.sin(phase) * decay, one], axis=-1)
 
     def prepare(self, theta: Theta, shared: Shared) -> Theta:
         """Nothing to prepare: theta as it is."""

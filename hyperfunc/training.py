@@ -161,9 +161,10 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     start = checkpoints.latest()
     if start is None:
         start = 0
+        variables = _load_start(run.start_from, experiment) if run.start_from else None
         state = jax.jit(init, out_shardings=shardings)()
-        if run.start_from:
-            state = _start_from(run.start_from, experiment, state)
+        if variables is not None:
+            state = _start_from(variables, state)
     else:
         _check_same(experiment, checkpoints.restore_experiment(start), workdir)
         state = _restore(checkpoints, start, shapes, shardings)
@@ -310,41 +311,56 @@ def _restore(
     return TrainState(average=model["params"], batch_stats=model.get("batch_stats", {}), **restored)
 
 
-def _start_from(path: str, experiment: Experiment, state: TrainState) -> TrainState:
-    """Replace the parameters of an initial state by those of a checkpoint."""
+def _load_start(path: str, experiment: Experiment) -> Any:
+    """Load the variables to start from; the model must be the same, but for its dtype."""
     start = load_model(path)
-    if start.experiment.model != experiment.model:
-        raise UserError(
-            f"cannot start from {path}: its model is {start.experiment.model}, and this "
-            f"experiment's is {experiment.model}: use the same preset and --model options"
-        )
+    for name, (new, old) in _compare(experiment, start.experiment).items():
+        if name.startswith("model.") and not name.endswith(".dtype"):
+            raise UserError(
+                f"cannot start from {path}: its {name} is {old!r}, and here it is {new!r}: use the "
+                "same preset and --model options"
+            )
+    return start.variables
+
+
+def _start_from(variables: Any, state: TrainState) -> TrainState:
+    """Replace the parameters of an initial state."""
 
     def replace(old: Any, new: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.copy(jax.device_put(b, a.sharding)), old, new)
 
-    params = replace(state.params, start.variables["params"])
-    average = replace(state.average, start.variables["params"])
-    batch_stats = replace(state.batch_stats, start.variables.get("batch_stats", {}))
+    params = replace(state.params, variables["params"])
+    average = replace(state.average, variables["params"])
+    batch_stats = replace(state.batch_stats, variables.get("batch_stats", {}))
     return TrainState(state.step, params, average, batch_stats, state.opt_state)
 
 
 def _check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
     """Refuse to go on with another experiment."""
     free = {"run.log_every", "run.save_every", "run.keep", "run.validate_every", "data.threads"}
+    free |= {"run.start_from"}  # It is of no account after the start.
     if wanted.optimizer.schedule == "trapezoid":
         # Before its fall, a trapezoid does not depend on the length of the run; begun anew later,
         # it rises again, which is a way to go on with a finished run.
         free |= {"run.steps", "optimizer.decay"}
-    new, old = _flatten(to_dict(wanted)), _flatten(to_dict(saved))
-    differing = sorted(k for k in new.keys() | old.keys() if new.get(k) != old.get(k))
-    differing = [name for name in differing if name not in free]
+    differing = {k: pair for k, pair in _compare(wanted, saved).items() if k not in free}
     if differing:
-        name = differing[0]
-        others = f" (and {len(differing) - 1} more differ)" if differing[1:] else ""
+        name, (new, old) = next(iter(differing.items()))
+        others = f" (and {len(differing) - 1} more differ)" if len(differing) > 1 else ""
         raise UserError(
-            f"{workdir} holds another experiment: {name} is {old.get(name)!r} there and "
-            f"{new.get(name)!r} here{others}: use the same settings to resume, or another --workdir"
+            f"{workdir} holds another experiment: {name} is {old!r} there and "
+            f"{new!r} here{others}: use the same settings to resume, or another --workdir"
         )
+
+
+def _compare(wanted: Experiment, saved: Experiment) -> dict[str, tuple[Any, Any]]:
+    """The fields that differ, sorted by name, with both values."""
+    new, old = _flatten(to_dict(wanted)), _flatten(to_dict(saved))
+    return {
+        name: (new.get(name), old.get(name))
+        for name in sorted(new.keys() | old.keys())
+        if new.get(name) != old.get(name)
+    }
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -161,12 +161,17 @@ def test_a_killed_run_as_users_start_it(flags, tmp_path, start_python, assert_eq
     )
 
 
-def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_path, assert_equal):
-    on = dataclasses.replace(
-        experiment, run=dataclasses.replace(experiment.run, start_from=str(trained), steps=1)
+def standing(experiment, source):
+    """One step that learns nothing, from another run."""
+    return dataclasses.replace(
+        experiment,
+        run=dataclasses.replace(experiment.run, start_from=str(source), steps=1),
+        optimizer=Optimizer(learning_rate=0.0, muon_learning_rate=0.0),
     )
-    on = dataclasses.replace(on, optimizer=Optimizer(learning_rate=0.0, muon_learning_rate=0.0))
-    state = training.train(on, tmp_path)
+
+
+def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_path, assert_equal):
+    state = training.train(standing(experiment, trained), tmp_path)
     start = load_model(trained)
     assert_equal(state.params, start.variables["params"])
     jax.tree.map(
@@ -176,11 +181,28 @@ def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_
     )
     assert int(state.step) == 1
 
+    # Once it has begun, what it started from may be gone.
+    gone = standing(experiment, tmp_path / "gone")
+    assert_equal(training.train(gone, tmp_path).params, state.params)
+
+
+def test_it_starts_from_the_statistics_of_batches_too(experiment, tmp_path):
+    experiment = faces_like(experiment)
+    first = training.train(experiment, tmp_path / "first")
+    fresh = training.make_init(experiment)().batch_stats
+    after = training.train(standing(experiment, tmp_path / "first"), tmp_path / "second")
+    # One batch moves them a little; from initial values they would be as near to those.
+    distance = lambda a, b: sum(  # noqa: E731
+        float(np.square(np.asarray(x) - np.asarray(y)).sum())
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+    assert distance(after.batch_stats, first.batch_stats) < distance(first.batch_stats, fresh)
+
 
 def test_it_refuses_to_start_from_another_model(experiment, trained, tmp_path):
     other = dataclasses.replace(
         faces_like(experiment), run=dataclasses.replace(experiment.run, start_from=str(trained))
     )
-    with pytest.raises(UserError, match="same preset"):
+    with pytest.raises(UserError, match="its model"):
         training.train(other, tmp_path)
     assert not list(tmp_path.glob("checkpoints/*"))

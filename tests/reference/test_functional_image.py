@@ -72,7 +72,7 @@ def draw_field(image, coefficients, shared, size) -> np.ndarray:
                     decay = np.exp(-kappa * ((wy * footprint[0]) ** 2 + (wx * footprint[1]) ** 2))
                     value += decay * np.cos(angle) * coefficients[i, j, h]
                     value -= decay * np.sin(angle) * coefficients[i, j, len(omega) + h]
-                for a in footprint:
+                for a in footprint:  # The base takes over where pixels are large.
                     value *= np.exp(-8 * max(a - 0.8, 0) ** 2)
                 result[pixel] += weight * value
     return result

@@ -8,6 +8,7 @@ import pytest
 from hyperfunc.backbones import EDSR, RDN
 from hyperfunc.convolution import (
     convolve,
+    convolve_for_flax,
     kernel_gradient,
     kernel_gradient_as_product,
     plain_convolve,
@@ -31,6 +32,23 @@ def test_gradients_are_those_of_xla(size):
         for function in (convolve, plain_convolve)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel": (5, 5)},
+        {"strides": (2, 2)},
+        {"padding": "VALID"},
+        {"rhs_dilation": (2, 2)},
+        {"feature_group_count": 3},
+    ],
+)
+def test_it_refuses_to_be_another_convolution(options):
+    given = {"kernel": (3, 3), "strides": (1, 1), "padding": "SAME"} | options
+    kernel = draw(*given.pop("kernel"), 3, 3)
+    with pytest.raises(ValueError, match="3x3, of stride 1"):
+        convolve_for_flax(draw(1, 4, 4, 3), kernel, **given)
 
 
 def test_both_forms_of_the_kernels_gradient_agree():

@@ -11,7 +11,14 @@ import pytest
 from hyperfunc import functional_image
 from hyperfunc.backbones import EDSR
 from hyperfunc.coords import Axis, axis_over, pixel_centres
-from hyperfunc.functional_image import encode, render, render_grid, render_phases, sample
+from hyperfunc.functional_image import (
+    encode,
+    field_share,
+    render,
+    render_grid,
+    render_phases,
+    sample,
+)
 from hyperfunc.hypernetwork import FactoredTheta, PatchHypernetwork, PixelHypernetwork
 from hyperfunc.interpolation import interpolate_grid
 from hyperfunc.resize import imresize
@@ -65,7 +72,9 @@ def grid_jit(function, starts, steps, counts, windows=False):
     if not windows:
         return render_grid(function, *axes)
     image = functional_image._render_windows(function, *axes)
-    return image if function.base is None else image + interpolate_grid(function.base, *axes)
+    if function.base is None:
+        return image
+    return field_share(function, steps) * image + interpolate_grid(function.base, *axes)
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +261,19 @@ def test_an_axis_over_the_window_is_what_render_uses(functions):
         render_jit(function, size=(9, 7), window=window),
         grid_jit(function, starts, (rows.step, cols.step), (9, 7)),
     )
+
+
+def test_the_base_takes_over_where_pixels_are_large(functions):
+    function = functions("field")
+    alone = function.replace(base=None)
+    assert field_share(alone, (3.0, 3.0)) == 1.0  # There is nothing to take over.
+    assert field_share(function, (0.8, 0.5)) == 1.0
+    close(field_share(function, (1.0, 0.1)), np.exp(-8 * 0.2**2))
+    close(field_share(function, (1.0, 1.5)), np.exp(-8 * (0.2**2 + 0.7**2)))
+    slope = jax.grad(lambda step: field_share(function, (step, 0.5)))
+    close([slope(0.79), slope(0.8)], [0, 0])  # It sets in smoothly.
+
+    # At less than half the size it is the base, and the windows are gone.
+    axes = [axis_over((0.0, 1.0), 2, cells) for cells in (HEIGHT, WIDTH)]
+    close(render_jit(function, (2, 2)), interpolate_grid(function.base, *axes))
+    assert np.abs(render_jit(alone, (2, 2))).max() > 1e-2
