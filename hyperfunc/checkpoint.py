@@ -209,7 +209,9 @@ def export_model(workdir: Path, destination: Path, *, step: int | None = None) -
     """Write what inference needs of a checkpoint as a workdir of its own, to ship it."""
     model = load_model(workdir, step=step)
     manager = ocp.CheckpointManager(destination.absolute() / "checkpoints")
-    config = {"format": FORMAT, "step": model.step, "experiment": to_dict(model.experiment)}
+    run = dataclasses.replace(model.experiment.run, start_from="")  # A path of this machine.
+    experiment = dataclasses.replace(model.experiment, run=run)
+    config = {"format": FORMAT, "step": model.step, "experiment": to_dict(experiment)}
     manager.save(
         model.step,
         args=ocp.args.Composite(

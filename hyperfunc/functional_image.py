@@ -229,7 +229,7 @@ def sample(
         steps = jnp.broadcast_to(jnp.asarray(pitches).reshape(-1, 2), positions.shape)
         share = field_share(function, (steps[:, 0], steps[:, 1]))
         base = interpolate_points(function.base, positions, pitches, widest)
-        values = jnp.asarray(share)[..., None] * values + base
+        values = jnp.broadcast_to(share, positions.shape[:1])[None, :, None] * values + base
     return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
 
 

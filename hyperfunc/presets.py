@@ -105,6 +105,7 @@ FACES_LOCAL = dataclasses.replace(
         DenseTrunk(),
         CosineMLP(hidden=(32, 64), normalization="batch", output="linear"),
         WindowLayout(size=16, stride=8, overhang=0.0),
+        branch_width=32,
         branch_convs=0,
     ),
     data=Data(dataset="faces", batch_size=4, validation=0.01),

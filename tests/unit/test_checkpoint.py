@@ -10,6 +10,7 @@ import pytest
 from hyperfunc import checkpoint
 from hyperfunc.checkpoint import Workdir, export_model, init_variables, load_model
 from hyperfunc.errors import UserError
+from hyperfunc.presets import PRESETS
 
 
 @pytest.fixture
@@ -135,3 +136,11 @@ def test_no_file_can_go_missing_without_notice(save, variables, tmp_path):
             continue
         refused.add(name.relative_to("checkpoints/1").as_posix())
     assert {"config/metadata", "model/manifest.ocdbt"} <= refused
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
+def test_training_may_go_on_from_a_bundled_checkpoint(name):
+    """That is `--run.start_from=NAME` with the preset of that name, as README has it."""
+    experiment = load_model(name).experiment
+    assert experiment.model == PRESETS[name].model
+    assert experiment.run.start_from == ""
