@@ -249,7 +249,7 @@ class TestPixels:
         view = {"x": 15.3, "y": 11.1, "zoom": zoom, "rotation": 0.4, "gradient": True}
         shown = still.render(*PART, **view)
         reference = expected(function, view)
-        assert reference.std() > 0.05
+        assert reference.std() > 4 * TOLERANCE  # Smaller at 0.8, where the base takes over.
         assert np.abs(shown - reference).max() <= TOLERANCE
 
     def test_outside_of_the_image_is_the_ground(self, still: Page) -> None:
