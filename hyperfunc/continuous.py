@@ -272,7 +272,9 @@ class ContinuousImage:
                 of blurs then add up (3 and 4 are 5). Otherwise in closed form: each coefficient of
                 the Fourier field times exp(-sigma^2 |w|^2 / 2), an ordinary image as fast as this
                 one, which can be saved. It differs because target networks are meant only inside
-                their windows; `hyperfunc.blur` says more.
+                their windows; `hyperfunc.blur` says more. Take it for values and derivatives at
+                many points, each of which costs the exact blur an integral of its own (some
+                thousand points a minute for derivatives on two cores; `render` shares them).
 
         Raises:
             ValueError: a negative or infinite sigma, or a closed form of what has none.

@@ -22,6 +22,8 @@ jax.config.update("jax_disable_most_optimizations", True)
 # Broadcasts between ranks have to be written out, where they can be seen.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+COMPILED_IN = 0.2
+"""What takes longer to compile is kept, in seconds."""
 Draw = Callable[..., np.ndarray]
 
 
@@ -39,6 +41,17 @@ def draw_photo(seed: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
     stripes = (y > 0.75) & (np.sin(60 * x * rng.uniform(0.5, 1.0)) > 0)
     image = np.where(stripes[..., None], 0.8 * image, image)
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """What was compiled once is not compiled again, by any worker or process that a test starts."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder if worker_id == "master" else folder.parent) / "compiled"
+    folder.mkdir(exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILED_IN)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -26,10 +26,12 @@ SMALL = {
     DenseTrunk: DenseTrunk(width=6),
     CosineMLP: CosineMLP((4, 5, 6, 5), footprint=True, normalization="batch", emitted=(0, 2, 4)),
     FourierField: FourierField(frequencies=3),
-    PixelHypernetwork: PixelHypernetwork(EDSR(width=4, blocks=1), FourierField(frequencies=3)),
+    PixelHypernetwork: PixelHypernetwork(
+        EDSR(width=4, blocks=1, attention=True, fusion=True), FourierField(frequencies=3)
+    ),
     PatchHypernetwork: PatchHypernetwork(
-        EDSR(width=4, blocks=1),
-        CosineMLP((4, 5)),
+        EDSR(width=4, blocks=1, attention=True, fusion=True),
+        CosineMLP((4, 5, 6, 5), footprint=True, normalization="batch", emitted=(0, 2, 4)),
         WindowLayout(size=4, stride=2, overhang=0.0),
         branch_width=4,
         branch_convs=1,

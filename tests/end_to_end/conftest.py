@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -16,21 +16,6 @@ from hyperfunc.config import Experiment
 
 OPTIMIZE_LITTLE = "jax_disable_most_optimizations"
 ROOT = Path(train.__file__).parent
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What was compiled once is not compiled again, in this process and in those it starts."""
-    folder = tmp_path_factory.mktemp("compiled")
-    before = {
-        name: jax.config.values[name]
-        for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    }
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +59,7 @@ def start_python(compilation_cache: Path) -> Callable[..., subprocess.Popen[str]
             "JAX_NUM_CPU_DEVICES": str(jax.device_count()),
             "JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.values[OPTIMIZE_LITTLE]),
             "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
             "PYTHONPATH": str(ROOT),
         }
         return subprocess.Popen(

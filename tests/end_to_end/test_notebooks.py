@@ -23,7 +23,7 @@ def kernel_environment(compilation_cache: Path, tmp_path: Path) -> dict[str, str
         "HYPERFUNC_NOTEBOOK_STEPS": "2",
         "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "True",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         "JAX_PLATFORMS": jax.default_backend(),
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",

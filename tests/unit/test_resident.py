@@ -57,13 +57,14 @@ def test_the_observed_crop_is_the_reduced_target(source, mesh, scale, phase):
 
 def test_crops_come_from_the_images_turned_in_eight_ways(source, mesh):
     task = SuperResolution(crop=8, scales=(2,))
-    targets = draw_batch(source, mesh, task, 2, (0.0, 0.0), count=64)["target"]
+    targets = draw_batch(source, mesh, task, 2, (0.0, 0.0), count=32)["target"]
     turns = set()
+    images = [number_colors(image) for image in source]
     for target in targets:
         found = [
             (number, turn)
-            for number, image in enumerate(source)
-            for turn, turned in enumerate(all_turns(target))
+            for number, image in enumerate(images)
+            for turn, turned in enumerate(all_turns(number_colors(target)))
             if contains(image, turned)
         ]
         assert found
@@ -79,13 +80,17 @@ def all_turns(crop):
 
 
 def contains(image, crop):
-    """Whether ``crop`` is a part of ``image``."""
-    height, width = crop.shape[:2]
-    corners = (image == crop[0, 0]).all(axis=-1)[: 1 - height, : 1 - width]
+    """Whether ``crop`` is a part of ``image``; both have one number for a color."""
+    height, width = crop.shape
+    corners = (image == crop[0, 0])[: 1 - height, : 1 - width]
     return any(
         np.array_equal(image[y : y + height, x : x + width], crop)
         for y, x in zip(*np.nonzero(corners), strict=True)
     )
+
+
+def number_colors(image):
+    return image.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
 
 
 def test_an_image_smaller_than_the_crop_is_mirrored(mesh, tmp_path):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -20,16 +22,17 @@ def variables():
     return jax.jit(MODEL.init)(jax.random.key(1), images)
 
 
+def draw_whole(model, variables, image, size):
+    """Render an image in one piece."""
+    draw = jax.jit(lambda variables, images: render(encode(model, variables, images)[0], size))
+    pixels = draw(variables, image[None].astype(np.float32) / 255)
+    return to_uint8(np.asarray(pixels)[0])
+
+
 @pytest.fixture(scope="module")
 def whole(variables):
     """Renders an image in one piece."""
-
-    def draw_whole(image, size):
-        draw = jax.jit(lambda variables, images: render(encode(MODEL, variables, images)[0], size))
-        pixels = draw(variables, image[None].astype(np.float32) / 255)
-        return to_uint8(np.asarray(pixels)[0])
-
-    return draw_whole
+    return functools.partial(draw_whole, MODEL, variables)
 
 
 def assert_same(a: np.ndarray, b: np.ndarray) -> None:
@@ -74,9 +77,8 @@ def test_a_small_network_for_each_pixel_in_tiles(draw, small_tiles, scale):
     image = draw(0, (27, 22))
     variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
     size = (round(27 * scale[0]), round(22 * scale[1]))
-    pixels = jax.numpy.asarray(image[None], np.float32) / 255
-    whole = render(encode(model, variables, pixels)[0], size)
-    assert_same(Upscaler(model, variables)(image, size), to_uint8(np.asarray(whole)[0]))
+    whole = draw_whole(model, variables, image, size)
+    assert_same(Upscaler(model, variables)(image, size), whole)
 
 
 @pytest.mark.parametrize(
