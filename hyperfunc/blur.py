@@ -16,7 +16,8 @@ blur is not what one gets by blurring each target network inside its own window.
 
 import functools
 import math
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,9 @@ NODES = 8
 
 HERMITE_NODES = 9
 """Gauss-Hermite nodes along each axis, for target networks that are not Fourier fields."""
+
+
+Number = float | int | Array
 
 
 class Band(NamedTuple):
@@ -90,9 +94,41 @@ def render_blurred(
     function: FunctionalImage, rows: Axis, cols: Axis, *, sigma: float | int
 ) -> Float[Array, "y x c"]:
     """Render the blurred first image of a batch (of a Fourier field per pixel) on a grid."""
+    steps = (rows.step, cols.step)
+    return differentiate_blurred(
+        function, rows.positions(), cols.positions(), steps, sigma=sigma, widest=max(*steps, 1.0)
+    )
+
+
+def differentiate_blurred(
+    function: FunctionalImage,
+    rows: Float[Array, " y"],
+    cols: Float[Array, " x"],
+    footprint: tuple[Number, Number],
+    *,
+    sigma: float | int,
+    widest: float | int,
+    order: tuple[int, int] = (0, 0),
+) -> Float[Array, "y x c"]:
+    """Differentiate the blurred first image (of a Fourier field per pixel) where lines cross.
+
+    Rows share the integrals along y, columns those along x: a point costs a hundredth of what it
+    costs `sample_blurred`.
+
+    Args:
+        function: what to evaluate.
+        rows: y, in input pixels.
+        cols: x, in input pixels.
+        footprint: the pixel pitch (y, x), in input pixels.
+        sigma: standard deviation of the Gaussian, in input pixels.
+        widest: as for `hyperfunc.functional_image.sample`.
+        order: of the derivative along y and along x, per input pixel.
+    """
     row_bands, col_bands = (
-        _over_positions(lambda p, i=i, a=axis: _field_band(function, i, p, a.step, sigma), axis)
-        for i, axis in enumerate((rows, cols))
+        _over_positions(
+            lambda p, i=i: _field_band(function, i, p, footprint[i], sigma), positions, order[i]
+        )
+        for i, positions in enumerate((rows, cols))
     )
 
     def one_row(band: Band) -> Array:
@@ -105,19 +141,26 @@ def render_blurred(
     image = jax.lax.map(one_row, row_bands)
     if function.base is None:
         return image
-    share = field_share(function, (rows.step, cols.step))
-    return share * image + blurred_base(function, rows, cols, sigma)
+    share = field_share(function, footprint)
+    return share * image + _blur_base(function, (rows, cols), footprint, sigma, widest, order)
 
 
-def blurred_base(
-    function: FunctionalImage, rows: Axis, cols: Axis, sigma: float | int
+def _blur_base(
+    function: FunctionalImage,
+    positions: tuple[Array, Array],
+    footprint: tuple[Number, Number],
+    sigma: float | int,
+    widest: float | int,
+    order: tuple[int, int],
 ) -> Float[Array, "y x c"]:
-    """Render the blurred base of the first image of a batch on a grid."""
+    """Differentiate the blurred base of the first image where lines cross."""
     assert function.base is not None
     image = function.base[0]
-    for i, axis in enumerate((rows, cols)):
+    for i in range(2):
         bands = _over_positions(
-            lambda p, i=i, a=axis: _base_band(function, i, p, a.step, sigma, max(a.step, 1.0)), axis
+            lambda p, i=i: _base_band(function, i, p, footprint[i], sigma, widest),
+            positions[i],
+            order[i],
         )
         pixels = jnp.moveaxis(image, i, 0)
 
@@ -150,8 +193,8 @@ def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> Funct
         theta = {"coefficients": theta["coefficients"] * decay[None, None, None, :, None]}
     base = function.base
     if base is not None:
-        pixels = [Axis(0.0, 1.0, extent) for extent in function.size]
-        base = blurred_base(function, pixels[0], pixels[1], sigma)[None]
+        rows, cols = (Axis(0.0, 1.0, extent).positions() for extent in function.size)
+        base = _blur_base(function, (rows, cols), (1.0, 1.0), sigma, 1.0, (0, 0))[None]
     return function.replace(theta=theta, base=base)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -172,9 +215,20 @@ def _sample_hermite(
     return jnp.einsum("nijc,i,j->nc", values, weights, weights)
 
 
-def _over_positions(band: Any, axis: Axis) -> Band:
-    """The band of every sample of an axis, a few at a time: their nodes take memory."""
-    return jax.lax.map(band, axis.positions(), batch_size=32)
+def _over_positions(
+    band: Callable[[Array], Band], positions: Float[Array, " n"], order: int
+) -> Band:
+    """The band of every position, a few at a time: their nodes take memory."""
+
+    def differentiated(position: Array) -> Band:
+        weigh = functools.reduce(_differentiate, range(order), lambda p: band(p).weight)
+        return Band(band(position).index, weigh(position))
+
+    return jax.lax.map(differentiated, positions, batch_size=32)
+
+
+def _differentiate(weigh: Callable[[Array], Array], _: int) -> Callable[[Array], Array]:
+    return lambda position: jax.jvp(weigh, (position,), (jnp.ones_like(position),))[1]
 
 
 def _nodes(position: Array, sigma: float | int) -> tuple[Float[Array, " q"], Float[Array, " q"]]:

@@ -143,6 +143,37 @@ def evaluate_points(
     return values.reshape(batches * batch, -1)[:count]
 
 
+@functools.partial(jax.jit, static_argnames=("orders", "sigma", "widest"))
+def differentiate_grid(
+    function: FunctionalImage,
+    lines: tuple[Float[Array, " h"], Float[Array, " w"]],
+    footprint: Float[Array, " 2"] | Float[Array, ""],
+    orders: tuple[tuple[int, int], ...],
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "h w c n"]:
+    """Differentiate a blurred Fourier field where rows and columns cross.
+
+    Args:
+        function: what to evaluate.
+        lines: y of the rows and x of the columns, in [0, 1].
+        footprint: the pixel pitch (y, x) everywhere, in input pixels.
+        orders: of each derivative, along y and along x, per unit of the coordinates.
+        sigma: standard deviation of the Gaussian, in input pixels.
+        widest: as for `hyperfunc.functional_image.sample`.
+    """
+    rows, cols = (line * n for line, n in zip(lines, function.size, strict=True))
+    pitch = jnp.broadcast_to(footprint, (2,))
+
+    def derivative(order: tuple[int, int]) -> Array:
+        unit = math.prod(n**k for n, k in zip(function.size, order, strict=True))
+        return unit * blur.differentiate_blurred(
+            function, rows, cols, (pitch[0], pitch[1]), sigma=sigma, widest=widest, order=order
+        )
+
+    return jnp.stack([derivative(order) for order in orders], axis=-1)
+
+
 def points_at_once(function: FunctionalImage, sigma: float | int, widest: float | int) -> int:
     """How many points make about 2^25 numbers of parameters and pixels read."""
     theta = function.theta

@@ -31,13 +31,9 @@ def directional(field: Field, axis: int) -> Field:
     return derivative
 
 
-def gradient(field: Field, coords: Coords) -> Float[Array, "*points c 2"]:
-    """Derivatives (d/dy, d/dx) of each channel."""
-    return jnp.stack([directional(field, axis)(coords) for axis in range(2)], axis=-1)
-
-
-def second_derivatives(field: Field, coords: Coords) -> Float[Array, "*points c 2"]:
-    """Second derivatives (d2/dy2, d2/dx2) of each channel; their sum is the Laplacian."""
-    return jnp.stack(
-        [directional(directional(field, axis), axis)(coords) for axis in range(2)], axis=-1
-    )
+def derivative(field: Field, order: tuple[int, int]) -> Field:
+    """A derivative of a field, of the order along y and along x, again a field."""
+    for axis, times in enumerate(order):
+        for _ in range(times):
+            field = directional(field, axis)
+    return field

@@ -24,8 +24,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from hyperfunc import blur, calculus, warp
-from hyperfunc.bounded import bound_footprint, evaluate_points, render_whole, render_window
-from hyperfunc.coords import axis_over
+from hyperfunc.bounded import (
+    bound_footprint,
+    differentiate_grid,
+    evaluate_points,
+    render_whole,
+    render_window,
+)
+from hyperfunc.coords import axis_over, choose_size, find_lines
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage
 from hyperfunc.types import Coords, Size
@@ -210,6 +216,10 @@ class ContinuousImage:
             raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(coords.shape)}")
         pitch = jnp.asarray(footprint, jnp.float32)
         widest = bound_footprint(pitch) if widest is None else widest
+        if lines := self._find_lines(coords, pitch):
+            none = ((0, 0),)
+            values = differentiate_grid(self.function, lines, pitch, none, self.sigma, widest)
+            return values[..., 0]
         pitch = jnp.broadcast_to(
             pitch.reshape(*[1] * (coords.ndim - pitch.ndim), *pitch.shape), coords.shape
         )
@@ -235,10 +245,7 @@ class ContinuousImage:
 
         Reference: see `hyperfunc.calculus` for where derivatives exist.
         """
-        coords = jnp.asarray(coords, jnp.float32)
-        values = _gradient(
-            self, coords, jnp.asarray(footprint, jnp.float32), self._bound(footprint)
-        )
+        values = self._differentiate(coords, footprint, ((1, 0), (0, 1)))
         return values / self._unit(per, values.ndim)
 
     def laplacian(
@@ -259,8 +266,7 @@ class ContinuousImage:
             footprint: as for a call.
             per: as for `gradient`; with "pixel" it is the isotropic one.
         """
-        coords = jnp.asarray(coords, jnp.float32)
-        values = _second(self, coords, jnp.asarray(footprint, jnp.float32), self._bound(footprint))
+        values = self._differentiate(coords, footprint, ((2, 0), (0, 2)))
         return (values / jnp.square(self._unit(per, values.ndim))).sum(axis=-1)
 
     def gaussian(self, sigma: Number, *, exact: bool = True) -> "ContinuousImage":
@@ -272,9 +278,8 @@ class ContinuousImage:
                 of blurs then add up (3 and 4 are 5). Otherwise in closed form: each coefficient of
                 the Fourier field times exp(-sigma^2 |w|^2 / 2), an ordinary image as fast as this
                 one, which can be saved. It differs because target networks are meant only inside
-                their windows; `hyperfunc.blur` says more. Take it for values and derivatives at
-                many points, each of which costs the exact blur an integral of its own (some
-                thousand points a minute for derivatives on two cores; `render` shares them).
+                their windows; `hyperfunc.blur` says more. Take it for many scattered points, each
+                of which costs the exact blur an integral of its own (grids share them).
 
         Raises:
             ValueError: a negative or infinite sigma, or a closed form of what has none.
@@ -308,8 +313,21 @@ class ContinuousImage:
 
         save_function(path, self.function, quantize=quantize)
 
-    def _bound(self, footprint: Any) -> float:
-        return bound_footprint(jnp.asarray(footprint, jnp.float32))
+    def _differentiate(
+        self, coords: Any, footprint: Any, orders: tuple[tuple[int, int], ...]
+    ) -> Float[Array, "*points c n"]:
+        """Derivatives of the orders, along y and x, per unit of the coordinates."""
+        coords = jnp.asarray(coords, jnp.float32)
+        pitch = jnp.asarray(footprint, jnp.float32)
+        widest = bound_footprint(pitch)
+        if lines := self._find_lines(coords, pitch):
+            return differentiate_grid(self.function, lines, pitch, orders, self.sigma, widest)
+        return _differentiate_points(self, coords, pitch, orders, widest)
+
+    def _find_lines(self, coords: Coords, footprint: Array) -> tuple[Array, Array] | None:
+        """Rows and columns whose integrals points of a grid can share."""
+        can_share = self.sigma and self.function.is_cellwise_linear and footprint.ndim < 2
+        return find_lines(coords) if can_share else None
 
     def _unit(self, per: Per, ndim: int) -> Float[Array, "*ones 2"]:
         """How many of the unit that derivatives are given per make the unit square."""
@@ -334,39 +352,18 @@ def load(path: str | os.PathLike[str]) -> ContinuousImage:
     return ContinuousImage(function)
 
 
-def choose_size(
-    extent: Pair,
-    height: int | None,
-    width: int | None,
-    scale: Number | Pair | None,
-) -> Size:
-    """The size of a picture of ``extent`` input pixels, from a size or a scale.
+@functools.partial(jax.jit, static_argnames=("orders", "widest"))
+def _differentiate_points(
+    f: ContinuousImage,
+    coords: Coords,
+    footprint: Array,
+    orders: tuple[tuple[int, int], ...],
+    widest: float,
+) -> Float[Array, "*points c n"]:
+    def field(points: Coords) -> Array:
+        return f(points, footprint, widest=widest)
 
-    Raises:
-        ValueError: neither or both are given, or the result has less than one pixel.
-    """
-    if (scale is None) == (height is None and width is None):
-        raise ValueError("give either height and width or a scale")
-    if scale is not None:
-        scales = (scale, scale) if isinstance(scale, float | int) else tuple(scale)
-        if len(scales) != 2 or not all(0 < one < math.inf for one in scales):
-            raise ValueError(f"a scale is one or two positive numbers, not {scale}")
-        height, width = (max(round(n * one), 1) for n, one in zip(extent, scales, strict=True))
-    if height is None or width is None:
-        raise ValueError(f"height {height} and width {width}: give both")
-    if height < 1 or width < 1:
-        raise ValueError(f"cannot render {height} x {width} pixels: give at least 1 x 1")
-    return height, width
-
-
-@functools.partial(jax.jit, static_argnames=("widest",))
-def _gradient(f: ContinuousImage, coords: Coords, footprint: Array, widest: float) -> Array:
-    return calculus.gradient(lambda points: f(points, footprint, widest=widest), coords)
-
-
-@functools.partial(jax.jit, static_argnames=("widest",))
-def _second(f: ContinuousImage, coords: Coords, footprint: Array, widest: float) -> Array:
-    return calculus.second_derivatives(lambda points: f(points, footprint, widest=widest), coords)
+    return jnp.stack([calculus.derivative(field, order)(coords) for order in orders], axis=-1)
 
 
 @functools.partial(jax.jit, static_argnames=("samples", "widest"))

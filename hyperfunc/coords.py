@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from hyperfunc.types import Coords, Size
@@ -85,6 +86,31 @@ def split_positions(
     return cell.astype(np.int32), (positions - cell).astype(np.float32)
 
 
+def choose_size(
+    extent: tuple[float | int, float | int],
+    height: int | None,
+    width: int | None,
+    scale: float | int | tuple[float | int, float | int] | None,
+) -> Size:
+    """The size of a picture of ``extent`` input pixels, from a size or a scale.
+
+    Raises:
+        ValueError: neither or both are given, or the result has less than one pixel.
+    """
+    if (scale is None) == (height is None and width is None):
+        raise ValueError("give either height and width or a scale")
+    if scale is not None:
+        scales = (scale, scale) if isinstance(scale, float | int) else tuple(scale)
+        if len(scales) != 2 or not all(0 < one < math.inf for one in scales):
+            raise ValueError(f"a scale is one or two positive numbers, not {scale}")
+        height, width = (max(round(n * one), 1) for n, one in zip(extent, scales, strict=True))
+    if height is None or width is None:
+        raise ValueError(f"height {height} and width {width}: give both")
+    if height < 1 or width < 1:
+        raise ValueError(f"cannot render {height} x {width} pixels: give at least 1 x 1")
+    return height, width
+
+
 def axis_over(window: tuple[float, float], count: int, input_pixels: int) -> Axis:
     """Place ``count`` samples over an interval of the unit square.
 
@@ -103,6 +129,16 @@ def pixel_centres(size: Size) -> Float[Array, "h w 2"]:
     rows = (jnp.arange(height) + 0.5) / height
     cols = (jnp.arange(width) + 0.5) / width
     return jnp.stack(jnp.meshgrid(rows, cols, indexing="ij"), axis=-1)
+
+
+def find_lines(coords: Array) -> tuple[Float[Array, " h"], Float[Array, " w"]] | None:
+    """The y of the rows and the x of the columns, if points [h, w, 2] are where they cross."""
+    if coords.ndim != 3 or isinstance(coords, Tracer):
+        return None
+    rows, cols = coords[:, :1, 0], coords[:1, :, 1]
+    is_grid = jnp.array_equal(coords[..., 0], jnp.broadcast_to(rows, coords.shape[:2]))
+    is_grid &= jnp.array_equal(coords[..., 1], jnp.broadcast_to(cols, coords.shape[:2]))
+    return (rows[:, 0], cols[0]) if is_grid else None
 
 
 def to_positions(coords: Coords, size: Size) -> Coords:

@@ -1,5 +1,6 @@
 """Settings for all tests, and the small experiment that most of them share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from hyperfunc.tasks import SuperResolution
 # Sharding is tested on several devices, without an accelerator. (This raises if the backend has
 # started, so importing hyperfunc must not do that.)
 jax.config.update("jax_num_cpu_devices", 4)
-# Tests compile much and compute little: this halves the time of compiling.
+# Tests compile much and compute little: each of these halves the time of compiling. (XLA aborts at
+# a flag that it does not know, and a later one may not.)
 jax.config.update("jax_disable_most_optimizations", True)
+if jax.__version_info__[:2] == (0, 10):
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 # Broadcasts between ranks have to be written out, where they can be seen.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

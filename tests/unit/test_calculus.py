@@ -180,10 +180,19 @@ class TestGaussian:
 
     def test_grids_and_points_agree(self, f: ContinuousImage) -> None:
         blurred = f.gaussian(0.8)
-        values = blurred(pixel_centres((15, 21)), 2 / 3)
+        values = blurred(pixel_centres((15, 21)).reshape(-1, 2), 2 / 3).reshape(15, 21, 3)
         np.testing.assert_allclose(blurred.render(scale=1.5, clip=False), values, atol=1e-5)
         crop = blurred.crop(0.2, 0.0, 1.0, 1 / 3, scale=1.5, clip=False)
         np.testing.assert_allclose(crop, values[3:, :7], atol=1e-5)
+
+    def test_a_grid_shares_what_scattered_points_do_not(self, f: ContinuousImage) -> None:
+        """Every row and column of a grid is integrated once; a list of points is not a grid."""
+        blurred, grid = f.gaussian(0.4), pixel_centres((3, 4)) * 1.1 - 0.03
+        for method in (blurred.gradient, blurred.laplacian):
+            on_grid, scattered = method(grid, FOOTPRINT), method(grid.reshape(-1, 2), FOOTPRINT)
+            assert on_grid.shape[:2] == (3, 4)
+            scattered = scattered.reshape(on_grid.shape)
+            np.testing.assert_allclose(on_grid, scattered, atol=1e-4 * np.abs(scattered).max())
 
     def test_variances_add_up(self, f: ContinuousImage) -> None:
         assert f.gaussian(3.0).gaussian(4.0).sigma == 5.0
