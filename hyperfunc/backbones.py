@@ -131,8 +131,8 @@ class RDN(nn.Module):
 
 
 def make_conv(width: int, size: int, dtype: str, name: str, *, train: bool) -> nn.Conv:
-    """Make a layer of stride 1; with ``train`` one with a fast gradient, if it is 3x3."""
-    fast = convolve_for_flax if train and size == 3 else None
+    """Make a layer of stride 1; with ``train`` one with a fast gradient, if it is 1x1 or 3x3."""
+    fast = convolve_for_flax if train and size in (1, 3) else None
     return nn.Conv(
         width, (size, size), dtype=jnp.dtype(dtype), conv_general_dilated=fast, name=name
     )

@@ -1,7 +1,7 @@
-"""A 3x3 convolution whose kernel's gradient is one matrix product on CPUs, for training there.
+"""Convolutions of 3x3 and 1x1 whose kernels' gradients are matrix products, for training on CPUs.
 
-XLA's own takes half of a training step there, at a third of the rate of a matrix product; this one
-takes half of that (docs/experiments.md, "The kernel's gradient").
+XLA's own take half of a training step there, at a third of the rate of a matrix product; these
+take half of that (docs/experiments.md, "The kernel's gradient").
 """
 
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ def convolve_for_flax(
     rhs_dilation: Sequence[int] = (1, 1),
     **options: Any,
 ) -> Outputs:
-    """Convolve 3x3, as `flax.linen.Conv.conv_general_dilated` of a layer with Flax' defaults.
+    """Convolve 3x3 or 1x1, as `flax.linen.Conv.conv_general_dilated` with Flax' defaults.
 
-    Values and gradients are those of `plain_convolve` but for the order of the gradient's sums.
-    There are reverse-mode derivatives only: use it for training, not for inference, which users
-    may differentiate as they like.
+    Values and gradients are those of XLA's convolution but for the order of sums. Of 3x3 there are
+    reverse-mode derivatives only: use it for training, not for inference, which users may
+    differentiate as they like.
 
     Args:
         inputs: features.
@@ -55,13 +55,17 @@ def convolve_for_flax(
         ValueError: the layer is another kind of convolution.
     """
     ones = (*strides, *lhs_dilation, *rhs_dilation, feature_group_count)
-    is_same = padding == "SAME" or [tuple(pair) for pair in padding] == [(1, 1), (1, 1)]
-    if kernel.shape[:2] != (3, 3) or set(ones) != {1} or not is_same:
+    size = kernel.shape[0]
+    is_same = padding == "SAME" or {tuple(pair) for pair in padding} == {(size // 2, size // 2)}
+    if kernel.shape[:2] not in ((1, 1), (3, 3)) or set(ones) != {1} or not is_same:
         raise ValueError(
-            f"the fast convolution is 3x3, of stride 1 and padding SAME, not {kernel.shape[:2]}, "
-            f"{tuple(strides)} and {padding}, or dilated, or in groups: leave it to Flax"
+            "the fast convolution is 3x3 or 1x1, of stride 1 and padding SAME, not "
+            f"{kernel.shape[:2]}, {tuple(strides)} and {padding}, or dilated, or in groups: leave "
+            "it to Flax"
         )
     del options
+    if size == 1:
+        return jnp.einsum("bhwc,cd->bhwd", inputs, kernel[0, 0])
     return convolve(inputs, kernel)
 
 

@@ -47,7 +47,7 @@ def test_gradients_are_those_of_xla(size):
 def test_it_refuses_to_be_another_convolution(options):
     given = {"kernel": (3, 3), "strides": (1, 1), "padding": "SAME"} | options
     kernel = draw(*given.pop("kernel"), 3, 3)
-    with pytest.raises(ValueError, match="3x3, of stride 1"):
+    with pytest.raises(ValueError, match="3x3 or 1x1, of stride 1"):
         convolve_for_flax(draw(1, 4, 4, 3), kernel, **given)
 
 
