@@ -1,6 +1,8 @@
-"""Draw the figures of docs/how-it-works.md.
+"""Draw the figures of README.md and docs/how-it-works.md.
 
-pip install -e ".[docs]" && python benchmarks/figures.py
+pip install -e ".[dev,docs]" && python benchmarks/figures.py
+
+The picture of the exported page needs chromium and chromium-driver, and stays as it is without.
 
 Everything is computed by the package itself, from the bundled checkpoint and a photograph inside
 scikit-image; a minute on two cores.
@@ -8,6 +10,8 @@ scikit-image; a minute on two cores.
 
 import dataclasses
 import io
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -23,11 +27,21 @@ from minification import draw_zone_plate
 from PIL import Image
 
 import hyperfunc
+from hyperfunc.baselines import bicubic
 from hyperfunc.coords import axis_over, pixel_centres
 from hyperfunc.interpolation import interpolate_grid
+from hyperfunc.metrics import border_for, psnr_y
+from hyperfunc.pictures import compare
+from hyperfunc.resize import degrade
+from hyperfunc.tiling import Upscaler
+from hyperfunc.types import HostImage
+from hyperfunc.viewer import export_html
 from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
 
-LARGEST = 150_000
+CHROMIUM_FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
+--enable-unsafe-swiftshader --hide-scrollbars""".split()
+
+LARGEST = 200_000
 """Bytes that one figure may take."""
 
 DETAIL = (slice(92, 116), slice(196, 220))
@@ -62,14 +76,60 @@ def main(args: list[str] | None = None) -> None:
     save(draw_windows(), arguments.out / "windows.png")
     save(draw_cell(model), arguments.out / "cell.png")
     save(draw_footprint(model), arguments.out / "footprint.png")
+    save_pixels(draw_sample(model), arguments.out / "sample_x4.png")
+    if shutil.which("chromium") and shutil.which("chromedriver"):
+        save_pixels(photograph_page(model), arguments.out / "viewer.png")
+
+
+def draw_sample(model: hyperfunc.Model, scale: int = 4) -> HostImage:
+    """The detail of the astronaut that gains most, beside bicubic and the original."""
+    small, original = degrade(skimage.data.astronaut(), (scale, scale))
+    images = {
+        "bicubic": bicubic(small, original.shape[:2]),
+        "hyperfunc": Upscaler(model.hypernetwork, model.variables)(small, original.shape[:2]),
+    }
+    border = border_for((scale, scale))
+    scores = {name: {"psnr_y": psnr_y(image, original, border)} for name, image in images.items()}
+    return compare({**images, "original": original}, scores)
+
+
+def photograph_page(model: hyperfunc.Model, size: tuple[int, int] = (480, 760)) -> HostImage:
+    """The exported page of the astronaut's face, in Chromium."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in CHROMIUM_FLAGS:
+        options.add_argument(flag)
+    service = webdriver.ChromeService(str(shutil.which("chromedriver")))
+    face = hyperfunc.represent(skimage.data.astronaut()[:192, 128:320], checkpoint=model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "page.html"
+        export_html(face.function, path, title="Astronaut")
+        with webdriver.Chrome(options=options, service=service) as driver:
+            metrics = {"height": size[0], "width": size[1], "deviceScaleFactor": 1, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            driver.get(path.as_uri())
+            driver.execute_script(
+                "hyperfunc.set({x: 92, y: 88, zoom: 4.6, compare: true, split: 0.47})"
+            )
+            driver.execute_async_script("hyperfunc.settled().then(arguments[0])")
+            with Image.open(io.BytesIO(driver.get_screenshot_as_png())) as image:
+                return np.asarray(image.convert("RGB"))
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure with a palette of 256 colours, and refuse a large one."""
+    """Write a figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer)
     plt.close(figure)
-    Image.open(buffer).convert("RGB").quantize(256, kmeans=2).save(path, optimize=True)
+    with Image.open(buffer) as image:
+        save_pixels(np.asarray(image.convert("RGB")), path)
+
+
+def save_pixels(pixels: HostImage, path: Path) -> None:
+    """Write a picture with a palette of 256 colours, and refuse a large one."""
+    Image.fromarray(pixels).quantize(256, kmeans=2).save(path, optimize=True)
     size = path.stat().st_size
     if size > LARGEST:
         raise SystemExit(f"{path}: {size} bytes, more than {LARGEST}")
