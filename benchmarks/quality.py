@@ -24,6 +24,7 @@ from hyperfunc.metrics import border_for, psnr_y
 from hyperfunc.resize import degrade
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tiling import Upscaler
+from hyperfunc.writer import save_json
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 TITLES = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
@@ -99,7 +100,7 @@ def main(args: list[str] | None = None) -> None:
             "continuity": continuity,
         }
         arguments.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        save_json(path, result)
         (arguments.out / "quality.md").write_text(to_markdown(result))
         if arguments.readme is not None:
             head, _, rest = arguments.readme.read_text().partition(BEGIN)

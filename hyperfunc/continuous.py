@@ -211,9 +211,7 @@ class ContinuousImage:
         Raises:
             ValueError: the last axis of ``coords`` is not (y, x).
         """
-        coords = jnp.asarray(coords, jnp.float32)
-        if coords.ndim == 0 or coords.shape[-1] != 2:
-            raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(coords.shape)}")
+        coords = _as_points(coords)
         pitch = jnp.asarray(footprint, jnp.float32)
         widest = bound_footprint(pitch) if widest is None else widest
         if lines := self._find_lines(coords, pitch):
@@ -226,7 +224,7 @@ class ContinuousImage:
         values = evaluate_points(
             self.function, coords.reshape(-1, 2), pitch.reshape(-1, 2), self.sigma, widest
         )
-        return values.reshape(*coords.shape[:-1], -1)
+        return values.reshape(*coords.shape[:-1], values.shape[-1])
 
     def gradient(
         self,
@@ -317,7 +315,7 @@ class ContinuousImage:
         self, coords: Any, footprint: Any, orders: tuple[tuple[int, int], ...]
     ) -> Float[Array, "*points c n"]:
         """Derivatives of the orders, along y and x, per unit of the coordinates."""
-        coords = jnp.asarray(coords, jnp.float32)
+        coords = _as_points(coords)
         pitch = jnp.asarray(footprint, jnp.float32)
         widest = bound_footprint(pitch)
         if lines := self._find_lines(coords, pitch):
@@ -350,6 +348,13 @@ def load(path: str | os.PathLike[str]) -> ContinuousImage:
     if count != 1:
         raise UserError(f"{path}: holds {count} images; read it with hyperfunc.codec.load_function")
     return ContinuousImage(function)
+
+
+def _as_points(coords: Any) -> Coords:
+    points = jnp.asarray(coords, jnp.float32)
+    if points.ndim == 0 or points.shape[-1] != 2:
+        raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(points.shape)}")
+    return points
 
 
 @functools.partial(jax.jit, static_argnames=("orders", "widest"))

@@ -131,14 +131,14 @@ def pixel_centres(size: Size) -> Float[Array, "h w 2"]:
     return jnp.stack(jnp.meshgrid(rows, cols, indexing="ij"), axis=-1)
 
 
-def find_lines(coords: Array) -> tuple[Float[Array, " h"], Float[Array, " w"]] | None:
+def find_lines(coords: Coords) -> tuple[Float[Array, " h"], Float[Array, " w"]] | None:
     """The y of the rows and the x of the columns, if points [h, w, 2] are where they cross."""
-    if coords.ndim != 3 or isinstance(coords, Tracer):
+    if isinstance(coords, Tracer) or coords.ndim != 3 or not coords.size:
         return None
-    rows, cols = coords[:, :1, 0], coords[:1, :, 1]
-    is_grid = jnp.array_equal(coords[..., 0], jnp.broadcast_to(rows, coords.shape[:2]))
-    is_grid &= jnp.array_equal(coords[..., 1], jnp.broadcast_to(cols, coords.shape[:2]))
-    return (rows[:, 0], cols[0]) if is_grid else None
+    points = np.asarray(coords)  # A grid that is known may be asked about while others are traced.
+    rows, cols = points[:, :1, 0], points[:1, :, 1]
+    is_grid = (points[..., 0] == rows).all() and (points[..., 1] == cols).all()
+    return (jnp.asarray(rows[:, 0]), jnp.asarray(cols[0])) if is_grid else None
 
 
 def to_positions(coords: Coords, size: Size) -> Coords:

@@ -193,6 +193,14 @@ class TestGaussian:
             assert on_grid.shape[:2] == (3, 4)
             scattered = scattered.reshape(on_grid.shape)
             np.testing.assert_allclose(on_grid, scattered, atol=1e-4 * np.abs(scattered).max())
+        # The function may be traced where the grid is not.
+        known = np.asarray(grid)
+        traced = jax.jit(lambda f: f.gradient(known, FOOTPRINT))(blurred)
+        expected = blurred.gradient(grid, FOOTPRINT)
+        np.testing.assert_allclose(traced, expected, atol=1e-4 * np.abs(expected).max())
+        assert blurred.gradient(np.zeros((0, 4, 2)), FOOTPRINT).shape == (0, 4, 3, 2)
+        with pytest.raises(ValueError, match="points have shape"):
+            blurred.laplacian(np.zeros((2, 2, 3)), FOOTPRINT)
 
     def test_variances_add_up(self, f: ContinuousImage) -> None:
         assert f.gaussian(3.0).gaussian(4.0).sigma == 5.0

@@ -94,7 +94,6 @@ def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experi
     def run(steps):
         return dataclasses.replace(
             experiment,
-            task=dataclasses.replace(experiment.task, scales=(2,)),
             data=dataclasses.replace(experiment.data, resident=True, validation=0.0),
             # Constant, so that the length of the run does not matter.
             optimizer=dataclasses.replace(
