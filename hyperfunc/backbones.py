@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hyperfunc.convolution import convolve_for_flax
+from hyperfunc.convolution import convolve_for_flax, dot_for_flax
 from hyperfunc.types import Images
 
 Mask = Float[Array, "#b h w 1"]
@@ -232,12 +232,12 @@ class DenseTrunk(nn.Module):
         self, images: Images, *, mask: Mask | None = None, train: bool = False
     ) -> Float[Array, "b 1 1 d"]:
         """Compute one feature vector for each image; ``mask`` is not supported."""
-        del train
         if mask is not None:
             raise ValueError("DenseTrunk reads whole windows and cannot run on padded tiles")
 
         def layer(name: str) -> nn.Dense:
-            return nn.Dense(self.width, dtype=jnp.dtype(self.dtype), name=name)
+            dot = dot_for_flax if train else None
+            return nn.Dense(self.width, dtype=jnp.dtype(self.dtype), dot_general=dot, name=name)
 
         x = layer("code")(images.reshape(images.shape[0], 1, 1, -1) - 0.5)
         for i in range(self.blocks):

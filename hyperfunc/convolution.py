@@ -1,7 +1,7 @@
-"""Convolutions of 3x3 and 1x1 whose kernels' gradients are matrix products, for training on CPUs.
+"""Layers whose kernels' gradients are fast on CPUs: 3x3 and 1x1 convolutions, and dense layers.
 
-XLA's own take half of a training step there, at a third of the rate of a matrix product; these
-take half of that (docs/experiments.md, "The kernel's gradient").
+XLA's own convolutions take half of a training step there, at a third of the rate of a matrix
+product; these take half of that (docs/experiments.md, "The kernel's gradient").
 """
 
 from collections.abc import Sequence
@@ -110,3 +110,43 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
     y = jnp.pad(gradient, ((0, 0), (1, 1), (0, 0), (0, 0)))
     rows = jnp.stack([y[:, 2 - i : 2 - i + height] for i in range(3)], axis=3)
     return jnp.einsum("bhwjc,bhwid->ijcd", columns, rows)
+
+
+def dot_for_flax(
+    inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"], *args: Any, **options: Any
+) -> Float[Array, "*b n"]:
+    """Multiply, as `flax.linen.Dense.dot_general` with Flax' defaults.
+
+    JAX computes the kernel's gradient transposed, and XLA transposes it back wherever the optimiser
+    reads it, element by element: that takes longer than all other work on a wide layer. There are
+    reverse-mode derivatives only, as of 3x3 convolutions here.
+
+    Args:
+        inputs: features.
+        kernel: weights.
+        *args: the axes, which are Flax' own.
+        **options: the precision, which is Flax' own.
+    """
+    del args, options
+    return dense(inputs, kernel)
+
+
+@jax.custom_vjp
+def dense(inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"]) -> Float[Array, "*b n"]:
+    """Multiply by a matrix whose gradient lies in memory as the matrix does."""
+    return inputs @ kernel
+
+
+def _dense_forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return inputs @ kernel, (inputs, kernel)
+
+
+def _dense_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    inputs, kernel = kept
+    return (
+        jnp.einsum("...n,kn->...k", gradient, kernel),
+        jnp.einsum("...k,...n->kn", inputs, gradient),
+    )
+
+
+dense.defvjp(_dense_forward, _dense_backward)

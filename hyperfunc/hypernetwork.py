@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from hyperfunc.backbones import EDSR, Backbone, FactorizedConv, InceptionTrunk, Mask
 from hyperfunc.border import mirror_indices
+from hyperfunc.convolution import dot_for_flax
 from hyperfunc.targets import CosineMLP, FourierField, Target
 from hyperfunc.types import Images, Shared, Theta
 from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
@@ -132,11 +133,17 @@ class PatchHypernetwork(nn.Module):
                     self.branch_width, 3, 2, dtype=self.backbone.dtype, name=f"{name}_conv_{i}"
                 )(x, train=train)
             x = pool_to(x, self.pool).reshape(x.shape[0], -1).astype(jnp.float32)
+            dot = dot_for_flax if train else None
             if self.code:
-                x = nn.Dense(self.code, name=f"{name}_code")(x)
-            init = nn.initializers.variance_scaling(self.branch_scale**2, "fan_in", "normal")
+                x = nn.Dense(self.code, dot_general=dot, name=f"{name}_code")(x)
             flat = nn.Dense(
-                count_parameters(layer_mean), use_bias=False, kernel_init=init, name=name
+                count_parameters(layer_mean),
+                use_bias=False,
+                kernel_init=nn.initializers.variance_scaling(
+                    self.branch_scale**2, "fan_in", "normal"
+                ),
+                dot_general=dot,
+                name=name,
             )(x)
             theta[name] = add_flat(layer_mean, flat.reshape(*grid, -1))
         return theta, shared
