@@ -4,7 +4,7 @@ pip install -e ".[dev,docs]" && python benchmarks/figures.py
 
 The picture of the exported page needs chromium and chromium-driver, and stays as it is without.
 
-Everything is computed by the package itself, from the bundled checkpoint and a photograph inside
+Everything is computed by the package itself, from the bundled checkpoint and photographs inside
 scikit-image; a minute on two cores.
 """
 
@@ -29,6 +29,7 @@ from PIL import Image
 import hyperfunc
 from hyperfunc.baselines import bicubic
 from hyperfunc.coords import axis_over, pixel_centres
+from hyperfunc.datasets import open_dataset
 from hyperfunc.interpolation import interpolate_grid
 from hyperfunc.metrics import border_for, psnr_y
 from hyperfunc.pictures import compare
@@ -76,21 +77,29 @@ def main(args: list[str] | None = None) -> None:
     save(draw_windows(), arguments.out / "windows.png")
     save(draw_cell(model), arguments.out / "cell.png")
     save(draw_footprint(model), arguments.out / "footprint.png")
-    save_pixels(draw_sample(model), arguments.out / "sample_x4.png")
+    save_pixels(draw_detail(model, skimage.data.astronaut()), arguments.out / "sample_x4.png")
+    save_pixels(draw_comparison(model), arguments.out / "comparison_x4.jpg")
     if shutil.which("chromium") and shutil.which("chromedriver"):
         save_pixels(photograph_page(model), arguments.out / "viewer.png")
 
 
-def draw_sample(model: hyperfunc.Model, scale: int = 4) -> HostImage:
-    """The detail of the astronaut that gains most, beside bicubic and the original."""
-    small, original = degrade(skimage.data.astronaut(), (scale, scale))
+def draw_detail(
+    model: hyperfunc.Model, photo: HostImage, *, scale: int = 4, side: int = 160
+) -> HostImage:
+    """The detail of a photograph that gains most, beside bicubic and the original."""
+    small, original = degrade(photo, (scale, scale))
     images = {
         "bicubic": bicubic(small, original.shape[:2]),
         "hyperfunc": Upscaler(model.hypernetwork, model.variables)(small, original.shape[:2]),
     }
     border = border_for((scale, scale))
     scores = {name: {"psnr_y": psnr_y(image, original, border)} for name, image in images.items()}
-    return compare({**images, "original": original}, scores)
+    return compare({**images, "original": original}, scores, side=side)
+
+
+def draw_comparison(model: hyperfunc.Model) -> HostImage:
+    """Such a detail of each of the five photographs inside scikit-image, one below the other."""
+    return np.concatenate([draw_detail(model, photo, side=96) for photo in open_dataset("sample")])
 
 
 def photograph_page(model: hyperfunc.Model, size: tuple[int, int] = (480, 760)) -> HostImage:
@@ -128,8 +137,12 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def save_pixels(pixels: HostImage, path: Path) -> None:
-    """Write a picture with a palette of 256 colours, and refuse a large one."""
-    Image.fromarray(pixels).quantize(256, kmeans=2).save(path, optimize=True)
+    """Write a JPEG, or a PNG with a palette of 256 colours, and refuse a large one."""
+    image = Image.fromarray(pixels)
+    if path.suffix == ".jpg":
+        image.save(path, quality=88, subsampling=0)
+    else:
+        image.quantize(256, kmeans=2).save(path, optimize=True)
     size = path.stat().st_size
     if size > LARGEST:
         raise SystemExit(f"{path}: {size} bytes, more than {LARGEST}")

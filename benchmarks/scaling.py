@@ -1,0 +1,146 @@
+"""Speed of training against the number of devices: docs/results/scaling.json.
+
+python benchmarks/scaling.py --data_dir=../shared/data --devices 1 2 4 8
+
+Run it alone on the machine. Each number of devices gets a process of its own, which trains with the
+flagship's step on real batches. On a CPU, devices are virtual: up to the number of cores their
+number shows speed, beyond it only that the numbers agree. FLOPs count a multiplication and an
+addition as two, forward and twice that backward, of the trunk alone.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+from cost import conv_macs, make_product
+
+from hyperfunc.datasets import open_dataset
+from hyperfunc.errors import report_errors
+from hyperfunc.pipeline import make_batches
+from hyperfunc.presets import SR
+from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
+from hyperfunc.training import make_init, make_train_step, split_validation
+from hyperfunc.writer import save_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measure how training scales over devices.
+
+    Attributes:
+        data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
+        devices: numbers of devices, of a CPU; on a GPU or TPU give those that there are.
+        warmup: steps before the clock starts, in which every scale is compiled.
+        steps: steps that are timed.
+        json: the file of the results.
+        worker: internal: measure with this process' devices, and print the result.
+    """
+
+    data_dir: Path | None = None
+    devices: tuple[int, ...] = (1, 2, 4, 8)
+    warmup: int = 12
+    steps: int = 30
+    json: Path = Path("docs/results/scaling.json")
+    worker: bool = False
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command."""
+    arguments = tyro.cli(Arguments, args=args)
+    with report_errors():
+        if arguments.worker:
+            print(json.dumps(measure(arguments)))
+            return
+        rows = [run_worker(arguments, count) for count in arguments.devices]
+        for row in rows:
+            row["speed_over_first"] = row["images_per_second"] / rows[0]["images_per_second"]
+            row["loss_over_first"] = row["loss"] / rows[0]["loss"]
+        machine = {"cores": os.cpu_count(), "jax": jax.__version__}
+        settings = {"preset": "sr", "batch_size": SR.data.batch_size, "steps": arguments.steps}
+        save_json(arguments.json, {**settings, "machine": machine, "devices": rows})
+        print(json.dumps(rows, indent=1))
+
+
+def run_worker(arguments: Arguments, count: int) -> dict[str, Any]:
+    """Measure in a process with ``count`` devices."""
+    command = [sys.executable, __file__, "--worker", f"--steps={arguments.steps}"]
+    command += [f"--warmup={arguments.warmup}"]
+    command += [f"--data_dir={arguments.data_dir}"] if arguments.data_dir else []
+    environment = {"JAX_NUM_CPU_DEVICES": str(count)}
+    if count > 1:  # As `hyperfunc.sharding.use_cpu_cores` has it for training.
+        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{count} devices: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(arguments: Arguments) -> dict[str, Any]:
+    """Time steps with the input pipeline, and the pipeline without steps."""
+    mesh = make_mesh()
+    init = make_init(SR)
+    shardings = state_shardings(jax.eval_shape(init), mesh, shard_parameters=False)
+    state = jax.jit(init, out_shardings=shardings)()
+    step = jax.jit(
+        make_train_step(SR),
+        in_shardings=(shardings, batch_sharded(mesh)),
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+    )
+    source = open_dataset("train", data_dir=arguments.data_dir, split="train")
+    training, _ = split_validation(source, SR.data.validation)
+    size = SR.data.batch_size
+
+    def batches() -> Any:
+        return make_batches(training, SR.task, batch_size=size, seed=0, threads=SR.data.threads)
+
+    stream = batches()
+    for batch in itertools.islice(stream, arguments.warmup):
+        state, metrics = step(state, shard_batch(batch, mesh))
+    jax.block_until_ready(state)
+    began = time.perf_counter()
+    for batch in itertools.islice(stream, arguments.steps):
+        state, metrics = step(state, shard_batch(batch, mesh))
+    jax.block_until_ready(state)
+    seconds = time.perf_counter() - began
+
+    stream = batches()
+    next(stream)  # Starts the readers.
+    began = time.perf_counter()
+    for _ in itertools.islice(stream, arguments.steps):
+        pass
+    pipeline = time.perf_counter() - began
+
+    product = make_product()
+    product()
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        product()
+        times.append(time.perf_counter() - began)
+    macs = conv_macs(state.params) * SR.task.crop**2 * size
+    rate = 3 * 2e-9 * macs * arguments.steps / seconds
+    return {
+        "devices": len(jax.devices()),
+        "platform": jax.devices()[0].platform,
+        "images_per_second": size * arguments.steps / seconds,
+        "gflops": rate,
+        "gflops_over_matmul": rate / (product.gflop / float(np.median(times))),
+        "pipeline_images_per_second": size * arguments.steps / pipeline,
+        "loss": float(metrics["loss"]),
+    }
+
+
+if __name__ == "__main__":
+    main()
