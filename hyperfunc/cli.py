@@ -28,7 +28,7 @@ from hyperfunc.errors import UserError, report_errors
 if TYPE_CHECKING:
     from hyperfunc.checkpoint import Model
     from hyperfunc.functional_image import FunctionalImage
-    from hyperfunc.upscale import Batch
+    from hyperfunc.jobs import Batch
 
 Positional = tyro.conf.Positional
 
@@ -147,6 +147,7 @@ def upscale(command: Upscale) -> None:
 
     use_cpu_cores()
     from hyperfunc import upscale as work
+    from hyperfunc.jobs import plan
     from hyperfunc.tiling import Upscaler
 
     request = _parse_request(command)
@@ -158,7 +159,7 @@ def upscale(command: Upscale) -> None:
         if not low <= value <= high:
             raise UserError(f"--{name} {value}: give a whole number from {low} to {high}")
     began = time.perf_counter()
-    batch = work.plan(
+    batch = plan(
         command.source,
         command.target,
         request,
@@ -274,7 +275,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _parse_request(command: Upscale) -> Any:
     from hyperfunc.evaluators import parse_scale
-    from hyperfunc.upscale import Request
+    from hyperfunc.jobs import Request
 
     if (command.scale is None) == (command.size is None):
         raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")

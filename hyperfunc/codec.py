@@ -13,7 +13,6 @@ import functools
 import json
 import math
 import os
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,6 +38,7 @@ from hyperfunc.container import (
     show,
     write_arrays,
 )
+from hyperfunc.description import build, build_target, describe_target
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage
 from hyperfunc.hypernetwork import FactoredTheta
@@ -52,9 +52,6 @@ VERSION = 1
 SUFFIX = ".hfn"
 
 Quantization = Literal["int8", "float16"]
-
-_MAX_WIDTH = 1 << 16
-"""The largest number that the description of a target network may hold."""
 
 _MAX_SIDE = 1 << 24
 """Pixels."""
@@ -105,7 +102,7 @@ def save_function(
         "format": FORMAT,
         "version": str(VERSION),
         "writer": f"hyperfunc {hyperfunc.__version__}",
-        "target": json.dumps(_describe(function.target)),
+        "target": json.dumps(describe_target(function.target)),
         "windows": json.dumps(dataclasses.asdict(function.layout)),
         "size": json.dumps(list(function.size)),
         "base": "none" if function.base is None else "bicubic",
@@ -204,10 +201,6 @@ def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}.{key}", value
 
 
-def _describe(value: Target) -> dict[str, Any]:
-    return {"type": type(value).__name__, **dataclasses.asdict(value)}
-
-
 # Reading -----------------------------------------------------------------------------------------
 
 
@@ -289,8 +282,8 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _assemble(header: dict[str, Any], tensors: Tensors) -> FunctionalImage:
     """Build the functional image, each array checked against what the header says."""
-    target = _build_target(header["target"])
-    layout = _build(WindowLayout, header["windows"], "windows")
+    target = build_target(header["target"])
+    layout = build(WindowLayout, header["windows"], "windows")
     size: tuple[int, int] = header["size"]
     grid = layout.grid(size)
     theta_like, shared_like = _shapes(target)
@@ -371,39 +364,3 @@ def _insert(tree: dict[str, Any], name: str, leaf: np.ndarray) -> None:
     for key in path:
         tree = tree.setdefault(key, {})
     tree[last] = jnp.asarray(leaf)
-
-
-def _build_target(description: dict[str, Any]) -> Target:
-    kinds = {kind.__name__: kind for kind in typing.get_args(Target)}
-    kind = description.get("type")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise Invalid(f"target: {show(kind)} is none of {', '.join(kinds)}")
-    fields = {name: value for name, value in description.items() if name != "type"}
-    return _build(kinds[kind], fields, "target")
-
-
-def _build(kind: type, values: dict[str, Any], what: str) -> Any:
-    """Make a frozen dataclass of plain fields, each checked against its annotation."""
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    if set(values) != set(names):
-        raise Invalid(f"{what}: it must have the fields {', '.join(names)}; got {show(values)}")
-    try:
-        return kind(**{name: _field(values[name], hints[name], what) for name in names})
-    except ValueError as error:
-        raise Invalid(f"{what}: {error}") from None
-
-
-def _field(value: Any, hint: Any, what: str) -> Any:
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int:
-        return check_integer(value, what, 0, _MAX_WIDTH)
-    if hint is float and type(value) in (int, float) and abs(value) <= _MAX_WIDTH:
-        return float(value)
-    if typing.get_origin(hint) is Literal and isinstance(value, str):
-        if value in typing.get_args(hint):
-            return value
-    if isinstance(hint, types.GenericAlias) and isinstance(value, list) and len(value) <= 64:
-        return tuple(check_integer(item, what, 0, _MAX_WIDTH) for item in value)
-    raise Invalid(f"{what}: {show(value)} is no value that it can have")

@@ -22,8 +22,8 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from hyperfunc.baselines import FixedScale
-from hyperfunc.checkpoint import Workdir, init_variables, load_model
-from hyperfunc.config import Experiment, Model, to_dict
+from hyperfunc.checkpoint import Workdir, init_variables
+from hyperfunc.config import Experiment, Model
 from hyperfunc.coords import Axis
 from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.errors import UserError
@@ -31,6 +31,7 @@ from hyperfunc.functional_image import encode, render_grid, render_phases
 from hyperfunc.losses import pixel_loss
 from hyperfunc.pipeline import make_batches
 from hyperfunc.resident import make_resident_batches
+from hyperfunc.resume import check_same, load_start
 from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
 from hyperfunc.tasks import SuperResolution
 from hyperfunc.validation import Validator
@@ -161,12 +162,12 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     start = checkpoints.latest()
     if start is None:
         start = 0
-        variables = _load_start(run.start_from, experiment) if run.start_from else None
+        variables = load_start(run.start_from, experiment) if run.start_from else None
         state = jax.jit(init, out_shardings=shardings)()
         if variables is not None:
             state = _start_from(variables, state)
     else:
-        _check_same(experiment, checkpoints.restore_experiment(start), workdir)
+        check_same(experiment, checkpoints.restore_experiment(start), workdir)
         state = _restore(checkpoints, start, shapes, shardings)
     if start >= run.steps:
         checkpoints.close()
@@ -311,18 +312,6 @@ def _restore(
     return TrainState(average=model["params"], batch_stats=model.get("batch_stats", {}), **restored)
 
 
-def _load_start(path: str, experiment: Experiment) -> Any:
-    """Load the variables to start from; the model must be the same, but for its dtype."""
-    start = load_model(path)
-    for name, (new, old) in _compare(experiment, start.experiment).items():
-        if name.startswith("model.") and not name.endswith(".dtype"):
-            raise UserError(
-                f"cannot start from {path}: its {name} is {old!r}, and here it is {new!r}: use the "
-                "same preset and --model options"
-            )
-    return start.variables
-
-
 def _start_from(variables: Any, state: TrainState) -> TrainState:
     """Replace the parameters of an initial state."""
 
@@ -333,44 +322,6 @@ def _start_from(variables: Any, state: TrainState) -> TrainState:
     average = replace(state.average, variables["params"])
     batch_stats = replace(state.batch_stats, variables.get("batch_stats", {}))
     return TrainState(state.step, params, average, batch_stats, state.opt_state)
-
-
-def _check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
-    """Refuse to go on with another experiment."""
-    free = {"run.log_every", "run.save_every", "run.keep", "run.validate_every", "data.threads"}
-    free |= {"run.start_from"}  # It is of no account after the start.
-    if wanted.optimizer.schedule == "trapezoid":
-        # Before its fall, a trapezoid does not depend on the length of the run; begun anew later,
-        # it rises again, which is a way to go on with a finished run.
-        free |= {"run.steps", "optimizer.decay"}
-    differing = {k: pair for k, pair in _compare(wanted, saved).items() if k not in free}
-    if differing:
-        name, (new, old) = next(iter(differing.items()))
-        others = f" (and {len(differing) - 1} more differ)" if len(differing) > 1 else ""
-        raise UserError(
-            f"{workdir} holds another experiment: {name} is {old!r} there and "
-            f"{new!r} here{others}: use the same settings to resume, or another --workdir"
-        )
-
-
-def _compare(wanted: Experiment, saved: Experiment) -> dict[str, tuple[Any, Any]]:
-    """The fields that differ, sorted by name, with both values."""
-    new, old = _flatten(to_dict(wanted)), _flatten(to_dict(saved))
-    return {
-        name: (new.get(name), old.get(name))
-        for name in sorted(new.keys() | old.keys())
-        if new.get(name) != old.get(name)
-    }
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        name: value
-        for key, branch in tree.items()
-        for name, value in _flatten(branch, f"{prefix}.{key}" if prefix else key).items()
-    }
 
 
 def _check_finite(metrics: dict[str, Array], step: int, checkpoints: Workdir) -> None:

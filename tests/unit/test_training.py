@@ -16,6 +16,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_phases
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pipeline import make_batches
+from hyperfunc.resume import check_same
 from hyperfunc.targets import CosineMLP
 from hyperfunc.tasks import Reconstruction
 from hyperfunc.training import make_init, make_train_step, split_validation
@@ -213,7 +214,7 @@ def test_what_may_change_before_a_run_is_resumed(experiment, schedule, changes, 
     }
     wanted = dataclasses.replace(saved, **parts)
     if refused is None:
-        training._check_same(wanted, saved, Path("runs/some"))
+        check_same(wanted, saved, Path("runs/some"))
         return
     with pytest.raises(UserError, match=f"runs/some holds another experiment: {refused}"):
-        training._check_same(wanted, saved, Path("runs/some"))
+        check_same(wanted, saved, Path("runs/some"))

@@ -1,20 +1,16 @@
-"""Images of every kind go through a model of RGB images, and files find their places."""
-
-from pathlib import Path
+"""Images of every kind go through a model of RGB images."""
 
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 
 from hyperfunc import tiling, upscale
 from hyperfunc.backbones import EDSR
 from hyperfunc.channels import ALPHA_REACH
-from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PixelHypernetwork
 from hyperfunc.targets import FourierField
-from hyperfunc.upscale import Request, format_seconds, plan
+from hyperfunc.upscale import format_seconds
 
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
 
@@ -142,64 +138,5 @@ def test_floats_of_any_range(upscaler, draw):
     np.testing.assert_allclose(upscale.render(upscaler, spread, (60, 60)), wanted, atol=0.01)
 
 
-def test_sizes():
-    assert Request(scale=(2.5, 1.0)).apply("a", (5, 7)) == (13, 7)
-    assert Request(scale=(1.01, 1.01)).apply("a", (1, 1)) == (1, 1)
-    assert Request(size=(20, 10)).apply("a", (5, 7)) == (20, 10)
-    with pytest.raises(UserError, match="25,000,000,000,000 million"):
-        Request(scale=(1e6, 1e6)).apply("a", (5000, 5000))
+def test_durations():
     assert [format_seconds(s) for s in (8.2, 180.0, 9000.0)] == ["8 s", "3 min", "2.5 h"]
-
-
-def write(path: Path, colour: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 3), (colour, 0, 0)).save(path)
-    return path
-
-
-def test_where_files_go(tmp_path):
-    for name in ("a.png", "b/a.jpg", "b/a.bmp", "B.webp", ".hidden.png", "out/old.png"):
-        write(tmp_path / "in" / name)
-    (tmp_path / "in" / "notes.txt").write_text("no image")
-    request = Request(scale=(2.0, 2.0))
-    batch = plan(tmp_path / "in", tmp_path / "in" / "out", request)
-    names = {str(Path(o.output).relative_to(tmp_path / "in" / "out")) for o in batch.outcomes}
-    assert names == {"a.png", "b/a.jpg", "b/a.png", "B.webp"}
-    batch = plan(tmp_path / "in", tmp_path / "x", request, suffix=".png")
-    names = {str(Path(o.output).relative_to(tmp_path / "x")) for o in batch.outcomes}
-    assert names == {"a.png", "b/a.jpg.png", "b/a.bmp.png", "B.png", "out/old.png"}
-    assert all(job.size == (6, 8) for job in batch.jobs)
-
-    single = tmp_path / "in" / "a.png"
-    (tmp_path / "folder").mkdir()
-    assert plan(single, tmp_path / "folder", request).jobs[0].target == tmp_path / "folder/a.png"
-    assert plan(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
-
-
-def test_what_cannot_be_planned(tmp_path):
-    path, request = write(tmp_path / "in" / "a.png"), Request(scale=(2.0, 2.0))
-    for source, target, message in (
-        (tmp_path / "none", tmp_path / "b", "no such file or folder"),
-        (tmp_path / "in", tmp_path / "in", "one folder"),
-        (tmp_path / "in", path, "is a file"),
-        (path, tmp_path / "a.gif", "cannot write images as '.gif'"),
-    ):
-        with pytest.raises(UserError, match=message):
-            plan(source, target, request)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no images"):
-        plan(tmp_path / "empty", tmp_path / "b", request)
-    for target, wanted, message in (
-        (path, request, "one file"),
-        (tmp_path / "a.jpg", Request(size=(10, 70000)), "65500"),
-        (tmp_path / "a.png", Request(scale=(1e6, 1e6)), "million"),
-    ):
-        batch = plan(path, target, wanted, overwrite=True)
-        assert message in (batch.outcomes[0].error or "")
-
-
-def test_what_does_not_fit_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**18}.get(name, 4096))
-    request = Request(size=(20000, 20000))
-    batch = plan(write(tmp_path / "a.png"), tmp_path / "b.png", request)
-    assert "this machine has 1.0" in (batch.outcomes[0].error or "")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperfunc import weight_space
+from hyperfunc import walks, weight_space
 from hyperfunc.backbones import EDSR
 from hyperfunc.checkpoint import Model, init_variables
 from hyperfunc.config import Experiment
@@ -25,7 +25,8 @@ from hyperfunc.morph import interpolate
 from hyperfunc.resize import imresize
 from hyperfunc.targets import CosineMLP, FourierField
 from hyperfunc.tasks import Reconstruction
-from hyperfunc.weight_space import WeightSpace, cross_fade, evaluate_weight_space, mix, summarize
+from hyperfunc.walks import WeightSpace, cross_fade, mix
+from hyperfunc.weight_space import evaluate_weight_space, summarize
 from hyperfunc.windows import WHOLE_IMAGE
 from hyperfunc.writer import to_json
 
@@ -99,7 +100,7 @@ def assert_renders(space, model, faces, times):
 def test_images_are_encoded_and_rendered_as_each_alone(
     space, model, faces, monkeypatch, batch, times
 ):
-    monkeypatch.setattr(weight_space, "BATCH", batch)  # One by one, or in threes and two.
+    monkeypatch.setattr(walks, "BATCH", batch)  # One by one, or in threes and two.
     assert_renders(space, model, faces, times)
 
 
@@ -369,7 +370,7 @@ def test_figures_have_the_sizes_of_what_they_show(space, faces, tmp_path):
     theta = space.encode(faces)
     rebuilt = space.render(theta)
     ends = np.array([0, 1, 2, 3, 4, 5]), np.array([6, 7, 0, 1, 2, 3])
-    weight_space.draw_figures(space, faces, theta, rebuilt, ends, tmp_path, rows=4)
+    walks.draw_figures(space, faces, theta, rebuilt, ends, tmp_path, rows=4)
     panel = SIDE + 4
     shapes = {
         "figure1_weights_and_pixels": (2, 9),
