@@ -4,7 +4,8 @@ A backbone maps images [b, h, w, 3] in [0, 1] to features [b, h', w', width]. To
 module and name it in the union at the foot of the file.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ class EDSR(nn.Module):
             x = x + self.residual_scale * residual
             outputs.append(x)
         if self.fusion:
-            x = conv("fusion", size=1)(jnp.concatenate(outputs, axis=-1))
+            x = inside(Fusion(self.width, self.dtype, name="fusion")(outputs), mask)
         return shallow + conv("tail")(x)
 
 
@@ -126,8 +127,35 @@ class RDN(nn.Module):
                 dense = jnp.concatenate([dense, grown], axis=-1)
             x = x + conv(f"block_{i}_fusion", self.width, 1)(dense)
             outputs.append(x)
-        x = conv("fusion_a", self.width, 1)(jnp.concatenate(outputs, axis=-1))
+        x = inside(Fusion(self.width, self.dtype, name="fusion_a")(outputs), mask)
         return shallow + conv("fusion_b", self.width, 3)(x)
+
+
+class Fusion(nn.Module):
+    """A 1x1 convolution of several features, which are never laid side by side in memory.
+
+    Attributes:
+        width: output channels.
+        dtype: of the computation.
+    """
+
+    width: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, features: Sequence[Float[Array, "b h w _"]]) -> Float[Array, "b h w d"]:
+        """Apply the layer, whose parameters are those of a convolution of all channels."""
+        dtype = jnp.dtype(self.dtype)
+        channels = [x.shape[-1] for x in features]
+        shape = (1, 1, sum(channels), self.width)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,)).astype(dtype)
+        total = bias.reshape(1, 1, 1, -1)
+        ends = list(itertools.accumulate(channels))
+        for x, end in zip(features, ends, strict=True):
+            part = kernel[0, 0, end - x.shape[-1] : end]
+            total = total + jnp.einsum("bhwc,cd->bhwd", x, part)
+        return total
 
 
 def make_conv(width: int, size: int, dtype: str, name: str, *, train: bool) -> nn.Conv:
