@@ -187,10 +187,11 @@ def conv_macs(params: Any) -> int:
     return sum(int(leaf.size) for leaf in leaves if leaf.ndim == 4)
 
 
-def make_product(side: int = 2048) -> Callable[[], Any]:
+def make_product(devices: list[Any] | None = None, side: int = 2048) -> Callable[[], Any]:
     """A product of matrices on every device at once, the machine's peak."""
-    count = len(jax.devices())
-    mesh = jax.make_mesh((count,), ("data",))
+    devices = devices or jax.devices()
+    count = len(devices)
+    mesh = jax.make_mesh((count,), ("data",), devices=devices)
     sharding = jax.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     a = jax.device_put(jnp.ones((count, side, side)), sharding)
     spec = jax.sharding.PartitionSpec("data")

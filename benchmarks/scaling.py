@@ -3,9 +3,9 @@
 python benchmarks/scaling.py --data_dir=../shared/data --devices 1 2 4 8
 
 Run it alone on the machine. Each number of devices gets a process of its own, which trains with the
-flagship's step on real batches. On a CPU, devices are virtual: up to the number of cores their
-number shows speed, beyond it only that the numbers agree. FLOPs count a multiplication and an
-addition as two, forward and twice that backward, of the trunk alone.
+flagship's step on real batches. On a CPU, devices are virtual and have one thread each: up to the
+number of cores their number shows speed, beyond it only that the numbers agree. FLOPs count a
+multiplication and an addition as two, forward and twice that backward, of the trunk alone.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ import tyro
 from cost import conv_macs, make_product
 
 from hyperfunc.datasets import open_dataset
-from hyperfunc.errors import report_errors
+from hyperfunc.errors import UserError, report_errors
 from hyperfunc.pipeline import make_batches
 from hyperfunc.presets import SR
 from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
@@ -38,11 +38,11 @@ class Arguments:
 
     Attributes:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
-        devices: numbers of devices, of a CPU; on a GPU or TPU give those that there are.
+        devices: numbers of devices; of a GPU or TPU at most as many as there are.
         warmup: steps before the clock starts, in which every scale is compiled.
         steps: steps that are timed.
         json: the file of the results.
-        worker: internal: measure with this process' devices, and print the result.
+        worker: internal: measure with so many devices in this process, and print the result.
     """
 
     data_dir: Path | None = None
@@ -50,7 +50,7 @@ class Arguments:
     warmup: int = 12
     steps: int = 30
     json: Path = Path("docs/results/scaling.json")
-    worker: bool = False
+    worker: int = 0
 
 
 def main(args: list[str] | None = None) -> None:
@@ -72,12 +72,13 @@ def main(args: list[str] | None = None) -> None:
 
 def run_worker(arguments: Arguments, count: int) -> dict[str, Any]:
     """Measure in a process with ``count`` devices."""
-    command = [sys.executable, __file__, "--worker", f"--steps={arguments.steps}"]
+    command = [sys.executable, __file__, f"--worker={count}", f"--steps={arguments.steps}"]
     command += [f"--warmup={arguments.warmup}"]
     command += [f"--data_dir={arguments.data_dir}"] if arguments.data_dir else []
-    environment = {"JAX_NUM_CPU_DEVICES": str(count)}
-    if count > 1:  # As `hyperfunc.sharding.use_cpu_cores` has it for training.
-        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    environment = {  # As `hyperfunc.sharding.use_cpu_cores` has it for training.
+        "JAX_NUM_CPU_DEVICES": str(count),
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    }
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **environment}, check=False
     )
@@ -87,8 +88,19 @@ def run_worker(arguments: Arguments, count: int) -> dict[str, Any]:
 
 
 def measure(arguments: Arguments) -> dict[str, Any]:
-    """Time steps with the input pipeline, and the pipeline without steps."""
-    mesh = make_mesh()
+    """Time a product of matrices, the pipeline without steps, and steps with the pipeline."""
+    devices = jax.devices()[: arguments.worker]
+    if len(devices) < arguments.worker:
+        raise UserError(f"{arguments.worker} devices: there are only {len(devices)}; give less")
+    product = make_product(devices)
+    product()
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        product()
+        times.append(time.perf_counter() - began)
+
+    mesh = make_mesh(devices)
     init = make_init(SR)
     shardings = state_shardings(jax.eval_shape(init), mesh, shard_parameters=False)
     state = jax.jit(init, out_shardings=shardings)()
@@ -106,6 +118,13 @@ def measure(arguments: Arguments) -> dict[str, Any]:
         return make_batches(training, SR.task, batch_size=size, seed=0, threads=SR.data.threads)
 
     stream = batches()
+    next(stream)  # Starts the readers.
+    began = time.perf_counter()
+    for _ in itertools.islice(stream, arguments.steps):
+        pass
+    pipeline = time.perf_counter() - began
+
+    # On with the same stream: another would have to be filled while it is timed.
     for batch in itertools.islice(stream, arguments.warmup):
         state, metrics = step(state, shard_batch(batch, mesh))
     jax.block_until_ready(state)
@@ -115,25 +134,11 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     jax.block_until_ready(state)
     seconds = time.perf_counter() - began
 
-    stream = batches()
-    next(stream)  # Starts the readers.
-    began = time.perf_counter()
-    for _ in itertools.islice(stream, arguments.steps):
-        pass
-    pipeline = time.perf_counter() - began
-
-    product = make_product()
-    product()
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        product()
-        times.append(time.perf_counter() - began)
     macs = conv_macs(state.params) * SR.task.crop**2 * size
     rate = 3 * 2e-9 * macs * arguments.steps / seconds
     return {
-        "devices": len(jax.devices()),
-        "platform": jax.devices()[0].platform,
+        "devices": len(devices),
+        "platform": devices[0].platform,
         "images_per_second": size * arguments.steps / seconds,
         "gflops": rate,
         "gflops_over_matmul": rate / (product.gflop / float(np.median(times))),

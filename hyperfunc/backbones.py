@@ -146,16 +146,17 @@ class Fusion(nn.Module):
     def __call__(self, features: Sequence[Float[Array, "b h w _"]]) -> Float[Array, "b h w d"]:
         """Apply the layer, whose parameters are those of a convolution of all channels."""
         dtype = jnp.dtype(self.dtype)
-        channels = [x.shape[-1] for x in features]
-        shape = (1, 1, sum(channels), self.width)
+        ends = list(itertools.accumulate(x.shape[-1] for x in features))
+        shape = (1, 1, ends[-1], self.width)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,)).astype(dtype)
-        total = bias.reshape(1, 1, 1, -1)
-        ends = list(itertools.accumulate(channels))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        total = bias.reshape(1, 1, 1, -1)  # Summed in float32, as within one product.
         for x, end in zip(features, ends, strict=True):
             part = kernel[0, 0, end - x.shape[-1] : end]
-            total = total + jnp.einsum("bhwc,cd->bhwd", x, part)
-        return total
+            total = total + jnp.einsum(
+                "bhwc,cd->bhwd", x.astype(dtype), part, preferred_element_type=jnp.float32
+            )
+        return total.astype(dtype)
 
 
 def make_conv(width: int, size: int, dtype: str, name: str, *, train: bool) -> nn.Conv:

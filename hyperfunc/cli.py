@@ -361,7 +361,7 @@ def _describe_checkpoint(path: Path) -> None:
 
 @contextlib.contextmanager
 def _pillow_settings() -> Any:
-    """Sizes are limited by `hyperfunc.upscale`; what Pillow merely warns of is not shown."""
+    """Sizes are limited by `hyperfunc.jobs`; what Pillow merely warns of is not shown."""
     from PIL import Image
 
     limit = Image.MAX_IMAGE_PIXELS

@@ -113,7 +113,10 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
 
 
 def dot_for_flax(
-    inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"], *args: Any, **options: Any
+    inputs: Float[Array, "*b k"],
+    kernel: Float[Array, "k n"],
+    axes: Any,
+    precision: Any = None,
 ) -> Float[Array, "*b n"]:
     """Multiply, as `flax.linen.Dense.dot_general` with Flax' defaults.
 
@@ -124,10 +127,17 @@ def dot_for_flax(
     Args:
         inputs: features.
         kernel: weights.
-        *args: the axes, which are Flax' own.
-        **options: the precision, which is Flax' own.
+        axes: of the product; must be the inputs' last and the kernel's first.
+        precision: must be None.
+
+    Raises:
+        ValueError: it is another product.
     """
-    del args, options
+    if axes != (((inputs.ndim - 1,), (0,)), ((), ())) or precision is not None:
+        raise ValueError(
+            f"the fast product is of the last axis by the first, in the default precision, not "
+            f"{axes} and {precision}: leave it to Flax"
+        )
     return dense(inputs, kernel)
 
 

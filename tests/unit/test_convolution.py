@@ -1,15 +1,17 @@
 """The layers for training agree with XLA's, in values and in gradients."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import EDSR, RDN, DenseTrunk
+from hyperfunc.backbones import EDSR, RDN, DenseTrunk, Fusion
 from hyperfunc.convolution import (
     convolve,
     convolve_for_flax,
     dense,
+    dot_for_flax,
     kernel_gradient,
     kernel_gradient_as_product,
     plain_convolve,
@@ -79,8 +81,33 @@ def test_a_dense_layers_gradients_are_those_of_xla(leading):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("axes", "precision"), [((((0,), (0,)), ((), ())), None), ((((1,), (0,)), ((), ())), "highest")]
+)
+def test_it_refuses_to_be_another_product(axes, precision):
+    with pytest.raises(ValueError, match="leave it to Flax"):
+        dot_for_flax(draw(5, 5), draw(5, 5), axes, precision=precision)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_fusion_is_a_convolution_of_all_channels(dtype):
+    features = [draw(2, 5, 4, channels) for channels in (3, 8, 5)]
+    fusion, conv = Fusion(6, dtype), nn.Conv(6, (1, 1), dtype=jnp.dtype(dtype))
+    variables = fusion.init(jax.random.key(0), features)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # A bias of zero says nothing.
+    expected = conv.apply(variables, jnp.concatenate(features, axis=-1))
+    fused = fusion.apply(variables, features)
+    assert fused.dtype == expected.dtype
+    tolerance = 1e-5 if dtype == "float32" else 0.02
+    np.testing.assert_allclose(
+        fused.astype(jnp.float32), expected.astype(jnp.float32), atol=tolerance, rtol=tolerance
+    )
+    same = nn.Conv(6, (1, 1)).init(jax.random.key(0), jnp.concatenate(features, axis=-1))
+    assert jax.tree.map(jnp.shape, same) == jax.tree.map(jnp.shape, variables)
+
+
 def test_the_gradient_of_a_dense_kernel_is_not_transposed():
-    # The optimiser would read it column by column: two thirds of a step of the faces.
+    # The optimiser would read it column by column: more than half of a step of the faces.
     def gradient(function):
         def loss(kernel):
             return jnp.square(function(jnp.ones((4, 5)), kernel)).sum()

@@ -17,9 +17,9 @@ def test_sizes():
         Request(scale=(1e6, 1e6)).apply("a", (5000, 5000))
 
 
-def write(path: Path, colour: int = 0) -> Path:
+def write(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 3), (colour, 0, 0)).save(path)
+    Image.new("RGB", (4, 3)).save(path)
     return path
 
 

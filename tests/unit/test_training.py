@@ -1,7 +1,6 @@
 """The training step, and what surrounds it."""
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,6 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_phases
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pipeline import make_batches
-from hyperfunc.resume import check_same
 from hyperfunc.targets import CosineMLP
 from hyperfunc.tasks import Reconstruction
 from hyperfunc.training import make_init, make_train_step, split_validation
@@ -185,36 +183,3 @@ def test_a_stride_would_change_a_footprint(changes):
     with pytest.raises(ValueError, match="--task.stride=1"):
         Experiment(model=model, task=Reconstruction(size=16, stride=2))
     Experiment(model=model, task=Reconstruction(size=16))
-
-
-# Resuming.
-
-
-@pytest.mark.parametrize(
-    ("schedule", "changes", "refused"),
-    [
-        ("trapezoid", {"run": {"steps": 200}}, None),
-        ("trapezoid", {"run": {"steps": 50}, "optimizer": {"decay": 0.5}}, None),
-        ("trapezoid", {"optimizer": {"final": 0.5}}, "optimizer.final is 0.01 there and 0.5 here"),
-        ("trapezoid", {"run": {"steps": 200, "seed": 1}}, "run.seed is 0 there and 1 here: "),
-        ("cosine", {"run": {"steps": 200}}, "run.steps is 100 there and 200 here"),
-        ("cosine", {"optimizer": {"decay": 0.5}}, "optimizer.decay is 0.3 there and 0.5 here"),
-        ("cosine", {"optimizer": {"schedule": "trapezoid"}}, "optimizer.schedule is 'cosine'"),
-        ("trapezoid", {"optimizer": {"schedule": "cosine"}}, "optimizer.schedule is 'trapezoid'"),
-        ("cosine", {"run": {"keep": 9}, "data": {"threads": 5}}, None),
-    ],
-)
-def test_what_may_change_before_a_run_is_resumed(experiment, schedule, changes, refused):
-    """A trapezoid does not depend on the length of the run before it falls, a cosine does."""
-    optimizer = dataclasses.replace(experiment.optimizer, schedule=schedule)
-    saved = dataclasses.replace(experiment, optimizer=optimizer)
-    parts = {
-        name: dataclasses.replace(getattr(saved, name), **values)
-        for name, values in changes.items()
-    }
-    wanted = dataclasses.replace(saved, **parts)
-    if refused is None:
-        check_same(wanted, saved, Path("runs/some"))
-        return
-    with pytest.raises(UserError, match=f"runs/some holds another experiment: {refused}"):
-        check_same(wanted, saved, Path("runs/some"))

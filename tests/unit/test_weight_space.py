@@ -1,4 +1,4 @@
-"""The space of weights: what is measured in it, and on what."""
+"""The space of weights: walks in it (`walks`), and what is measured (`weight_space`)."""
 
 import json
 import re
