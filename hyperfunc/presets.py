@@ -91,7 +91,7 @@ FACES = Experiment(
     ),
     task=Reconstruction(size=64, stride=2),
     data=Data(dataset="faces", batch_size=16, validation=0.01),
-    optimizer=Optimizer(method="adamw"),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", decay=0.74),
     run=Run(steps=9_000, loss="l2"),
 )
 """The paper's faces (Section 4.1): one five-layer MLP for a whole 64 x 64 image.
@@ -109,6 +109,7 @@ FACES_LOCAL = dataclasses.replace(
         branch_convs=0,
     ),
     data=Data(dataset="faces", batch_size=4, validation=0.01),
+    optimizer=Optimizer(method="adamw"),
     run=Run(steps=6_000, loss="l2"),
 )
 """Faces as overlapping windows of 16 x 16 pixels, each with a small MLP: sharper, less of a whole.
