@@ -44,7 +44,8 @@ class SuperResolution:
     cells of a batch share their scale x scale phases.
 
     Attributes:
-        scales: integer scales, drawn uniformly for each batch.
+        scales: integer scales, of which each batch draws one; a scale that stands here n times is
+            drawn n times as often.
         crop: side of the observed crop, low-resolution pixels.
         protocol_phase: part of the batches that have the phase of the evaluation protocol (0).
         shrink: the image is first reduced by a random factor between 1 and this.
