@@ -3,9 +3,9 @@
 python benchmarks/scaling.py --data_dir=../shared/data --devices 1 2 4 8
 
 Run it alone on the machine. Each number of devices gets a process of its own, which trains with the
-flagship's step on real batches. On a CPU, devices are virtual and have one thread each: up to the
-number of cores their number shows speed, beyond it only that the numbers agree. FLOPs count a
-multiplication and an addition as two, forward and twice that backward, of the trunk alone.
+flagship's step on real batches. On a CPU, devices are virtual: up to the number of cores their
+number shows speed, beyond it that the numbers agree. FLOPs count a multiplication and an addition
+as two, forward and twice that backward, of the trunk alone.
 """
 
 import dataclasses
@@ -39,16 +39,14 @@ class Arguments:
     Attributes:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         devices: numbers of devices; of a GPU or TPU at most as many as there are.
-        warmup: steps before the clock starts, in which every scale is compiled.
-        steps: steps that are timed.
+        steps: that are timed, after one of every scale.
         json: the file of the results.
         worker: internal: measure with so many devices in this process, and print the result.
     """
 
     data_dir: Path | None = None
     devices: tuple[int, ...] = (1, 2, 4, 8)
-    warmup: int = 12
-    steps: int = 30
+    steps: int = 26
     json: Path = Path("docs/results/scaling.json")
     worker: int = 0
 
@@ -73,7 +71,6 @@ def main(args: list[str] | None = None) -> None:
 def run_worker(arguments: Arguments, count: int) -> dict[str, Any]:
     """Measure in a process with ``count`` devices."""
     command = [sys.executable, __file__, f"--worker={count}", f"--steps={arguments.steps}"]
-    command += [f"--warmup={arguments.warmup}"]
     command += [f"--data_dir={arguments.data_dir}"] if arguments.data_dir else []
     environment = {  # As `hyperfunc.sharding.use_cpu_cores` has it for training.
         "JAX_NUM_CPU_DEVICES": str(count),
@@ -125,8 +122,13 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     pipeline = time.perf_counter() - began
 
     # On with the same stream: another would have to be filled while it is timed.
-    for batch in itertools.islice(stream, arguments.warmup):
-        state, metrics = step(state, shard_batch(batch, mesh))
+    compiled: set[int] = set()
+    while len(compiled) < len(set(SR.task.scales)):
+        batch = next(stream)
+        side = batch["target"].shape[1]
+        if side not in compiled:
+            compiled.add(side)
+            state, _ = step(state, shard_batch(batch, mesh))
     jax.block_until_ready(state)
     began = time.perf_counter()
     for batch in itertools.islice(stream, arguments.steps):
