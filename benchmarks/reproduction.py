@@ -71,6 +71,7 @@ def main(args: list[str] | None = None) -> None:
         path = arguments.out / "reproduction.json"
         known = json.loads(path.read_text())["cells"] if path.exists() else []
         cells = {(c["dataset"], c["scale"], c["system"]): c for c in known}
+        measured = read_quality(arguments.out / "quality.json")
         for scale in arguments.scales:
             for system in ("bicubic", *SYSTEMS):
                 found = find(system, scale, arguments.runs)
@@ -81,17 +82,13 @@ def main(args: list[str] | None = None) -> None:
                     key = (dataset, str(scale), system)
                     if cells.get(key, {}).get("model") == about["model"]:
                         continue
-                    scores = look_up(arguments.out / "quality.json", key, about["model"])
+                    scores = measured.get((dataset, str(scale), about["model"]))
                     if scores is None:
                         source = open_dataset(dataset, data_dir=arguments.data_dir)
                         table = evaluate_super_resolution(source, {system: method}, (scale, scale))
                         print(table, flush=True)
-                        row = table.rows[0]
-                        scores = {
-                            "images": row.images,
-                            "psnr_y": row.psnr_y,
-                            "ssim_y": row.ssim_y,
-                        }
+                        row = dataclasses.asdict(table.rows[0])
+                        scores = {name: row[name] for name in ("images", "psnr_y", "ssim_y")}
                     cells[key] = {
                         "dataset": dataset,
                         "scale": str(scale),
@@ -104,17 +101,17 @@ def main(args: list[str] | None = None) -> None:
         (arguments.out / "reproduction.md").write_text(to_markdown(json.loads(path.read_text())))
 
 
-def look_up(path: Path, key: tuple[str, str, str], model: str) -> dict[str, Any] | None:
-    """Take a cell from what benchmarks/quality.py has measured by the same protocol."""
-    dataset, scale, system = key
-    measured = json.loads(path.read_text()) if path.exists() else {"protocol": None}
-    if measured["protocol"] != PROTOCOL or model not in ("bicubic", measured["model"]):
-        return None
-    for cell in measured["cells"]:
-        if (cell["dataset"], cell["scale"]) == (dataset, scale):
-            method = "bicubic" if system == "bicubic" else "hyperfunc"
-            return {"images": cell["images"], **cell[method]}
-    return None
+def read_quality(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """What benchmarks/quality.py has measured by the same protocol: by set, scale and model."""
+    quality = json.loads(path.read_text()) if path.exists() else {"protocol": None}
+    if quality["protocol"] != PROTOCOL:
+        return {}
+    names = {"bicubic": "bicubic", quality["model"]: "hyperfunc"}
+    return {
+        (cell["dataset"], cell["scale"], model): {"images": cell["images"], **cell[name]}
+        for cell in quality["cells"]
+        for model, name in names.items()
+    }
 
 
 def find(system: str, scale: int, runs: Path) -> tuple[Method, dict[str, Any]] | None:
