@@ -32,6 +32,9 @@ from hyperfunc.windows import Cover, WindowLayout
 Samplings = Axis | Samples
 """Where one axis is sampled."""
 
+FEW_ROWS = 8
+"""Rows of windows that are evaluated at once; of more, one after the other, in the cache."""
+
 
 @flax.struct.dataclass
 class FunctionalImage:
@@ -248,10 +251,18 @@ def _render_windows(
     def one_window(theta, ys, xs):
         return jax.vmap(jax.vmap(one_point, (None, None, 0)), (None, 0, None))(theta, ys, xs)
 
-    over_columns = jax.vmap(one_window, (0, None, 0))
-    over_rows = jax.vmap(over_columns, (0, 0, None))
-    over_images = jax.vmap(over_rows, (0, None, None))
-    values = over_images(function.prepared(), row_local, col_local)
+    def one_row(theta, ys):
+        prepared = jax.vmap(functools.partial(function.target.prepare, shared=function.shared))(
+            theta
+        )
+        return jax.vmap(one_window, (0, None, 0))(prepared, ys, col_local)
+
+    def one_image(theta):
+        if row_axis.count <= FEW_ROWS:
+            return jax.vmap(one_row)(theta, row_local)
+        return jax.lax.map(lambda row: one_row(*row), (theta, row_local))
+
+    values = jax.vmap(one_image)(function.expanded())
     values *= row_weight[None, :, None, :, None, None] * col_weight[None, None, :, None, :, None]
     if (
         row_axis.count == col_axis.count == 1
