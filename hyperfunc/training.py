@@ -48,6 +48,7 @@ class TrainState:
     average: Any
     """Exponential moving average of the parameters, which is what is evaluated."""
     batch_stats: Any
+    """Running statistics of batch normalisation, of the network with the averaged parameters."""
     opt_state: Any
 
     def variables(self) -> Any:
@@ -79,27 +80,28 @@ def make_train_step(
     experiment: Experiment,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]]:
     """Make the pure training step (state, batch) -> (state, metrics)."""
+    model = experiment.model
     optimizer = experiment.optimizer.make(experiment.run.steps)
 
-    def loss_of(params: Any, state: TrainState, batch: Any) -> tuple[Array, Any]:
-        observed, target = (
-            batch[name].astype(jnp.float32) / 255 for name in ("observed", "target")
-        )
+    def loss_of(params: Any, state: TrainState, observed: Array, batch: Any) -> Array:
+        target = batch["target"].astype(jnp.float32) / 255
         variables = {"params": params, "batch_stats": state.batch_stats}
-        predicted, batch_stats = _predict(
-            experiment.model, variables, observed, target.shape[1], batch["phase"][0]
-        )
-        return pixel_loss(experiment.run.loss, predicted, target).mean(), batch_stats
+        predicted = _predict(model, variables, observed, target.shape[1], batch["phase"][0])
+        return pixel_loss(experiment.run.loss, predicted, target).mean()
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Array]]:
-        (loss, batch_stats), gradient = jax.value_and_grad(loss_of, has_aux=True)(
-            state.params, state, batch
-        )
+        observed = batch["observed"].astype(jnp.float32) / 255
+        loss, gradient = jax.value_and_grad(loss_of)(state.params, state, observed, batch)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         # The average warms up, so that it does not remember the initial parameters.
         decay = jnp.minimum(experiment.run.ema, (1 + state.step) / (10 + state.step))
         average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, params)
+        batch_stats = state.batch_stats
+        if batch_stats and not isinstance(model, FixedScale):
+            # Of the averaged network, which is what is evaluated: that of one step has others.
+            variables = {"params": average, "batch_stats": batch_stats}
+            _, batch_stats = encode(model, variables, observed, train=True)
         metrics = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradient),
@@ -113,18 +115,16 @@ def make_train_step(
     return step
 
 
-def _predict(
-    model: Model, variables: Any, observed: Array, side: int, phase: Array
-) -> tuple[Array, Any]:
-    """Predict ``side`` x ``side`` pixels; also returns the updated batch statistics."""
+def _predict(model: Model, variables: Any, observed: Array, side: int, phase: Array) -> Array:
+    """Predict ``side`` x ``side`` pixels."""
     if isinstance(model, FixedScale):
-        return jnp.asarray(model.apply(variables, observed, train=True)), {}
-    function, batch_stats = encode(model, variables, observed, train=True)
+        return jnp.asarray(model.apply(variables, observed, train=True))
+    function, _ = encode(model, variables, observed, train=True)
     if side >= observed.shape[1]:
-        return render_phases(function, side // observed.shape[1], phase=phase), batch_stats
+        return render_phases(function, side // observed.shape[1], phase=phase)
     stride = observed.shape[1] // side  # Pixels first + i * stride of the observed image.
     rows, cols = (Axis(first - (stride - 1) / 2, stride, side) for first in phase)
-    return render_grid(function, rows, cols), batch_stats
+    return render_grid(function, rows, cols)
 
 
 def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None) -> TrainState:
