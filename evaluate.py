@@ -39,8 +39,9 @@ class Arguments:
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
         methods: what to compare, of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+ (self-ensemble:
             the mean over the eight symmetries of the square, at eight times the cost).
-        workdir: a training run, of which the newest checkpoint is used; the checkpoint that comes
-            with the package if not given.
+        workdir: a training run, of which the newest checkpoint is used, or the name of a checkpoint
+            that comes with the package: sr, sr_paper or, for --task=interpolate, faces_local (sr or
+            faces_local if not given).
         srcnn: training run of SRCNN at this scale.
         rdn: training run of RDN at this scale.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
@@ -54,7 +55,7 @@ class Arguments:
     dataset: str = "set5"
     scale: str = "4"
     methods: str = "bicubic,hyperfunc"
-    workdir: Path | None = None
+    workdir: str | None = None
     srcnn: Path | None = None
     rdn: Path | None = None
     data_dir: Path | None = None
@@ -117,7 +118,7 @@ def make_method(name: str, arguments: Arguments) -> Method:
 
 def evaluate_interpolation(arguments: Arguments) -> None:
     """Reconstruct and walk between images."""
-    model = load_model(arguments.workdir or "faces")
+    model = load_model(arguments.workdir or "faces_local")
     task = model.experiment.task
     if not isinstance(task, Reconstruction) or isinstance(model.experiment.model, FixedScale):
         raise _another_task(model, "reconstruction", "--preset=faces")

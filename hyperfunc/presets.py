@@ -49,36 +49,33 @@ On a lent machine without network: benchmarks/gpu.py.
 
 SR_PAPER = Experiment(
     model=PatchHypernetwork(
-        InceptionTrunk(),
-        CosineMLP(hidden=(32, 64, 128, 64), footprint=True),
+        InceptionTrunk(stem_width=8, width=64),
+        CosineMLP(hidden=(24, 48, 64, 48), footprint=True, normalization="batch"),
         WindowLayout(size=8, stride=4, overhang=0.0),
+        branch_width=64,
         branch_convs=1,
-        code=64,
+        code=192,
     ),
     task=SuperResolution(scales=(2, 3, 4), crop=8, protocol_phase=1.0),
     data=Data(dataset="train", batch_size=64, resident=True),
-    optimizer=Optimizer(method="adamw"),
-    run=Run(steps=2_000, loss="l2", validate_every=2_000),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=6_000, loss="l2"),
 )
 """The paper's super-resolution (Section 4.2): a five-layer MLP for each patch, with alpha.
 
     python train.py --workdir=runs/sr_paper --preset=sr_paper --data_dir=../shared/data
 """
 
-SR_PATCHES = Experiment(
-    model=PatchHypernetwork(
-        DenseTrunk(),
-        CosineMLP(hidden=(32, 64), footprint=True, normalization="batch", output="linear"),
-        WindowLayout(size=16, stride=8, overhang=0.0),
+SR_PATCHES = dataclasses.replace(
+    SR_PAPER,
+    model=dataclasses.replace(
+        SR_PAPER.model,
         base="bicubic",
-        branch_convs=0,
+        target=dataclasses.replace(SR_PAPER.model.target, output="linear"),
     ),
-    task=SuperResolution(scales=(2, 3, 4), crop=16, protocol_phase=1.0),
-    data=Data(dataset="train", batch_size=64, resident=True),
-    optimizer=Optimizer(method="adamw"),
-    run=Run(steps=2_000, loss="l2", validate_every=2_000),
+    run=Run(steps=3_000, loss="l2"),
 )
-"""Patches, improved: dense layers read them, and their networks correct bicubic interpolation.
+"""The same, but the networks of the patches correct bicubic interpolation.
 
     python train.py --workdir=runs/sr_patches --preset=sr_patches --data_dir=../shared/data
 """

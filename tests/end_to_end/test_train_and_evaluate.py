@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import skimage.data
 
 import evaluate
 import train
@@ -97,6 +98,18 @@ def test_an_anisotropic_scale_has_the_size_of_the_original(trained, draw, tmp_pa
         ]
     )
     assert read_image(tmp_path / "pictures" / "photo_x2.5x1.png").shape == (40, 36, 3)
+
+
+def test_a_bundled_checkpoint_goes_by_its_name(tmp_path, capsys):
+    write_image(tmp_path / "images" / "astronaut.png", skimage.data.astronaut()[:96, 168:264])
+    rows = {}
+    for name in ("sr", "sr_paper"):
+        flags = [f"--dataset={tmp_path / 'images'}", f"--json={tmp_path / 'out.json'}", "--scale=2"]
+        evaluate.main([f"--workdir={name}", *flags])
+        rows[name] = json.loads((tmp_path / "out.json").read_text())["rows"]
+        bicubic, ours = (row["psnr_y"] for row in rows[name])
+        assert ours > bicubic
+    assert rows["sr"][1]["psnr_y"] > rows["sr_paper"][1]["psnr_y"]
 
 
 def test_an_exported_model_works_from_any_folder(

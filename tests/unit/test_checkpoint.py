@@ -108,7 +108,7 @@ def test_a_name_is_a_bundled_checkpoint_and_a_path_is_a_folder(
     monkeypatch.chdir(tmp_path)
     assert load_model("sr").step == 1
     assert load_model(checkpoint.Path("sr")).step == 5
-    for missing in ("", "sr_paper"):
+    for missing in ("", "faces"):
         with pytest.raises(UserError, match="bundled checkpoints: sr"):
             load_model(missing) if missing else load_model(tmp_path / "missing")
 

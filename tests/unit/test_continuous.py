@@ -14,7 +14,7 @@ from PIL import Image
 import hyperfunc
 from hyperfunc import bounded, encoding, tiling
 from hyperfunc.backbones import EDSR
-from hyperfunc.checkpoint import BUNDLED, Model
+from hyperfunc.checkpoint import Model
 from hyperfunc.config import Experiment
 from hyperfunc.continuous import ContinuousImage
 from hyperfunc.encoding import represent, to_pixels
@@ -122,8 +122,8 @@ class TestRepresent:
         with pytest.raises(UserError, match="no checkpoint"):
             represent(draw(0, SIZE), checkpoint="missing")
 
-    @pytest.mark.skipif(not (BUNDLED / "sr").is_dir(), reason="no checkpoint is bundled yet")
-    def test_bundled_checkpoint_beats_bicubic(self) -> None:
+    @pytest.mark.parametrize("name", ["sr", "sr_paper"])
+    def test_bundled_checkpoint_beats_bicubic(self, name: str) -> None:
         from skimage.data import astronaut
         from skimage.metrics import peak_signal_noise_ratio
 
@@ -131,7 +131,7 @@ class TestRepresent:
 
         high = astronaut()[:192, 120:312]
         low = imresize(high, (64, 64))
-        ours = to_uint8(np.asarray(represent(low).render(scale=3)))
+        ours = to_uint8(np.asarray(represent(low, checkpoint=name).render(scale=3)))
         ours, bicubic = (
             peak_signal_noise_ratio(high, picture) for picture in (ours, imresize(low, (192, 192)))
         )
