@@ -136,6 +136,20 @@ def test_all_renderers_agree(functions, name, size):
         close(grid_jit(function, jnp.zeros(2), steps(size), size, windows=True), rendered)
 
 
+@pytest.mark.parametrize("name", ["pixels", "patches"])
+def test_rows_one_after_the_other_are_all_rows_at_once(functions, name, monkeypatch):
+    function, size = functions(name), (14, 17)
+
+    def evaluate(few):
+        monkeypatch.setattr(functional_image, "FEW_ROWS", few)
+        loss = lambda f: jnp.square(render(f, size)).sum()  # noqa: E731
+        return jax.jit(lambda f: (render(f, size), jax.grad(loss)(f).theta))(function)
+
+    at_once, in_turn = evaluate(100), evaluate(0)
+    assert float(jnp.abs(at_once[0]).max()) > 0.1
+    jax.tree.map(lambda a, b: close(a, b, 1e-4), at_once, in_turn)
+
+
 @pytest.mark.parametrize(
     ("name", "scale"), [("field", 1), ("field", 2), ("field", 3), ("patches", 2), ("patches", 3)]
 )
