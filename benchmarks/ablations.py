@@ -41,18 +41,18 @@ class Variant:
 
 
 VARIANTS = (
-    Variant("alpha", "with", "sr_patches_w16"),
+    Variant("alpha", "with", "sr_patches_w8"),
     Variant("alpha", "without", "sr_patches_no_alpha"),
     Variant("window", "32", "sr_patches_w32"),
     Variant("window", "16", "sr_patches_w16"),
     Variant("window", "8", "sr_patches_w8"),
     Variant("window", "4", "sr_patches_w4"),
     Variant("window", "1 pixel, trunk over the image", "sr_patches_pixel"),
-    Variant("overlap", "none", "sr_patches", WindowLayout(16, 16, 0.0, "box")),
-    Variant("overlap", "1/4, tent", "sr_patches", WindowLayout(16, 12, 0.0)),
-    Variant("overlap", "1/2, plain average", "sr_patches", WindowLayout(16, 8, 0.0, "box")),
+    Variant("overlap", "none", "sr_patches", WindowLayout(8, 8, 0.0, "box")),
+    Variant("overlap", "1/4, tent", "sr_patches", WindowLayout(8, 6, 0.0)),
+    Variant("overlap", "1/2, plain average", "sr_patches", WindowLayout(8, 4, 0.0, "box")),
     Variant("overlap", "1/2, tent", "sr_patches"),
-    Variant("overlap", "3/4, tent", "sr_patches", WindowLayout(16, 4, 0.0)),
+    Variant("overlap", "3/4, tent", "sr_patches", WindowLayout(8, 2, 0.0)),
 )
 
 

@@ -17,7 +17,7 @@ import tyro
 from quality import TITLES
 
 from hyperfunc.baselines import FixedScale, FixedScaleUpscaler, bicubic
-from hyperfunc.checkpoint import load_model
+from hyperfunc.checkpoint import BUNDLED, load_model
 from hyperfunc.datasets import BENCHMARKS, open_dataset
 from hyperfunc.errors import UserError, report_errors
 from hyperfunc.evaluators import PROTOCOL, Method, evaluate_super_resolution
@@ -30,10 +30,10 @@ SYSTEMS = {
     "RDN, small": "rdn_small_x{scale}",
     "hypernetwork, RDN trunk": "sr_rdn",
     "hypernetwork, the paper's patches": "sr_paper",
-    "hypernetwork, patches": "sr_patches",
+    "hypernetwork, patches over bicubic": "sr_patches",
     "hypernetwork, pixels (ours)": "sr",
 }
-"""Workdirs below --runs; "sr" is the checkpoint that comes with the package."""
+"""Workdirs below --runs, or names of checkpoints that come with the package."""
 
 PAPER = {
     "set5": {"2": (36.09, 0.9505), "3": (32.85, 0.910), "4": (30.69, 0.869)},
@@ -120,7 +120,7 @@ def find(system: str, scale: int, runs: Path) -> tuple[Method, dict[str, Any]] |
         return bicubic, {"model": "bicubic", "parameters": 0, "step": 0}
     workdir = SYSTEMS[system].format(scale=scale)
     try:
-        model = load_model("sr" if workdir == "sr" else runs / workdir)
+        model = load_model(workdir if (BUNDLED / workdir).is_dir() else runs / workdir)
     except UserError as error:
         print(f"{system} x{scale}: left out ({error})")
         return None
