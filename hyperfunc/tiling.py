@@ -116,6 +116,13 @@ class Upscaler:
         """How many functions were compiled so far."""
         return len(self._compiled)
 
+    def count_tiles(self, shape: Size, size: Size) -> int:
+        """How many tiles or strips an image of ``shape`` is cut into for ``size``."""
+        if self.model.layout.is_per_pixel:
+            return len(self.plan(shape, size).tiles)
+        steps = (shape[0] / size[0], shape[1] / size[1])
+        return len(plan_strips(self.model.layout, shape, steps))
+
     def plan(self, shape: Size, size: Size) -> Plan:
         """Cut an image of ``shape`` (height, width) that is to be rendered at ``size``.
 

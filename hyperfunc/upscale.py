@@ -177,13 +177,13 @@ def describe(batch: Batch, upscaler: Upscaler) -> str:
     jobs = batch.jobs
     if len(batch.outcomes) == 1 and jobs:
         job = jobs[0]
-        tiles = len(upscaler.plan(job.header.size, job.size).tiles)
+        tiles = upscaler.count_tiles(job.header.size, job.size)
         return (
             f"{job.source}: {_dimensions(job.header.size)} -> {_dimensions(job.size)} pixels "
             f"({job.megapixels:.1f} Mpx), {tiles} tile{'s' * (tiles > 1)}"
         )
     pixels = sum(math.prod(job.header.size) for job in jobs) / 1e6
-    tiles = sum(len(upscaler.plan(job.header.size, job.size).tiles) for job in jobs)
+    tiles = sum(upscaler.count_tiles(job.header.size, job.size) for job in jobs)
     text = (
         f"{len(jobs)} of {len(batch.outcomes)} files to do: {pixels:.1f} -> "
         f"{sum(job.megapixels for job in jobs):.1f} Mpx, {tiles} tiles"

@@ -18,6 +18,7 @@ from hyperfunc.cli import main, parse_size
 from hyperfunc.config import Experiment
 from hyperfunc.errors import UserError
 from hyperfunc.hypernetwork import PixelHypernetwork
+from hyperfunc.images import read_image, write_image
 from hyperfunc.photos import Photo, read_photo, write_photo
 from hyperfunc.targets import FourierField
 from hyperfunc.tasks import Reconstruction, SuperResolution
@@ -330,6 +331,17 @@ def test_a_baseline_makes_no_function(tmp_path, folder, capsys):
     assert not list(tmp_path.glob("b.*"))
     main(["info", str(other)])
     assert "SRCNN" in capsys.readouterr().out
+
+
+def test_a_model_of_windows_enlarges_in_strips(tmp_path, draw, monkeypatch, capsys):
+    monkeypatch.setattr("hyperfunc.tiling.Upscaler", Upscaler)
+    write_image(tmp_path / "photo.png", draw(0, (20, 24)))
+    output = tmp_path / "large.png"
+    main(
+        ["upscale", f"{tmp_path / 'photo.png'}", f"{output}", "--scale=2", "--checkpoint=sr_paper"]
+    )
+    assert read_image(output).shape == (40, 48, 3)
+    assert "1 tile" in capsys.readouterr().out
 
 
 def test_info(run, tmp_path, folder, checkpoint):
