@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from hyperfunc import amx
 from hyperfunc.config import Experiment
 from hyperfunc.errors import report_errors
 from hyperfunc.presets import PRESETS
-from hyperfunc.sharding import join_processes, use_cpu_cores
+from hyperfunc.sharding import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.training import train
 
 
@@ -29,6 +30,8 @@ class Arguments:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         distributed: this is one of several processes, such as those of the hosts of a TPU pod, that
             train together; the same command runs in each of them, on a shared workdir.
+        amx: compute 3x3 convolutions in bfloat16 on the matrix units of Intel's Xeons (4th
+            generation and on), which train `sr` three times as fast; needs g++.
         experiment: what to train.
     """
 
@@ -38,6 +41,7 @@ class Arguments:
     ] = "sr"
     data_dir: Path | None = None
     distributed: bool = False
+    amx: bool = False
     experiment: Annotated[Experiment, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=Experiment
     )
@@ -53,6 +57,8 @@ def main(args: list[str] | None = None) -> None:
             join_processes()
         else:
             use_cpu_cores(arguments.experiment.data.batch_size)
+        if arguments.amx:
+            amx.enable(make_mesh())
         train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir)
 
 

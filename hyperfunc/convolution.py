@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from hyperfunc import amx
+
 Features = Float[Array, "b h w c"]
 Outputs = Float[Array, "b h w d"]
 Kernel = Float[Array, "3 3 c d"]
@@ -71,16 +73,19 @@ def convolve_for_flax(
 
 @jax.custom_vjp
 def convolve(inputs: Features, kernel: Kernel) -> Outputs:
-    """Convolve as `plain_convolve`, with a faster gradient."""
-    return plain_convolve(inputs, kernel)
+    """Convolve as `plain_convolve`, with a faster gradient, or on AMX if `hyperfunc.amx` is on."""
+    return _forward(inputs, kernel)[0]
 
 
 def _forward(inputs: Features, kernel: Kernel) -> tuple[Outputs, tuple[Features, Kernel]]:
-    return plain_convolve(inputs, kernel), (inputs, kernel)
+    function = amx.convolve if amx.suits(inputs, kernel) else plain_convolve
+    return function(inputs, kernel), (inputs, kernel)
 
 
 def _backward(kept: tuple[Features, Kernel], gradient: Outputs) -> tuple[Features, Kernel]:
     inputs, kernel = kept
+    if amx.suits(inputs, kernel):
+        return amx.input_gradient(gradient, kernel), amx.kernel_gradient(inputs, gradient)
     (for_inputs,) = jax.vjp(lambda x: plain_convolve(x, kernel), inputs)[1](gradient)
     for_kernel = lax.platform_dependent(
         inputs, gradient, cpu=kernel_gradient_as_product, default=kernel_gradient
