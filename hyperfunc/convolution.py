@@ -104,12 +104,18 @@ def kernel_gradient(inputs: Features, gradient: Outputs) -> Kernel:
 
 
 def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
-    """Compute the same as the product of three shifted columns by three shifted rows.
+    """Compute the same as a product of shifted copies.
 
-    With three shifts on either side a factor is copied three times instead of nine, and the
-    product's sides, 3 c and 3 d, are long enough for its full rate.
+    Of few channels, as of an image, all nine are copies of the inputs. Else it is three shifted
+    columns by three shifted rows: a factor is copied three times instead of nine, and the product's
+    sides, 3 c and 3 d, are long enough for its full rate.
     """
-    height, width = inputs.shape[1:3]
+    height, width, channels = inputs.shape[1:]
+    if 2 * channels <= gradient.shape[-1]:
+        x = jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        shifts = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+        product = jnp.einsum("bhwc,bhwd->cd", jnp.concatenate(shifts, axis=-1), gradient)
+        return product.reshape(3, 3, channels, -1)
     x = jnp.pad(inputs, ((0, 0), (0, 0), (1, 1), (0, 0)))
     columns = jnp.stack([x[:, :, j : j + width] for j in range(3)], axis=3)
     y = jnp.pad(gradient, ((0, 0), (1, 1), (0, 0), (0, 0)))

@@ -305,7 +305,11 @@ def _render_field(function: FunctionalImage, rows: Samplings, cols: Samplings) -
 
 
 def render_phases(
-    function: FunctionalImage, scale: int, *, phase: Float[Array, " 2"] | None = None
+    function: FunctionalImage,
+    scale: int,
+    *,
+    phase: Float[Array, " 2"] | None = None,
+    train: bool = False,
 ) -> Float[Array, "b y x c"]:
     """Render at an integer scale, on a grid that may be shifted by a fraction of a pixel.
 
@@ -319,6 +323,7 @@ def render_phases(
         scale: output pixels per input pixel.
         phase: (y, x) shift in output pixels, between -scale / 2 and scale / 2; may be traced. The
             training data are laid out so, to cover all phases with integer scales.
+        train: chooses a product with a fast gradient on CPUs, with the same values.
     """
     phase = jnp.zeros(2) if phase is None else phase
     if not function.is_cellwise_linear:
@@ -340,7 +345,8 @@ def render_phases(
     t = (first[:, None] + slots[None] + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
 
     kernel = _phase_kernel(function, head, t, 1.0 / scale)
-    image = _per_interval(_convolve(features, kernel, padding=1), scale)
+    convolve = _convolve_as_product if train else _convolve
+    image = _per_interval(convolve(features, kernel, padding=1), scale)
     image = image / _covered_weight(function.exists, t)
     if function.base is not None:
         base = jnp.pad(function.base, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="symmetric")
@@ -404,4 +410,21 @@ def _convolve(x: Float[Array, "b h w f"], kernel: Float[Array, "m n f o"], paddi
         window_strides=(1, 1),
         padding=[(padding, padding)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _convolve_as_product(
+    x: Float[Array, "b h w f"], kernel: Float[Array, "m n f o"], padding: int
+) -> Array:
+    """The same, as one product of patches laid side by side.
+
+    XLA's gradient to a small kernel with many outputs is slow on CPUs: at scale 4 it takes six
+    times as long as this one, at scale 8 sixty times.
+    """
+    rows, cols, _, outputs = kernel.shape
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height, width = x.shape[1] - rows + 1, x.shape[2] - cols + 1
+    patches = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(cols)]
+    return jnp.einsum(
+        "bhwf,fo->bhwo", jnp.concatenate(patches, axis=-1), kernel.reshape(-1, outputs)
     )

@@ -121,7 +121,7 @@ def _predict(model: Model, variables: Any, observed: Array, side: int, phase: Ar
         return jnp.asarray(model.apply(variables, observed, train=True))
     function, _ = encode(model, variables, observed, train=True)
     if side >= observed.shape[1]:
-        return render_phases(function, side // observed.shape[1], phase=phase)
+        return render_phases(function, side // observed.shape[1], phase=phase, train=True)
     stride = observed.shape[1] // side  # Pixels first + i * stride of the observed image.
     rows, cols = (Axis(first - (stride - 1) / 2, stride, side) for first in phase)
     return render_grid(function, rows, cols)

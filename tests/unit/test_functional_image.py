@@ -63,7 +63,7 @@ encode_jit = jax.jit(
 )
 render_jit = jax.jit(render, static_argnames=("size", "window"))
 sample_jit = jax.jit(sample, static_argnames="footprint")
-phases_jit = jax.jit(render_phases, static_argnames="scale")
+phases_jit = jax.jit(render_phases, static_argnames=("scale", "train"))
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "counts", "windows"))
@@ -174,6 +174,25 @@ def test_phases_without_a_factored_theta(functions):
     close(phases_jit(expanded, scale=2), phases_jit(function, scale=2))
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_phases_for_training_are_the_same(functions, scale):
+    """And so is their gradient, which is what they are for."""
+    function, phase = functions("field"), jnp.asarray([0.3, -0.4])
+    theta = function.theta
+
+    def loss(features, train):
+        changed = dataclasses.replace(function, theta=dataclasses.replace(theta, features=features))
+        image = render_phases(changed, scale, phase=phase, train=train)
+        return (image**2).sum(), image
+
+    slope = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+    (gradient, image), (expected_gradient, expected) = (
+        slope(theta.features, train) for train in (True, False)
+    )
+    close(image, expected)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["field", "patches"])
 def test_a_window_is_a_crop(functions, name):
     whole = render_jit(functions(name), size=(24, 20))
@@ -237,6 +256,7 @@ def test_padding_that_does_not_exist_changes_nothing(functions, variables, image
     close(sample_jit(function, positions, footprint=steps(size)), expected)
     if size == (12, 10):
         close(phases_jit(function, scale=2)[:, :12, :10], expected)
+        close(phases_jit(function, scale=2, train=True)[:, :12, :10], expected)
 
 
 @pytest.mark.parametrize(
