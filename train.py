@@ -31,7 +31,7 @@ class Arguments:
         distributed: this is one of several processes, such as those of the hosts of a TPU pod, that
             train together; the same command runs in each of them, on a shared workdir.
         amx: compute 3x3 convolutions in bfloat16 on the matrix units of Intel's Xeons (4th
-            generation and on), which train `sr` three times as fast; needs g++.
+            generation and on), which train `sr` nearly three times as fast; needs g++.
         experiment: what to train.
     """
 
