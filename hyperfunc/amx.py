@@ -1,7 +1,7 @@
 """3x3 convolutions for training on AMX, the matrix units of Intel's Xeons (4th generation and on).
 
 XLA does not use these units for convolutions. The products are of bfloat16 and the sums float32;
-`sr` trains 2.8 times as fast (docs/experiments.md, "Training on AMX").
+`sr` trains 2.7 times as fast (docs/experiments.md, "Training on AMX").
 """
 
 import ctypes

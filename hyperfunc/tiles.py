@@ -68,31 +68,37 @@ def round_up(pixels: int, unit: int | None = None) -> int:
 
 
 def plan_strips(
-    layout: WindowLayout, shape: Size, steps: tuple[float, float]
-) -> list[tuple[Span, int]]:
+    layout: WindowLayout, shape: Size, steps: tuple[float, float], parts: int = 1
+) -> tuple[int, list[Span]]:
     """Cut the rows of an image into strips, for a model that reads windows.
 
     Args:
         layout: the windows.
         shape: (height, width) of the image.
         steps: the pitch of the output, in input pixels, per axis.
+        parts: the least number of strips, if the image is much higher than what strips share.
 
     Returns:
-        The strips, each with the row at which what it reads ends. Reading starts at the beginning
-        of a window, so that a strip has the windows of the whole.
+        The number of rows that each strip reads, and the strips. Reading starts at the beginning
+        of a window, and only the last strips reach the end, so that they have the windows of the
+        whole.
     """
     height, width = shape
-    if not layout.size:
-        return [(Span(0, height, 0), height)]
     stride = layout.stride
     halo = stride * math.ceil((layout.size + stride) / stride)
     samples_of_row = layout.grid((1, width))[1] * layout.size**2 / (steps[0] * steps[1])
-    rows = stride * max(int(STRIP_SAMPLES / samples_of_row), 1)
-    spans = []
-    for low in range(0, height, rows):
-        high = min(low + rows, height)
-        spans.append((Span(low, high, max(low - halo, 0)), min(high + halo, height)))
-    return spans
+    rows = max(int(STRIP_SAMPLES / max(samples_of_row, 1)), 1) // stride * stride
+    if height > 2 * parts * halo:
+        rows = min(rows, round_up(math.ceil(height / parts), stride))
+    rows = max(rows, stride)
+    extent = rows + 2 * halo
+    extent += (height - extent) % stride
+    if not layout.size or extent >= height:
+        return height, [Span(0, height, 0)]
+    return extent, [
+        Span(low, min(low + rows, height), min(max(low - halo, 0), height - extent))
+        for low in range(0, height, rows)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,8 +120,7 @@ class Upscaler:
         """How many tiles or strips an image of ``shape`` is cut into for ``size``."""
         if self.model.layout.is_per_pixel:
             return len(self.plan(shape, size).tiles)
-        steps = (shape[0] / size[0], shape[1] / size[1])
-        return len(plan_strips(self.model.layout, shape, steps))
+        return len(self._plan_strips(shape, size)[1])
 
     def plan(self, shape: Size, size: Size) -> Plan:
         """Cut an image of ``shape`` (height, width) that is to be rendered at ``size``.
@@ -189,28 +188,39 @@ class Upscaler:
         best = min(fitting, key=lambda known: known.extents[0] * known.extents[1])
         return dataclasses.replace(plan, extents=best.extents, count=best.count)
 
+    def _plan_strips(self, shape: Size, size: Size) -> tuple[int, list[Span]]:
+        steps = (shape[0] / size[0], shape[1] / size[1])
+        return plan_strips(self.model.layout, shape, steps, self.mesh.size)
+
     def _strips(self, image: HostPixels, size: Size, progress: Progress) -> HostPixels:
         """Render strip by strip, each with the windows that reach into it."""
         result = np.empty((*size, image.shape[2]), image.dtype)
         steps = (image.shape[0] / size[0], image.shape[1] / size[1])
-        spans = plan_strips(self.model.layout, image.shape[:2], steps)
-        count = max(samples_of(span, steps[0])[1] for span, _ in spans)
-        for done, (span, end) in enumerate(spans):
-            first, own = samples_of(span, steps[0])
-            part = image[None, span.start : end]
-            start = np.asarray(first * steps[0] - span.start, np.float32)
-            key = (part.shape, image.dtype, size)
+        extent, spans = self._plan_strips(image.shape[:2], size)
+        count = max(samples_of(span, steps[0])[1] for span in spans)
+        for i in range(0, len(spans), self.mesh.size):
+            group = spans[i : i + self.mesh.size]
+            padded = group + [group[-1]] * (self.mesh.size - len(group))
+            parts = np.stack([image[None, span.start : span.start + extent] for span in padded])
+            firsts = [samples_of(span, steps[0])[0] for span in padded]
+            starts = np.asarray(
+                [first * steps[0] - span.start for first, span in zip(firsts, padded, strict=True)],
+                np.float32,
+            )
+            key = (parts.shape, image.dtype, size)
             function = self._compiled.get(key)
             if function is None:
-                one_strip = jax.jit(
-                    functools.partial(_render_strip, self.model, steps, (count, size[1]))
+                one_strip = functools.partial(_render_strip, self.model, steps, (count, size[1]))
+                function = self._compiled[key] = self._compile(
+                    _on_every_device(one_strip, self.mesh, inputs=2), parts, starts
                 )
-                function = self._compiled[key] = self._compile(one_strip, part, start)
-            if not done:
+            if not i:
                 progress(0, len(spans))
-            drawn = np.asarray(function(self.variables, part, start))[0]
-            result[first : first + own] = drawn[:own]
-            progress(done + 1, len(spans))
+            drawn = np.asarray(function(self.variables, parts, starts))
+            for span, first, rows in zip(group, firsts, drawn, strict=False):
+                own = samples_of(span, steps[0])[1]
+                result[first : first + own] = rows[:own]
+            progress(i + len(group), len(spans))
         return result
 
     def _groups(
@@ -289,7 +299,9 @@ class Upscaler:
         if key not in self._compiled:
             self._plans.append(plan)
             one_tile = functools.partial(_render_tile, self.model, plan)
-            self._compiled[key] = self._compile(_on_every_device(one_tile, self.mesh), *stacked)
+            self._compiled[key] = self._compile(
+                _on_every_device(one_tile, self.mesh, inputs=len(stacked)), *stacked
+            )
         return self._compiled[key]
 
     def _compile(self, function: Any, *arrays: np.ndarray) -> Callable[..., Any]:
@@ -324,10 +336,10 @@ def _render_strip(
     images: jax.Array,
     start: jax.Array,
 ) -> jax.Array:
-    """Render rows from ``start`` on, in pixels of the part of the image that is given."""
-    axes = [Axis(start, steps[0], count[0]), Axis(0.0, steps[1], count[1])]
+    """Render rows from ``start`` on, in pixels of a part of the image (a batch of one)."""
+    axes = [Axis(start[0], steps[0], count[0]), Axis(0.0, steps[1], count[1])]
     return through_rgb(
-        lambda pixels: render_grid(encode(model, variables, pixels)[0], *axes), images, axes
+        lambda pixels: render_grid(encode(model, variables, pixels)[0], *axes), images[0], axes
     )
 
 
@@ -362,14 +374,16 @@ def _render_tile(
     return through_rgb(draw, images, axes)
 
 
-def _on_every_device(one_tile: Callable[..., jax.Array], mesh: Mesh) -> Callable[..., jax.Array]:
+def _on_every_device(
+    one_tile: Callable[..., jax.Array], mesh: Mesh, *, inputs: int
+) -> Callable[..., jax.Array]:
     """Give each device a tile of its own."""
     data = PartitionSpec(AXIS)
     return jax.jit(
         jax.shard_map(
             one_tile,
             mesh=mesh,
-            in_specs=(PartitionSpec(), *[data] * 8),
+            in_specs=(PartitionSpec(), *[data] * inputs),
             out_specs=data,
             check_vma=False,
         )

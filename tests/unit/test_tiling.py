@@ -10,8 +10,9 @@ from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.images import to_uint8
 from hyperfunc.targets import CosineMLP, FourierField
-from hyperfunc.tiles import plan_axis
+from hyperfunc.tiles import plan_axis, plan_strips
 from hyperfunc.tiling import Upscaler
+from hyperfunc.windows import WindowLayout
 
 MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
 
@@ -95,6 +96,48 @@ def test_a_model_without_a_window_per_pixel_renders_whole(draw):
     variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
     result = Upscaler(model, variables)(image, (20, 24))
     assert result.shape == (20, 24, 3) and result.dtype == np.uint8
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize(
+    ("height", "layout"),
+    [
+        (61, WindowLayout(8, 4, overhang=0.0)),
+        (58, WindowLayout(8, 4, overhang=2.0)),
+        (60, WindowLayout(6, 6, overhang=0.0, profile="box")),
+    ],
+    ids=str,
+)
+def test_strips_put_together_are_the_whole(draw, monkeypatch, height, layout, devices):
+    """On one device and on several, with an image that no number of strips divides."""
+    monkeypatch.setattr(tiles, "STRIP_SAMPLES", 2000)
+    model = PatchHypernetwork(
+        EDSR(4, 0), CosineMLP((4, 5)), layout, branch_width=4, branch_convs=1, pool=1
+    )
+    image, size = draw(2, (height, 14)), (round(1.7 * height), 23)
+    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
+    upscaler = Upscaler(model, variables, devices=jax.devices()[:devices])
+    reports = []
+    result = upscaler(image, size, progress=lambda *report: reports.append(report))
+    assert_same(result, draw_whole(model, variables, image, size))
+    count = upscaler.count_tiles((height, 14), size)
+    assert count > 3 and reports[0] == (0, count) and reports[-1] == (count, count)
+    assert upscaler.compilations == 1
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_strips_read_all_that_reaches_into_them(parts):
+    layout = WindowLayout(8, 4, overhang=0.0)
+    for height in (1, 9, 40, 41, 203, 1000):
+        extent, spans = plan_strips(layout, (height, 500), (0.5, 0.5), parts)
+        assert spans[0].low == 0 and spans[-1].high == height
+        for before, after in zip(spans, spans[1:], strict=False):
+            assert before.high == after.low
+        for span in spans:
+            assert span.start % layout.stride == 0 and span.start + extent <= height
+            assert span.start <= max(span.low - 8, 0)
+            assert span.start + extent >= min(span.high + 8, height)
+        assert height < 200 or len(spans) >= parts
 
 
 def test_images_of_many_sizes_share_few_compilations(variables, draw):
