@@ -11,7 +11,7 @@ import pytest
 
 import evaluate
 import train
-from hyperfunc import checkpoint, training
+from hyperfunc import amx, checkpoint, training
 from hyperfunc.checkpoint import Workdir, init_variables, load_model
 from hyperfunc.errors import UserError
 from hyperfunc.tasks import Reconstruction
@@ -29,6 +29,13 @@ def test_no_data_dir(refuse, trained, tmp_path, monkeypatch):
         assert str(missing) in error
     monkeypatch.delenv("HYPERFUNC_DATA_DIR", raising=False)
     assert "--data_dir" in refuse(train.main, f"--workdir={tmp_path / 'run'}")
+
+
+def test_amx_on_another_cpu(refuse, flags, tmp_path, monkeypatch):
+    monkeypatch.setattr(amx, "_cpu_features", set)
+    error = refuse(train.main, f"--workdir={tmp_path}", *flags, "--amx=True")
+    assert "--amx needs a CPU with amx_bf16" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_text_file_named_png_is_an_error_in_evaluation(refuse, trained, photos, tmp_path):

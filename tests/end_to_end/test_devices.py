@@ -8,7 +8,8 @@ import socket
 import jax
 import pytest
 
-from hyperfunc import training
+import train
+from hyperfunc import amx, training
 from hyperfunc.checkpoint import Workdir, load_model
 from hyperfunc.sharding import make_mesh
 
@@ -66,6 +67,24 @@ def test_a_run_on_four_devices_goes_on_on_one(flags, trained, tmp_path, start_py
     assert_close("average", load_model(tmp_path).variables["params"])
 
 
+def test_amx_trains_what_xla_trains(flags, tmp_path, distance):
+    """To rounding, which is not none: or it would not have been AMX."""
+    if amx.NEEDED - amx._cpu_features() or not shutil.which("g++"):
+        pytest.skip("needs AMX and g++")
+    wide = [*flags, "--model.backbone.width=32", "--task.crop=16"]
+    start = training.make_init(train.parse(["--workdir=unused", *wide]).experiment)().params
+    train.main([f"--workdir={tmp_path / 'xla'}", *wide])
+    try:
+        train.main([f"--workdir={tmp_path / 'amx'}", *wide, "--amx=True"])
+    finally:
+        amx.disable()
+    by_xla, by_amx = (
+        training.train(train.parse([f"--workdir={tmp_path / name}", *wide]).experiment, path).params
+        for name, path in (("xla", tmp_path / "xla"), ("amx", tmp_path / "amx"))
+    )
+    assert 0 < distance(by_xla, by_amx) < 0.05 * distance(start, by_xla)
+
+
 def start_processes(start_python, code, *arguments, count=2):
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -102,7 +121,8 @@ def test_two_processes_train_what_one_trains(flags, trained, tmp_path, start_pyt
 # The next test's processes need many steps, because JAX looks for the signal once a second.
 SIGTERM_AT_2 = """
 import os, signal, sys, jax, train
-from hyperfunc import training
+import train
+from hyperfunc import amx, training
 
 is_due = training._is_due
 
