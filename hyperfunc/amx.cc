@@ -30,6 +30,7 @@ class Workspace {
     if (bytes > size_) {
       std::free(memory_);
       memory_ = std::aligned_alloc(4096, size_ = bytes);
+      if (memory_ == nullptr) size_ = 0;
     }
     return static_cast<uint16_t*>(memory_);
   }
@@ -239,9 +240,13 @@ void SumProducts(const float* inputs, const float* gradient, Shape shape, int in
 using Array = ffi::Buffer<ffi::F32, 4>;
 using Result = ffi::Result<Array>;
 
-ffi::Error Check(const Array& images, int in, int out) {
-  const auto size = images.dimensions();
-  if (size[1] % 2 || size[2] % kTile || in % kDepth || out % kDepth)
+// Images [b h w in], a kernel [3 3 in out], and images [b h w out].
+ffi::Error Check(const Array& images, const Array& kernel, const Array& others) {
+  const auto size = images.dimensions(), taps = kernel.dimensions(), other = others.dimensions();
+  if (taps[0] != 3 || taps[1] != 3 || taps[2] != size[3] || taps[3] != other[3] ||
+      size[0] != other[0] || size[1] != other[1] || size[2] != other[2])
+    return ffi::Error::InvalidArgument("AMX: the shapes are not those of a 3x3 convolution");
+  if (size[1] % 2 || size[2] % kTile || taps[2] % kDepth || taps[3] % kDepth)
     return ffi::Error::InvalidArgument(
         "AMX: rows must be even, columns a multiple of 16, channels of 32");
   if (!IsAllowed()) return ffi::Error::Internal("AMX: the system does not allow it");
@@ -254,22 +259,24 @@ Shape ShapeOf(const Array& images) {
 }
 
 ffi::Error CallConvolve(Array images, Array kernel, Result result) {
+  if (ffi::Error error = Check(images, kernel, *result); error.failure()) return error;
   const int in = kernel.dimensions()[2], out = kernel.dimensions()[3];
-  if (ffi::Error error = Check(images, in, out); error.failure()) return error;
   Convolve(images.typed_data(), kernel.typed_data(), ShapeOf(images), in, out,
            result->typed_data());
   return ffi::Error::Success();
 }
 
 ffi::Error CallSumProducts(Array inputs, Array gradient, Result result) {
+  if (ffi::Error error = Check(inputs, *result, gradient); error.failure()) return error;
   const int in = inputs.dimensions()[3], out = gradient.dimensions()[3];
-  if (ffi::Error error = Check(inputs, in, out); error.failure()) return error;
   SumProducts(inputs.typed_data(), gradient.typed_data(), ShapeOf(inputs), in, out,
               result->typed_data());
   return ffi::Error::Success();
 }
 
 }  // namespace
+
+extern "C" bool HyperfuncIsAllowed() { return IsAllowed(); }
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(HyperfuncConvolve, CallConvolve,
                               ffi::Ffi::Bind().Arg<Array>().Arg<Array>().Ret<Array>());

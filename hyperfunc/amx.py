@@ -7,8 +7,10 @@ XLA does not use these units for convolutions. The products are of bfloat16 and 
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -32,7 +34,7 @@ _meshes: list[Mesh] = []
 
 
 def enable(mesh: Mesh) -> None:
-    """Let `suits` be true from now on, on all of the process' CPU devices.
+    """Let `suits` be true from now on.
 
     The code is compiled at the first call, by the C++ compiler named by CXX (g++ if it is not set),
     and kept in ~/.cache/hyperfunc (XDG_CACHE_HOME).
@@ -41,7 +43,7 @@ def enable(mesh: Mesh) -> None:
         mesh: its devices must be CPUs, its first axis the one along which batches are cut.
 
     Raises:
-        UserError: the machine has no AMX, or the code cannot be compiled.
+        UserError: the machine has no AMX or does not allow it, or the code cannot be compiled.
     """
     if any(device.platform != "cpu" for device in mesh.devices.flat):
         raise UserError("--amx is for CPUs, and JAX uses another device: leave it out")
@@ -51,7 +53,13 @@ def enable(mesh: Mesh) -> None:
             f"--amx needs a CPU with {', '.join(sorted(NEEDED))}, and this one lacks "
             f"{', '.join(sorted(missing))}: leave it out"
         )
-    library = ctypes.CDLL(str(build()))
+    path = build()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UserError(f"cannot load {path} ({error}): remove it and try again") from error
+    if not library.HyperfuncIsAllowed():
+        raise UserError("--amx: the operating system does not allow the use of AMX: leave it out")
     for name in ("HyperfuncConvolve", "HyperfuncSumProducts"):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library[name]), platform="cpu")
     _meshes[:] = [mesh]
@@ -116,30 +124,39 @@ def build() -> Path:
         UserError: there is no compiler, or it fails.
     """
     compiler = os.environ.get("CXX") or "g++"
-    recipe = f"{SOURCE.read_text()}{compiler}{FLAGS}{jax.__version__}"
+    recipe = f"{SOURCE.read_text()}{compiler}{FLAGS}{importlib.metadata.version('jaxlib')}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hyperfunc"
     library = cache / f"amx-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.so"
     if library.exists():
         return library
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        built = Path(folder) / library.name
-        command = [compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(built)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except FileNotFoundError as error:
-            raise UserError(
-                f"--amx needs a C++ compiler, and there is no {compiler}: install g++ 12 or newer, "
-                "name another by CXX, or leave --amx out"
-            ) from error
-        except subprocess.CalledProcessError as error:
-            reason = next((x for x in error.stderr.splitlines() if "error" in x), error.stderr)
-            raise UserError(
-                f"{compiler} cannot compile {SOURCE} ({reason.strip()}): name another compiler by "
-                "CXX (g++ 12 or newer can), or leave --amx out"
-            ) from error
-        built.replace(library)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            built = Path(folder) / library.name
+            _compile(compiler, built)
+            built.replace(library)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {library} ({error}): name another folder by XDG_CACHE_HOME"
+        ) from error
     return library
+
+
+def _compile(compiler: str, library: Path) -> None:
+    command = [*shlex.split(compiler), *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE)]
+    try:
+        subprocess.run([*command, "-o", str(library)], check=True, capture_output=True, text=True)
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(
+            f"--amx needs a C++ compiler, and {compiler} cannot be run: install g++ 12 or newer, "
+            "name another by CXX, or leave --amx out"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        reason = next((x for x in error.stderr.splitlines() if "error" in x), error.stderr)
+        raise UserError(
+            f"{compiler} cannot compile {SOURCE} ({reason.strip()}): name another compiler by "
+            "CXX (g++ 12 or newer can), or leave --amx out"
+        ) from error
 
 
 def _cpu_features() -> set[str]:

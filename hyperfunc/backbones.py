@@ -57,7 +57,7 @@ class EDSR(nn.Module):
             mask: 1 inside the image, 0 where a tile is padded. Features outside are held at zero,
                 so that a padded tile gives exactly what the zero-padded convolutions give for the
                 image.
-            train: chooses convolutions that are faster to train, with the same values.
+            train: chooses convolutions that are faster to train (`hyperfunc.convolution`).
         """
 
         def conv(name: str, size: int = 3) -> Callable[[Array], Array]:

@@ -39,7 +39,8 @@ def convolve_for_flax(
 ) -> Outputs:
     """Convolve 3x3 or 1x1, as `flax.linen.Conv.conv_general_dilated` with Flax' defaults.
 
-    Values and gradients are those of XLA's convolution but for the order of sums. Of 3x3 there are
+    Values and gradients are those of XLA's convolution but for the order of sums, or where
+    `hyperfunc.amx` is on for the rounding of factors to bfloat16. Of 3x3 there are
     reverse-mode derivatives only: use it for training, not for inference, which users may
     differentiate as they like.
 

@@ -323,7 +323,7 @@ def render_phases(
         scale: output pixels per input pixel.
         phase: (y, x) shift in output pixels, between -scale / 2 and scale / 2; may be traced. The
             training data are laid out so, to cover all phases with integer scales.
-        train: chooses a product with a fast gradient on CPUs, with the same values.
+        train: chooses a product with a fast gradient where there is one, with the same values.
     """
     phase = jnp.zeros(2) if phase is None else phase
     if not function.is_cellwise_linear:
@@ -345,7 +345,7 @@ def render_phases(
     t = (first[:, None] + slots[None] + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
 
     kernel = _phase_kernel(function, head, t, 1.0 / scale)
-    convolve = _convolve_as_product if train else _convolve
+    convolve = _convolve_to_train if train else _convolve
     image = _per_interval(convolve(features, kernel, padding=1), scale)
     image = image / _covered_weight(function.exists, t)
     if function.base is not None:
@@ -410,6 +410,15 @@ def _convolve(x: Float[Array, "b h w f"], kernel: Float[Array, "m n f o"], paddi
         window_strides=(1, 1),
         padding=[(padding, padding)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _convolve_to_train(x: Array, kernel: Array, padding: int) -> Array:
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_convolve_as_product, padding=padding),
+        default=functools.partial(_convolve, padding=padding),
     )
 
 

@@ -84,16 +84,18 @@ def plan_strips(
         whole.
     """
     height, width = shape
+    if not layout.size:
+        return height, [Span(0, height, 0)]
     stride = layout.stride
-    halo = stride * math.ceil((layout.size + stride) / stride)
-    samples_of_row = layout.grid((1, width))[1] * layout.size**2 / (steps[0] * steps[1])
-    rows = max(int(STRIP_SAMPLES / max(samples_of_row, 1)), 1) // stride * stride
+    # Reduced, an output pixel averages the base over more than the windows' own neighbourhood.
+    halo = round_up(max(layout.size + stride, math.ceil(2 * max(steps)) + 1), stride)
+    samples_of_windows = layout.grid((1, width))[1] * layout.size**2 / (steps[0] * steps[1])
+    rows = stride * max(int(STRIP_SAMPLES / samples_of_windows), 1)
     if height > 2 * parts * halo:
         rows = min(rows, round_up(math.ceil(height / parts), stride))
-    rows = max(rows, stride)
     extent = rows + 2 * halo
     extent += (height - extent) % stride
-    if not layout.size or extent >= height:
+    if extent >= height:
         return height, [Span(0, height, 0)]
     return extent, [
         Span(low, min(low + rows, height), min(max(low - halo, 0), height - extent))

@@ -207,7 +207,7 @@ class Upscaler:
                 [first * steps[0] - span.start for first, span in zip(firsts, padded, strict=True)],
                 np.float32,
             )
-            key = (parts.shape, image.dtype, size)
+            key = (parts.shape, image.dtype, steps, count, size)
             function = self._compiled.get(key)
             if function is None:
                 one_strip = functools.partial(_render_strip, self.model, steps, (count, size[1]))

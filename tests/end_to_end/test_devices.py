@@ -121,8 +121,7 @@ def test_two_processes_train_what_one_trains(flags, trained, tmp_path, start_pyt
 # The next test's processes need many steps, because JAX looks for the signal once a second.
 SIGTERM_AT_2 = """
 import os, signal, sys, jax, train
-import train
-from hyperfunc import amx, training
+from hyperfunc import training
 
 is_due = training._is_due
 

@@ -107,7 +107,7 @@ def test_a_cpu_without_it_is_refused(monkeypatch):
 def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"no no-such-compiler: install g\+\+ 12"):
+    with pytest.raises(UserError, match=r"no-such-compiler cannot be run: install g\+\+ 12"):
         amx.build()
 
 
