@@ -58,6 +58,7 @@ def enable(mesh: Mesh) -> None:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise UserError(f"cannot load {path} ({error}): remove it and try again") from error
+    library.HyperfuncIsAllowed.restype = ctypes.c_bool
     if not library.HyperfuncIsAllowed():
         raise UserError("--amx: the operating system does not allow the use of AMX: leave it out")
     for name in ("HyperfuncConvolve", "HyperfuncSumProducts"):
