@@ -5,7 +5,6 @@ XLA does not use these units for convolutions. The products are of bfloat16 and 
 """
 
 import ctypes
-import functools
 import hashlib
 import importlib.metadata
 import os
@@ -174,5 +173,6 @@ def _call(name: str, shape: tuple[int, ...], *arrays: Any) -> Any:
 
 def _on_each_device(function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Any:
     """Foreign calls are not divided by XLA: give each device its part of the batch."""
-    partial = functools.partial(jax.shard_map, mesh=_meshes[0], check_vma=False)
-    return partial(function, in_specs=in_specs, out_specs=out_specs)
+    return jax.shard_map(
+        function, mesh=_meshes[0], in_specs=in_specs, out_specs=out_specs, check_vma=False
+    )

@@ -113,15 +113,29 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
     """
     height, width, channels = inputs.shape[1:]
     if 2 * channels <= gradient.shape[-1]:
-        x = jnp.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        shifts = [x[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        product = jnp.einsum("bhwc,bhwd->cd", jnp.concatenate(shifts, axis=-1), gradient)
+        product = jnp.einsum("bhwc,bhwd->cd", lay_out_patches(inputs, (3, 3), 1), gradient)
         return product.reshape(3, 3, channels, -1)
     x = jnp.pad(inputs, ((0, 0), (0, 0), (1, 1), (0, 0)))
     columns = jnp.stack([x[:, :, j : j + width] for j in range(3)], axis=3)
     y = jnp.pad(gradient, ((0, 0), (1, 1), (0, 0), (0, 0)))
     rows = jnp.stack([y[:, 2 - i : 2 - i + height] for i in range(3)], axis=3)
     return jnp.einsum("bhwjc,bhwid->ijcd", columns, rows)
+
+
+def lay_out_patches(
+    x: Float[Array, "b h w c"], size: tuple[int, int], padding: int
+) -> Float[Array, "b y x n"]:
+    """Lay the pixels of each patch side by side, row by row.
+
+    Args:
+        x: what the patches are of, with zeros around.
+        size: (rows, columns) of a patch.
+        padding: how many zeros there are on each side.
+    """
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height, width = (n - extent + 1 for n, extent in zip(x.shape[1:3], size, strict=True))
+    shifts = [x[:, i : i + height, j : j + width] for i in range(size[0]) for j in range(size[1])]
+    return jnp.concatenate(shifts, axis=-1)
 
 
 def dot_for_flax(

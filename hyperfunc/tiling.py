@@ -197,16 +197,13 @@ class Upscaler:
         result = np.empty((*size, image.shape[2]), image.dtype)
         steps = (image.shape[0] / size[0], image.shape[1] / size[1])
         extent, spans = self._plan_strips(image.shape[:2], size)
-        count = max(samples_of(span, steps[0])[1] for span in spans)
-        for i in range(0, len(spans), self.mesh.size):
-            group = spans[i : i + self.mesh.size]
+        places = [(span.start, *samples_of(span, steps[0])) for span in spans]
+        count = max(own for _, _, own in places)
+        for i in range(0, len(places), self.mesh.size):
+            group = places[i : i + self.mesh.size]
             padded = group + [group[-1]] * (self.mesh.size - len(group))
-            parts = np.stack([image[None, span.start : span.start + extent] for span in padded])
-            firsts = [samples_of(span, steps[0])[0] for span in padded]
-            starts = np.asarray(
-                [first * steps[0] - span.start for first, span in zip(firsts, padded, strict=True)],
-                np.float32,
-            )
+            parts = np.stack([image[None, start : start + extent] for start, _, _ in padded])
+            starts = np.asarray([row * steps[0] - start for start, row, _ in padded], np.float32)
             key = (parts.shape, image.dtype, steps, count, size)
             function = self._compiled.get(key)
             if function is None:
@@ -215,12 +212,11 @@ class Upscaler:
                     _on_every_device(one_strip, self.mesh, inputs=2), parts, starts
                 )
             if not i:
-                progress(0, len(spans))
+                progress(0, len(places))
             drawn = np.asarray(function(self.variables, parts, starts))
-            for span, first, rows in zip(group, firsts, drawn, strict=False):
-                own = samples_of(span, steps[0])[1]
-                result[first : first + own] = rows[:own]
-            progress(i + len(group), len(spans))
+            for (_, row, own), rows in zip(group, drawn, strict=False):
+                result[row : row + own] = rows[:own]
+            progress(i + len(group), len(places))
         return result
 
     def _groups(
