@@ -431,5 +431,6 @@ def _convolve_as_product(
     XLA's gradient to a small kernel with many outputs is slow on CPUs: at scale 4 it takes six
     times as long as this one, at scale 8 sixty times (docs/experiments.md).
     """
-    patches = lay_out_patches(x, kernel.shape[:2], padding)
-    return jnp.einsum("bhwf,fo->bhwo", patches, kernel.reshape(-1, kernel.shape[-1]))
+    rows, cols, _, outputs = kernel.shape
+    patches = lay_out_patches(x, (rows, cols), padding)
+    return jnp.einsum("bhwf,fo->bhwo", patches, kernel.reshape(-1, outputs))
