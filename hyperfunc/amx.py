@@ -1,10 +1,12 @@
-"""3x3 convolutions for training on AMX, the matrix units of Intel's Xeons (4th generation and on).
+"""Layers for training on AMX, the matrix units of Intel's Xeons (4th generation and on).
 
 XLA does not use these units for convolutions. The products are of bfloat16 and the sums float32;
-`sr` trains 2.7 times as fast (docs/experiments.md, "Training on AMX").
+bias, rectifier and gate are computed where the products are, while they are in the cache. `sr`
+trains TIMES times as fast (docs/experiments.md, "Training on AMX").
 """
 
 import ctypes
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -18,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
@@ -27,6 +30,13 @@ SOURCE = Path(__file__).with_name("amx.cc")
 FLAGS = ("-O3", "-std=c++17", "-march=sapphirerapids", "-shared", "-fPIC")
 NEEDED = {"amx_bf16", "amx_tile", "avx512_bf16"}
 """Features of a processor, as Linux names them."""
+TARGETS = (
+    "HyperfuncConvolve",
+    "HyperfuncDifferentiateConvolution",
+    "HyperfuncGate",
+    "HyperfuncDifferentiateGate",
+)
+"""Functions of `SOURCE` that XLA may call."""
 
 _meshes: list[Mesh] = []
 """The mesh along whose first axis batches are cut; none as long as AMX is not in use."""
@@ -60,7 +70,7 @@ def enable(mesh: Mesh) -> None:
     library.HyperfuncIsAllowed.restype = ctypes.c_bool
     if not library.HyperfuncIsAllowed():
         raise UserError("--amx: the operating system does not allow the use of AMX: leave it out")
-    for name in ("HyperfuncConvolve", "HyperfuncSumProducts"):
+    for name in TARGETS:
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library[name]), platform="cpu")
     _meshes[:] = [mesh]
 
@@ -71,50 +81,99 @@ def disable() -> None:
 
 
 def suits(inputs: Float[Array, "b h w c"], kernel: Float[Array, "m n c d"]) -> bool:
-    """Whether AMX is in use and has a convolution for these: 3x3 of float32, whole tiles."""
+    """Whether AMX is in use and has a layer for these: 3x3 or 1x1 of float32, whole tiles."""
     if not _meshes:
         return False
     images, height, width, _ = inputs.shape
     return (
-        kernel.shape[:2] == (3, 3)
+        kernel.shape[:2] in ((1, 1), (3, 3))
         and not (kernel.shape[2] % 32 or kernel.shape[3] % 32)
         and not (images % _meshes[0].size or height % 2 or width % 16)
         and inputs.dtype == kernel.dtype == jnp.float32
     )
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def convolve(
-    inputs: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]
+    inputs: Float[Array, "b h w c"],
+    kernel: Float[Array, "3 3 c d"],
+    bias: Float[Array, " d"],
+    is_rectified: bool,
 ) -> Float[Array, "b h w d"]:
-    """Convolve with zeros around the image; the arguments must suit."""
+    """Convolve 3x3 with zeros around the image, add the bias, and rectify if asked for.
 
-    def one_device(inputs: Any, kernel: Any) -> Any:
+    The arguments must suit. There are reverse-mode derivatives only.
+    """
+    return _convolve(inputs, kernel, bias, is_rectified)[0]
+
+
+def _convolve(inputs: Array, kernel: Array, bias: Array, is_rectified: bool) -> tuple[Array, Any]:
+    def one_device(inputs: Array, kernel: Array, bias: Array) -> Array:
         shape = (*inputs.shape[:3], kernel.shape[3])
-        return _call("HyperfuncConvolve", shape, inputs, kernel)
+        call = _target("HyperfuncConvolve", shape)
+        return call(inputs, kernel, bias, is_rectified=is_rectified)
 
-    batch = PartitionSpec(_meshes[0].axis_names[0])
-    return _on_each_device(one_device, (batch, PartitionSpec()), batch)(inputs, kernel)
+    outputs = _on_each_device(one_device, "b..", "b")(inputs, kernel, bias)
+    # What the rectifier made zero is seen in the outputs, which the next layer keeps, too.
+    return outputs, (inputs, kernel, outputs if is_rectified else None)
 
 
-def input_gradient(
-    gradient: Float[Array, "b h w d"], kernel: Float[Array, "3 3 c d"]
+def _differentiate_convolution(is_rectified: bool, kept: Any, gradient: Array) -> Any:
+    inputs, kernel, outputs = kept
+
+    def one_device(inputs: Array, turned: Array, outputs: Array, gradient: Array) -> Any:
+        shapes = inputs.shape, kernel.shape, gradient.shape[3:]
+        call = _target("HyperfuncDifferentiateConvolution", *shapes)
+        first, *rest = call(inputs, turned, outputs, gradient, is_rectified=is_rectified)
+        return first, *jax.lax.psum(rest, _axis())
+
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    outputs = gradient if outputs is None else outputs
+    return _on_each_device(one_device, "b.bb", "b..")(inputs, turned, outputs, gradient)
+
+
+convolve.defvjp(_convolve, _differentiate_convolution)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def add_gated(
+    shortcut: Float[Array, "b h w c"],
+    features: Float[Array, "b h w c"],
+    kernel: Float[Array, "1 1 c c"],
+    bias: Float[Array, " c"],
+    factor: float,
 ) -> Float[Array, "b h w c"]:
-    """The gradient to the inputs of `convolve`: a convolution with the kernel turned around."""
-    return convolve(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
+    """Add ``factor * features * sigmoid(features * kernel + bias)`` to a shortcut.
+
+    The arguments must suit. There are reverse-mode derivatives only.
+    """
+    return _add_gated(shortcut, features, kernel, bias, factor)[0]
 
 
-def kernel_gradient(
-    inputs: Float[Array, "b h w c"], gradient: Float[Array, "b h w d"]
-) -> Float[Array, "3 3 c d"]:
-    """The gradient to the kernel of `convolve`."""
-    axis = _meshes[0].axis_names[0]
+def _add_gated(
+    shortcut: Array, features: Array, kernel: Array, bias: Array, factor: float
+) -> tuple[Array, Any]:
+    def one_device(*arrays: Array) -> Array:
+        return _target("HyperfuncGate", arrays[0].shape)(*arrays, factor=np.float32(factor))
 
-    def one_device(inputs: Any, gradient: Any) -> Any:
-        shape = (3, 3, inputs.shape[3], gradient.shape[3])
-        return jax.lax.psum(_call("HyperfuncSumProducts", shape, inputs, gradient), axis)
+    outputs = _on_each_device(one_device, "bb..", "b")(shortcut, features, kernel, bias)
+    return outputs, (features, kernel, bias)
 
-    batch = PartitionSpec(axis)
-    return _on_each_device(one_device, (batch, batch), PartitionSpec())(inputs, gradient)
+
+def _differentiate_gated(factor: float, kept: Any, gradient: Array) -> Any:
+    features, kernel, bias = kept
+
+    def one_device(features: Array, *others: Array) -> Any:
+        shapes = features.shape, kernel.shape, bias.shape
+        call = _target("HyperfuncDifferentiateGate", *shapes)
+        first, *rest = call(features, *others, factor=np.float32(factor))
+        return first, *jax.lax.psum(rest, _axis())
+
+    arrays = features, kernel, kernel.swapaxes(2, 3), bias, gradient
+    return gradient, *_on_each_device(one_device, "b...b", "b..")(*arrays)
+
+
+add_gated.defvjp(_add_gated, _differentiate_gated)
 
 
 def build() -> Path:
@@ -167,12 +226,29 @@ def _cpu_features() -> set[str]:
     return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
-def _call(name: str, shape: tuple[int, ...], *arrays: Any) -> Any:
-    return jax.ffi.ffi_call(name, jax.ShapeDtypeStruct(shape, jnp.float32))(*arrays)
+def _axis() -> str:
+    return _meshes[0].axis_names[0]
 
 
-def _on_each_device(function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Any:
-    """Foreign calls are not divided by XLA: give each device its part of the batch."""
+def _target(name: str, *shapes: tuple[int, ...]) -> Callable[..., Any]:
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return jax.ffi.ffi_call(name, results if len(results) > 1 else results[0])
+
+
+def _on_each_device(function: Callable[..., Any], inputs: str, outputs: str) -> Callable[..., Any]:
+    """Foreign calls are not divided by XLA: give each device its part of the batch.
+
+    Args:
+        function: what each device does.
+        inputs: a letter for each argument: b for what has a batch, a point for what all share.
+        outputs: the same of the results.
+    """
+    specs = {"b": PartitionSpec(_axis()), ".": PartitionSpec()}
+    in_specs, out_specs = ([specs[letter] for letter in x] for x in (inputs, outputs))
     return jax.shard_map(
-        function, mesh=_meshes[0], in_specs=in_specs, out_specs=out_specs, check_vma=False
+        function,
+        mesh=_meshes[0],
+        in_specs=tuple(in_specs),
+        out_specs=tuple(out_specs) if len(out_specs) > 1 else out_specs[0],
+        check_vma=False,
     )

@@ -11,7 +11,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hyperfunc.convolution import convolve_for_flax, dot_for_flax
+from hyperfunc.convolution import (
+    add_gated,
+    convolve_and_add,
+    dot_for_flax,
+    plain_convolve,
+)
 from hyperfunc.types import Images
 
 Mask = Float[Array, "#b h w 1"]
@@ -60,19 +65,20 @@ class EDSR(nn.Module):
             train: chooses convolutions that are faster to train (`hyperfunc.convolution`).
         """
 
-        def conv(name: str, size: int = 3) -> Callable[[Array], Array]:
-            layer = make_conv(self.width, size, self.dtype, name, train=train)
-            return lambda x: inside(layer(x), mask)
+        def conv(name: str, *, is_rectified: bool = False) -> Callable[[Array], Array]:
+            layer = Convolution(self.width, 3, is_rectified, self.dtype, name=name)
+            return lambda x: inside(layer(x, train=train), mask)
 
         shallow = conv("head")(inside(images - 0.5, mask))
         x = shallow
         outputs = []
         for i in range(self.blocks):
-            residual = conv(f"block_{i}_b")(nn.relu(conv(f"block_{i}_a")(x)))
+            residual = conv(f"block_{i}_b")(conv(f"block_{i}_a", is_rectified=True)(x))
             if self.attention:
-                # Twice the sigmoid, so that at first a gate passes about everything.
-                residual = residual * 2 * nn.sigmoid(conv(f"block_{i}_gate", size=1)(residual))
-            x = x + self.residual_scale * residual
+                gate = PixelAttention(self.residual_scale, self.dtype, name=f"block_{i}_gate")
+                x = gate(x, residual, train=train)
+            else:
+                x = x + self.residual_scale * residual
             outputs.append(x)
         if self.fusion:
             x = inside(Fusion(self.width, self.dtype, name="fusion")(outputs), mask)
@@ -113,9 +119,11 @@ class RDN(nn.Module):
     ) -> Float[Array, "b h w d"]:
         """Compute features; the arguments are those of `EDSR`."""
 
-        def conv(name: str, width: int, size: int) -> Callable[[Array], Array]:
-            layer = make_conv(width, size, self.dtype, name, train=train)
-            return lambda x: inside(layer(x), mask)
+        def conv(
+            name: str, width: int, size: int, *, is_rectified: bool = False
+        ) -> Callable[[Array], Array]:
+            layer = Convolution(width, size, is_rectified, self.dtype, name=name)
+            return lambda x: inside(layer(x, train=train), mask)
 
         shallow = conv("head_a", self.width, 3)(inside(images - 0.5, mask))
         x = conv("head_b", self.width, 3)(shallow)
@@ -123,7 +131,7 @@ class RDN(nn.Module):
         for i in range(self.blocks):
             dense = x
             for j in range(self.layers):
-                grown = nn.relu(conv(f"block_{i}_{j}", self.growth, 3)(dense))
+                grown = conv(f"block_{i}_{j}", self.growth, 3, is_rectified=True)(dense)
                 dense = jnp.concatenate([dense, grown], axis=-1)
             x = x + conv(f"block_{i}_fusion", self.width, 1)(dense)
             outputs.append(x)
@@ -159,12 +167,68 @@ class Fusion(nn.Module):
         return total.astype(dtype)
 
 
-def make_conv(width: int, size: int, dtype: str, name: str, *, train: bool) -> nn.Conv:
-    """Make a layer of stride 1; with ``train`` one with a fast gradient, if it is 1x1 or 3x3."""
-    fast = convolve_for_flax if train and size in (1, 3) else None
-    return nn.Conv(
-        width, (size, size), dtype=jnp.dtype(dtype), conv_general_dilated=fast, name=name
-    )
+class Convolution(nn.Module):
+    """A convolution of stride 1 with zeros around the image, and its bias, as Flax' own.
+
+    Attributes:
+        width: output channels.
+        size: of the kernel's sides, 1 or 3.
+        is_rectified: whether a ReLU follows.
+        dtype: of the computation.
+    """
+
+    width: int
+    size: int = 3
+    is_rectified: bool = False
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w d"]:
+        """Apply the layer; with ``train`` in the way that has the faster gradient."""
+        shape = (self.size, self.size, x.shape[-1], self.width)
+        x, kernel, bias = _as_dtype(self.dtype, x, *_make_kernel_and_bias(self, shape))
+        if train:
+            return convolve_and_add(x, kernel, bias, is_rectified=self.is_rectified)
+        outputs = plain_convolve(x, kernel) + bias.reshape(1, 1, 1, -1)
+        return nn.relu(outputs) if self.is_rectified else outputs
+
+
+class PixelAttention(nn.Module):
+    """Weighs each pixel and channel by twice a sigmoid of a 1x1 projection, and adds a shortcut.
+
+    Twice, so that at first a gate passes about everything.
+
+    Attributes:
+        scale: another factor on what is weighed.
+        dtype: of the computation.
+
+    Reference: Zhao et al. 2020, "Efficient image super-resolution using pixel attention".
+    """
+
+    scale: float = 1.0
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self, shortcut: Float[Array, "b h w c"], x: Float[Array, "b h w c"], *, train: bool
+    ) -> Float[Array, "b h w c"]:
+        """Compute ``shortcut + scale * 2 * x * sigmoid(projection of x)``."""
+        shape = (1, 1, x.shape[-1], x.shape[-1])
+        x, kernel, bias = _as_dtype(self.dtype, x, *_make_kernel_and_bias(self, shape))
+        if train:
+            return add_gated(shortcut, x, kernel, bias, 2 * self.scale)
+        logits = plain_convolve(x, kernel) + bias.reshape(1, 1, 1, -1)
+        return shortcut + 2 * self.scale * x * nn.sigmoid(logits)
+
+
+def _make_kernel_and_bias(module: nn.Module, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Declare the parameters of a convolution, initialised as Flax does it."""
+    kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
+    return kernel, module.param("bias", nn.initializers.zeros, shape[-1:])
+
+
+def _as_dtype(dtype: str, *arrays: Array) -> tuple[Array, ...]:
+    return tuple(x.astype(jnp.dtype(dtype)) for x in arrays)
 
 
 def inside(x: Float[Array, "b h w d"], mask: Mask | None) -> Float[Array, "b h w d"]:

@@ -4,7 +4,6 @@ XLA's own convolutions take half of a training step there, at a third of the rat
 product; these take half of that (docs/experiments.md, "The kernel's gradient").
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,74 +18,81 @@ Outputs = Float[Array, "b h w d"]
 Kernel = Float[Array, "3 3 c d"]
 
 
-def plain_convolve(inputs: Features, kernel: Kernel) -> Outputs:
-    """Convolve with zeros around the image."""
+def plain_convolve(
+    inputs: Features, kernel: Float[Array, "m n c d"], padding: int | None = None
+) -> Float[Array, "b y x d"]:
+    """Convolve with zeros around the image.
+
+    Args:
+        inputs: features.
+        kernel: weights.
+        padding: how many zeros there are on each side; as many as keep the size if None.
+    """
+    sides = "SAME" if padding is None else [(padding, padding)] * 2
     return lax.conv_general_dilated(
-        inputs, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        inputs, kernel, (1, 1), sides, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def convolve_for_flax(
+def convolve_and_add(
     inputs: Features,
-    kernel: Float[Array, "m n c d"],
-    strides: Sequence[int],
-    padding: str | Sequence[tuple[int, int]],
+    kernel: Float[Array, "n n c d"],
+    bias: Float[Array, " d"],
     *,
-    feature_group_count: int = 1,
-    lhs_dilation: Sequence[int] = (1, 1),
-    rhs_dilation: Sequence[int] = (1, 1),
-    **options: Any,
+    is_rectified: bool = False,
 ) -> Outputs:
-    """Convolve 3x3 or 1x1, as `flax.linen.Conv.conv_general_dilated` with Flax' defaults.
+    """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and rectify if asked for.
 
     Values and gradients are those of XLA's convolution but for the order of sums, or where
     `hyperfunc.amx` is on for the rounding of factors to bfloat16. Of 3x3 there are
     reverse-mode derivatives only: use it for training, not for inference, which users may
     differentiate as they like.
 
-    Args:
-        inputs: features.
-        kernel: weights.
-        strides: must be 1.
-        padding: must be "SAME", or its numbers.
-        feature_group_count: must be 1.
-        lhs_dilation: must be 1.
-        rhs_dilation: must be 1.
-        **options: the order of the axes and the precision, which are Flax' own.
-
     Raises:
-        ValueError: the layer is another kind of convolution.
+        ValueError: the kernel has another size.
     """
-    ones = (*strides, *lhs_dilation, *rhs_dilation, feature_group_count)
-    size = kernel.shape[0]
-    is_same = padding == "SAME" or {tuple(pair) for pair in padding} == {(size // 2, size // 2)}
-    if kernel.shape[:2] not in ((1, 1), (3, 3)) or set(ones) != {1} or not is_same:
-        raise ValueError(
-            "the fast convolution is 3x3 or 1x1, of stride 1 and padding SAME, not "
-            f"{kernel.shape[:2]}, {tuple(strides)} and {padding}, or dilated, or in groups: leave "
-            "it to Flax"
-        )
-    del options
-    if size == 1:
-        return jnp.einsum("bhwc,cd->bhwd", inputs, kernel[0, 0])
-    return convolve(inputs, kernel)
+    if kernel.shape[:2] not in ((1, 1), (3, 3)):
+        raise ValueError(f"the fast convolution is 3x3 or 1x1, not {kernel.shape[:2]}")
+    if kernel.shape[0] == 1:
+        outputs = jnp.einsum("bhwc,cd->bhwd", inputs, kernel[0, 0])
+    elif amx.suits(inputs, kernel):
+        return amx.convolve(inputs, kernel, bias, is_rectified)
+    else:
+        outputs = convolve(inputs, kernel)
+    outputs = outputs + bias.reshape(1, 1, 1, -1)
+    return jax.nn.relu(outputs) if is_rectified else outputs
+
+
+def add_gated(
+    shortcut: Features,
+    features: Features,
+    kernel: Float[Array, "1 1 c c"],
+    bias: Float[Array, " c"],
+    factor: float,
+) -> Features:
+    """Add ``factor * features * sigmoid(features * kernel + bias)``, for training, to a shortcut.
+
+    Where `hyperfunc.amx` is on, factors of products are rounded to bfloat16, and there are
+    reverse-mode derivatives only.
+    """
+    if amx.suits(features, kernel):
+        return amx.add_gated(shortcut, features, kernel, bias, factor)
+    logits = convolve_and_add(features, kernel, bias)
+    return shortcut + factor * features * jax.nn.sigmoid(logits)
 
 
 @jax.custom_vjp
 def convolve(inputs: Features, kernel: Kernel) -> Outputs:
-    """Convolve as `plain_convolve`, with a faster gradient, or on AMX if `hyperfunc.amx` is on."""
-    return _forward(inputs, kernel)[0]
+    """Convolve as `plain_convolve`, with a faster gradient on CPUs."""
+    return plain_convolve(inputs, kernel)
 
 
 def _forward(inputs: Features, kernel: Kernel) -> tuple[Outputs, tuple[Features, Kernel]]:
-    function = amx.convolve if amx.suits(inputs, kernel) else plain_convolve
-    return function(inputs, kernel), (inputs, kernel)
+    return plain_convolve(inputs, kernel), (inputs, kernel)
 
 
 def _backward(kept: tuple[Features, Kernel], gradient: Outputs) -> tuple[Features, Kernel]:
     inputs, kernel = kept
-    if amx.suits(inputs, kernel):
-        return amx.input_gradient(gradient, kernel), amx.kernel_gradient(inputs, gradient)
     (for_inputs,) = jax.vjp(lambda x: plain_convolve(x, kernel), inputs)[1](gradient)
     for_kernel = lax.platform_dependent(
         inputs, gradient, cpu=kernel_gradient_as_product, default=kernel_gradient

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hyperfunc.convolution import lay_out_patches
+from hyperfunc.convolution import lay_out_patches, plain_convolve
 from hyperfunc.coords import Axis, Samples, axis_over, to_positions
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
 from hyperfunc.interpolation import cubic_kernel, interpolate_grid, interpolate_points
@@ -346,7 +346,7 @@ def render_phases(
     t = (first[:, None] + slots[None] + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
 
     kernel = _phase_kernel(function, head, t, 1.0 / scale)
-    convolve = _convolve_to_train if train else _convolve
+    convolve = _convolve_to_train if train else plain_convolve
     image = _per_interval(convolve(features, kernel, padding=1), scale)
     image = image / _covered_weight(function.exists, t)
     if function.base is not None:
@@ -354,7 +354,7 @@ def render_phases(
         kernel = _cubic_phase_kernel(t, base.shape[-1])
         if scale == 1:
             image = field_share(function, (1.0, 1.0)) * image
-        image = image + _per_interval(_convolve(base, kernel, padding=0), scale)
+        image = image + _per_interval(plain_convolve(base, kernel, padding=0), scale)
     b, h, w, _, _, c = image.shape
     image = image.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * scale, w * scale, c)
     height, width = (pixels * scale for pixels in function.size)
@@ -403,23 +403,12 @@ def _covered_weight(exists: tuple[Array, Array], t: Float[Array, "2 q"]) -> Arra
     return rows[None, :, None, :, None, None] * cols[None, None, :, None, :, None]
 
 
-def _convolve(x: Float[Array, "b h w f"], kernel: Float[Array, "m n f o"], padding: int) -> Array:
-    """Correlate, with zero padding."""
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding=[(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
 def _convolve_to_train(x: Array, kernel: Array, padding: int) -> Array:
     return jax.lax.platform_dependent(
         x,
         kernel,
         cpu=functools.partial(_convolve_as_product, padding=padding),
-        default=functools.partial(_convolve, padding=padding),
+        default=functools.partial(plain_convolve, padding=padding),
     )
 
 

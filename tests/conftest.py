@@ -1,6 +1,7 @@
 """Settings for all tests, and the small experiment that most of them share."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hyperfunc import amx
 from hyperfunc.backbones import EDSR
 from hyperfunc.config import Data, Experiment, Run
 from hyperfunc.hypernetwork import PixelHypernetwork
@@ -46,6 +48,13 @@ def draw_photo(seed: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
     stripes = (y > 0.75) & (np.sin(60 * x * rng.uniform(0.5, 1.0)) > 0)
     image = np.where(stripes[..., None], 0.8 * image, image)
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+@pytest.fixture
+def needs_amx() -> None:
+    """Skip a test on machines that cannot run it."""
+    if amx.NEEDED - amx._cpu_features() or not shutil.which("g++"):
+        pytest.skip("needs AMX and g++")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -67,10 +67,8 @@ def test_a_run_on_four_devices_goes_on_on_one(flags, trained, tmp_path, start_py
     assert_close("average", load_model(tmp_path).variables["params"])
 
 
-def test_amx_trains_what_xla_trains(flags, tmp_path, distance):
+def test_amx_trains_what_xla_trains(flags, tmp_path, distance, needs_amx):
     """To rounding, which is not none: or it would not have been AMX."""
-    if amx.NEEDED - amx._cpu_features() or not shutil.which("g++"):
-        pytest.skip("needs AMX and g++")
     wide = [*flags, "--model.backbone.width=32", "--task.crop=16"]
     start = training.make_init(train.parse(["--workdir=unused", *wide]).experiment)().params
     train.main([f"--workdir={tmp_path / 'xla'}", *wide])

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import EDSR, RDN, DenseTrunk, Fusion
+from hyperfunc.backbones import EDSR, RDN, Convolution, DenseTrunk, Fusion
 from hyperfunc.convolution import (
     convolve,
-    convolve_for_flax,
+    convolve_and_add,
     dense,
     dot_for_flax,
     kernel_gradient,
@@ -39,21 +39,25 @@ def test_gradients_are_those_of_xla(size):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"kernel": (5, 5)},
-        {"strides": (2, 2)},
-        {"padding": "VALID"},
-        {"rhs_dilation": (2, 2)},
-        {"feature_group_count": 3},
-    ],
-)
-def test_it_refuses_to_be_another_convolution(options):
-    given = {"kernel": (3, 3), "strides": (1, 1), "padding": "SAME"} | options
-    kernel = draw(*given.pop("kernel"), 3, 3)
-    with pytest.raises(ValueError, match="3x3 or 1x1, of stride 1"):
-        convolve_for_flax(draw(1, 4, 4, 3), kernel, **given)
+@pytest.mark.parametrize("is_rectified", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_layer_is_that_of_flax(size, is_rectified):
+    layer = Convolution(5, size, is_rectified)
+    flax = nn.Conv(5, (size, size))
+    inputs = draw(2, 7, 4, 3)
+    variables = layer.init(jax.random.key(0), inputs, train=True)
+    jax.tree.map(np.testing.assert_array_equal, variables, flax.init(jax.random.key(0), inputs))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    expected = flax.apply(variables, inputs)
+    expected = nn.relu(expected) if is_rectified else expected
+    for train in (False, True):
+        outputs = layer.apply(variables, inputs, train=train)
+        np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_it_refuses_to_be_another_convolution():
+    with pytest.raises(ValueError, match=r"3x3 or 1x1, not \(5, 5\)"):
+        convolve_and_add(draw(1, 4, 4, 3), draw(5, 5, 3, 3), draw(3))
 
 
 @pytest.mark.parametrize("channels", [(4, 3), (3, 6)])
