@@ -6,6 +6,7 @@ into plain data and back; a checkpoint carries that, and needs nothing else to r
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import cattrs
@@ -34,6 +35,8 @@ class Data:
         dataset: a name or a folder, see `hyperfunc.datasets.open_dataset`.
         batch_size: examples in a step, over all devices and processes.
         validation: part of the training images that is held out.
+        weights: a folder of the dataset, and how often its pixels are drawn against those of other
+            folders; pairs, 1 for folders that are not named.
         threads: that prepare examples.
         resident: keep the images on the devices and make examples there: for accelerators, which a
             host cannot feed. For super-resolution without ``shrink``.
@@ -42,6 +45,7 @@ class Data:
     dataset: str = "train"
     batch_size: int = 16
     validation: float = 0.04
+    weights: tuple[tuple[str, float], ...] = ()
     threads: int = 2
     resident: bool = False
 
@@ -51,6 +55,9 @@ class Data:
             raise ValueError(f"batch_size {self.batch_size}: give at least 1")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation {self.validation}: give a part between 0 and 1")
+        for folder, weight in self.weights:
+            if not 0 < weight < math.inf:
+                raise ValueError(f"a weight of {weight} for {folder}: give a positive number")
 
 
 @dataclasses.dataclass(frozen=True)

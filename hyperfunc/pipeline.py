@@ -5,7 +5,8 @@ the batches that the uninterrupted one would have seen, and any number of proces
 batches.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -14,20 +15,39 @@ from jaxtyping import Int64
 from hyperfunc.datasets import ImageSource
 from hyperfunc.tasks import Example, Task
 
+MAX_EXAMPLES = 1_000_000
+"""An epoch is no longer than about this, however small the smallest image."""
 
-def repeat_by_area(source: ImageSource, footprint: int) -> Int64[np.ndarray, " examples"]:
-    """Numbers of images, each as often as squares of side ``footprint`` fit into it."""
-    areas = [image.shape[0] * image.shape[1] for image in source]
-    repeats = [max(round(area / footprint**2), 1) for area in areas]
-    return np.repeat(np.arange(len(repeats)), repeats)
+
+def repeat_by_weight(
+    source: ImageSource, weights: Sequence[tuple[str, float]] = ()
+) -> Int64[np.ndarray, " examples"]:
+    """Numbers of images, each as often as its area and its folder's weight ask for, at least once.
+
+    Args:
+        source: the images.
+        weights: a folder of the dataset, and how often its pixels are drawn against others.
+    """
+    names, sizes = source.names, [image.shape[0] * image.shape[1] for image in source]
+    shares = np.asarray(sizes, np.float64)
+    for folder, weight in weights:
+        is_inside = np.asarray([name.startswith(f"{folder}/") for name in names])
+        shares[is_inside] *= weight
+        if not is_inside.any() and any("/" in name for name in names):
+            warnings.warn(
+                f"data.weights names {folder}, and {source.description} has no such folder",
+                stacklevel=2,
+            )
+    unit = max(shares.min(), shares.sum() / MAX_EXAMPLES)
+    return np.repeat(np.arange(len(names)), np.maximum(np.round(shares / unit).astype(int), 1))
 
 
 class _WeightedImages(grain.sources.RandomAccessDataSource):
-    """Numbers of images, each as often as examples fit into it: an epoch covers all pixels."""
+    """Numbers of images, some more often than once: an epoch covers all pixels alike."""
 
-    def __init__(self, source: ImageSource, footprint: int) -> None:
-        self._numbers = repeat_by_area(source, footprint)
-        self._description = f"{source.description} by area"
+    def __init__(self, source: ImageSource, weights: Sequence[tuple[str, float]]) -> None:
+        self._numbers = repeat_by_weight(source, weights)
+        self._description = f"{source.description} by weight"
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -45,6 +65,7 @@ def make_batches(
     *,
     batch_size: int,
     seed: int,
+    weights: Sequence[tuple[str, float]] = (),
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
@@ -58,6 +79,7 @@ def make_batches(
         task: makes examples of them.
         batch_size: of all processes together.
         seed: of everything random.
+        weights: see `repeat_by_weight`.
         start: number of the first batch.
         process_index: which process this is; it gets its part of every batch.
         process_count: how many there are.
@@ -77,7 +99,7 @@ def make_batches(
         setting = task.draw_setting(np.random.default_rng([seed, 0, batch]))
         return task.make_example(source[image], setting, np.random.default_rng([seed, 1, index]))
 
-    dataset = grain.MapDataset.source(_WeightedImages(source, task.footprint))
+    dataset = grain.MapDataset.source(_WeightedImages(source, weights))
     dataset = dataset.seed(seed).shuffle().repeat().map_with_index(make_example)
     dataset = dataset[process_index::process_count].batch(batch_size // process_count)
     dataset = dataset.slice(slice(start, None))

@@ -8,7 +8,7 @@ alone; it is another function, though.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from hyperfunc.border import mirror_indices
 from hyperfunc.datasets import ImageSource
-from hyperfunc.pipeline import repeat_by_area
+from hyperfunc.pipeline import repeat_by_weight
 from hyperfunc.resize import ROUND_HALF_UP, axis_weights, crop_margin
 from hyperfunc.sharding import batch_sharded, replicated
 from hyperfunc.tasks import SuperResolution
@@ -33,11 +33,13 @@ class ResidentImages(NamedTuple):
     """Where each image begins."""
     size: Int[Array, "images 2"]
     numbers: Int[Array, " examples"]
-    """Numbers of images, each as often as examples fit into it."""
+    """Numbers of images, each as often as its weight asks for."""
 
 
-def load_resident(source: ImageSource, footprint: int, mesh: Mesh) -> ResidentImages:
-    """Copy all images to every device."""
+def load_resident(
+    source: ImageSource, mesh: Mesh, weights: Sequence[tuple[str, float]] = ()
+) -> ResidentImages:
+    """Copy all images to every device; the weights are those of `repeat_by_weight`."""
     images = list(source)
     ends = np.cumsum([image.size for image in images])
     if ends[-1] > np.iinfo(np.int32).max:
@@ -49,7 +51,7 @@ def load_resident(source: ImageSource, footprint: int, mesh: Mesh) -> ResidentIm
         np.concatenate([image.reshape(-1) for image in images]),
         np.asarray([0, *ends[:-1]], np.int32),
         np.asarray([image.shape[:2] for image in images], np.int32),
-        repeat_by_area(source, footprint).astype(np.int32),
+        repeat_by_weight(source, weights).astype(np.int32),
     )
     return ResidentImages(*jax.device_put(arrays, replicated(mesh)))
 
@@ -61,6 +63,7 @@ def make_resident_batches(
     *,
     batch_size: int,
     seed: int,
+    weights: Sequence[tuple[str, float]] = (),
     start: int = 0,
 ) -> Iterator[dict[str, Array]]:
     """Iterate for ever over batches that lie on the devices, sharded.
@@ -71,9 +74,10 @@ def make_resident_batches(
         mesh: the devices.
         batch_size: over all devices.
         seed: of everything random.
+        weights: see `hyperfunc.pipeline.repeat_by_weight`.
         start: number of the first batch.
     """
-    images = load_resident(source, task.footprint, mesh)
+    images = load_resident(source, mesh, weights)
     make = jax.jit(
         functools.partial(make_examples, task, batch_size),
         out_shardings=batch_sharded(mesh),

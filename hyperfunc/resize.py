@@ -13,6 +13,7 @@ the antialiasing and the borders follow MATLAB's `imresize`.
 import math
 
 import numpy as np
+import scipy.sparse
 from jaxtyping import Float64, Int64, Num, UInt8
 
 from hyperfunc.border import mirror_indices
@@ -216,11 +217,11 @@ def _resample(
     # With the axis in front every tap reads whole contiguous slabs, and the weight is a scalar in
     # the inner loop.
     slabs = np.ascontiguousarray(np.moveaxis(image, axis, 0)).reshape(image.shape[axis], -1)
-    total = np.zeros((len(indices), slabs.shape[1]))
-    term = np.empty_like(total)
-    for tap in range(indices.shape[1]):
-        np.multiply(slabs[indices[:, tap]], weights[:, tap, None], out=term)
-        total += term
+    matrix = scipy.sparse.csr_array(
+        (weights.ravel(), indices.ravel(), np.arange(0, indices.size + 1, indices.shape[1])),
+        shape=(len(indices), len(slabs)),
+    )
+    total = matrix @ slabs.astype(np.float64)
     if image.dtype == np.uint8:
         total = np.clip(np.floor(total + ROUND_HALF_UP), 0.0, 255.0)
     rest = image.shape[:axis] + image.shape[axis + 1 :]

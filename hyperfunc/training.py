@@ -254,13 +254,20 @@ def _open_batches(
     task, data, seed = experiment.task, experiment.data, experiment.run.seed
     if data.resident and isinstance(task, SuperResolution):
         return make_resident_batches(
-            source, task, mesh, batch_size=data.batch_size, seed=seed, start=start
+            source,
+            task,
+            mesh,
+            batch_size=data.batch_size,
+            seed=seed,
+            weights=data.weights,
+            start=start,
         )
     batches = make_batches(
         source,
         task,
         batch_size=data.batch_size,
         seed=seed,
+        weights=data.weights,
         start=start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

@@ -1,10 +1,12 @@
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 
+from hyperfunc import pipeline
 from hyperfunc.datasets import ImageSource
-from hyperfunc.pipeline import make_batches
+from hyperfunc.pipeline import make_batches, repeat_by_weight
 from hyperfunc.tasks import Reconstruction, SuperResolution
 
 TASK = SuperResolution(scales=(2, 3), crop=8)
@@ -92,3 +94,37 @@ def test_large_images_come_as_often_as_examples_fit_into_them():
 def test_a_batch_that_cannot_be_divided_is_an_error(source):
     with pytest.raises(ValueError, match="4 cannot be divided among 3"):
         take(1, source, process_count=3)
+
+
+def blank(sizes: dict[str, tuple[int, int]]) -> ImageSource:
+    return ImageSource(
+        "blank", list(sizes), lambda i: np.zeros((*list(sizes.values())[i], 3), "u1")
+    )
+
+
+def count(source, weights=()):
+    return np.bincount(repeat_by_weight(source, weights), minlength=len(source)).tolist()
+
+
+def test_an_image_is_drawn_as_often_as_its_area_asks_for():
+    assert count(blank({"a": (20, 30), "b": (60, 30), "c": (50, 30)})) == [1, 3, 2]
+
+
+def test_a_folders_pixels_are_drawn_as_often_as_its_weight_asks_for():
+    source = blank(
+        {"cat.png": (40, 40), "fine/a": (20, 20), "coarse/b": (40, 40), "coarser": (40, 20)}
+    )
+    assert count(source, [("coarse", 0.5), ("fine", 3.0)]) == [2, 2, 1, 1]
+
+
+def test_a_speck_does_not_make_an_epoch_endless(monkeypatch):
+    monkeypatch.setattr(pipeline, "MAX_EXAMPLES", 100)
+    assert count(blank({"a": (16, 16), "b": (1600, 1600)})) == [1, 100]
+
+
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.warns(UserWarning, match="names bsd, and blank has no such folder"):
+        repeat_by_weight(blank({"bsds/a": (20, 20)}), [("bsd", 2.0)])
+    # Someone's own photographs need not have the folders of a preset.
+    with warnings.catch_warnings(action="error"):
+        repeat_by_weight(blank({"a": (20, 20)}), [("bsd", 2.0)])

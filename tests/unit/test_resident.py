@@ -25,7 +25,7 @@ def mesh():
 
 
 def draw_batch(source, mesh, task, scale, phase, seed=0, count=8):
-    images = load_resident(source, task.footprint, mesh)
+    images = load_resident(source, mesh)
     reductions = tuple(jnp.asarray(reduction_matrix(task.crop, scale, p)) for p in phase)
     batch = make_examples(
         task,
