@@ -42,8 +42,8 @@ class Workspace {
   void* memory_ = nullptr;
   size_t size_ = 0;
 };
-thread_local Workspace<uint16_t> first_factor, second_factor, kernels, rows;
-thread_local Workspace<float> sums;
+thread_local Workspace<uint16_t> first_factor, second_factor, packed_kernels, rounded_pixels;
+thread_local Workspace<float> sums_and_zeros;
 
 // Ask the kernel for leave to use the tile registers, once for the process (XTILEDATA is 18).
 bool IsAllowed() {
@@ -65,6 +65,9 @@ class Tiles {
   }
   ~Tiles() { _tile_release(); }
 };
+
+// GCC does not know that a tile is loaded from memory: what was stored has to be there by then.
+void Settle() { asm volatile("" ::: "memory"); }
 
 struct Shape {
   int images, height, width;
@@ -116,8 +119,9 @@ __m512 Load(const float* from, const float* outputs) {
 
 __m512 Sigmoid(__m512 x) {
   // exp(-x) = 2^n exp(r), |r| <= log(2) / 2; the polynomial is that of Cephes.
-  const __m512 y = _mm512_max_ps(_mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), x),
-                                               _mm512_set1_ps(87)), _mm512_set1_ps(-87));
+  __m512 y = _mm512_sub_ps(_mm512_setzero_ps(), x);
+  y = _mm512_min_ps(_mm512_set1_ps(87), y);  // In this order NaN stays NaN.
+  y = _mm512_max_ps(_mm512_set1_ps(-87), y);
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(y, _mm512_set1_ps(1.44269504f)), 0);
   __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), y);
   r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
@@ -179,6 +183,7 @@ void Convolve(const float* images, const float* mask, const float* kernel, const
   for (int i = 0; i < shape.images; i++) {
     const size_t first = i * shape.pixels() * in;
     Pad(images + first, mask == nullptr ? nullptr : mask + first, shape, in, padded);
+    Settle();
     for (int y = 0; y < shape.height; y += 2)
       for (int x = 0; x < shape.width; x += kTile)
         for (int channel = 0; channel < out; channel += 2 * kTile) {
@@ -212,7 +217,8 @@ void Convolve(const float* images, const float* mask, const float* kernel, const
             for (int j = 0; j < kTile; j++)
               for (int c = channel; c < channel + 2 * kTile; c += kTile) {
                 float* at = of_row + j * out + c;
-                _mm512_storeu_ps(at, _mm512_max_ps(_mm512_loadu_ps(at), _mm512_setzero_ps()));
+                // The number comes second, because that is what the maximum takes of NaN.
+                _mm512_storeu_ps(at, _mm512_max_ps(_mm512_setzero_ps(), _mm512_loadu_ps(at)));
               }
         }
   }
@@ -222,6 +228,7 @@ void Convolve(const float* images, const float* mask, const float* kernel, const
 // pixels [pixels / 2][out][2], over all pixels. Sums: 32 input channels by 32 output channels.
 void AddProducts(const uint16_t* planes, size_t plane, const uint16_t* pairs, size_t pixels, int in,
                  int out, float* result) {
+  Settle();
   const size_t pitch = out * sizeof(*result);
   for (int a = 0; a < in; a += 2 * kTile)
     for (int b = 0; b < out; b += 2 * kTile) {
@@ -292,6 +299,7 @@ void SumProducts(const float* inputs, const float* gradient, const float* mask, 
 // Multiply 32 pixels [in] by packed tiles and add the bias: [32][out].
 void Multiply(const uint16_t* pixels, const uint16_t* packed, const float* bias, int in, int out,
               float* result) {
+  Settle();
   constexpr int kNumbers = kTile * kDepth;
   for (int channel = 0; channel < out; channel += 2 * kTile) {
     _tile_loadd(0, bias + channel, 0);
@@ -326,9 +334,9 @@ void RoundAll(const float* from, size_t numbers, uint16_t* to) {
 void Gate(const float* shortcut, const float* features, const float* kernel, const float* bias,
           float factor, size_t pixels, int channels, float* result) {
   const size_t block = static_cast<size_t>(kDepth) * channels;
-  uint16_t* packed = kernels.Get(static_cast<size_t>(channels) * channels);
-  uint16_t* rounded = rows.Get(block);
-  float* logits = sums.Get(block);
+  uint16_t* packed = packed_kernels.Get(static_cast<size_t>(channels) * channels);
+  uint16_t* rounded = rounded_pixels.Get(block);
+  float* logits = sums_and_zeros.Get(block);
   Pack(kernel, 1, channels, channels, packed);
   for (size_t first = 0; first < pixels * channels; first += block) {
     RoundAll(features + first, block, rounded);
@@ -349,11 +357,11 @@ void DifferentiateGate(const float* features, const float* kernel, const float* 
   constexpr size_t kChunk = 16 * kDepth;  // Pixels of one sum of products.
   const size_t block = static_cast<size_t>(kDepth) * channels;
   const size_t square = static_cast<size_t>(channels) * channels;
-  uint16_t* packed = kernels.Get(2 * square);
-  uint16_t* rounded = rows.Get(block);
+  uint16_t* packed = packed_kernels.Get(2 * square);
+  uint16_t* rounded = rounded_pixels.Get(block);
   uint16_t* planes = first_factor.Get(kChunk * channels);
   uint16_t* pairs = second_factor.Get(kChunk * channels);
-  float* logits = sums.Get(block + channels);
+  float* logits = sums_and_zeros.Get(block + channels);
   float* zeros = logits + block;
   Pack(kernel, 1, channels, channels, packed);
   Pack(transposed, 1, channels, channels, packed + square);
@@ -436,16 +444,17 @@ ffi::Error CallConvolve(Array images, Array kernel, Vector bias, bool is_rectifi
 ffi::Error CallDifferentiateConvolution(Array images, Array turned, Array outputs, Array gradient,
                                         bool is_rectified, ffi::Result<Array> for_images,
                                         ffi::Result<Array> for_kernel, ffi::Result<Vector> for_bias) {
-  const int in = turned.dimensions()[3], out = turned.dimensions()[2];
+  const int in = images.dimensions()[3], out = gradient.dimensions()[3];
+  const auto taps = turned.dimensions();
   if (ffi::Error error = Check(images, *for_kernel, *for_bias, gradient, 3); error.failure())
     return error;
-  if (outputs.element_count() != gradient.element_count() ||
-      turned.element_count() != for_kernel->element_count() ||
+  if (taps[0] != 3 || taps[1] != 3 || taps[2] != out || taps[3] != in ||
+      outputs.element_count() != gradient.element_count() ||
       for_images->element_count() != images.element_count())
     return ffi::Error::InvalidArgument("AMX: the shapes do not belong together");
   const Tiles tiles;
   const float* mask = is_rectified ? outputs.typed_data() : nullptr;
-  float* zeros = sums.Get(in);
+  float* zeros = sums_and_zeros.Get(in);
   std::memset(zeros, 0, in * sizeof(*zeros));
   Convolve(gradient.typed_data(), mask, turned.typed_data(), zeros, false, ShapeOf(images), out, in,
            for_images->typed_data());
@@ -470,7 +479,8 @@ ffi::Error CallDifferentiateGate(Array features, Array kernel, Array transposed,
                                  Array gradient, float factor, ffi::Result<Array> for_features,
                                  ffi::Result<Array> for_kernel, ffi::Result<Vector> for_bias) {
   if (ffi::Error error = Check(features, kernel, bias, gradient, 1); error.failure()) return error;
-  if (for_features->element_count() != features.element_count() ||
+  if (kernel.dimensions()[2] != kernel.dimensions()[3] ||
+      for_features->element_count() != features.element_count() ||
       transposed.element_count() != kernel.element_count() ||
       for_kernel->element_count() != kernel.element_count() ||
       for_bias->element_count() != bias.element_count())

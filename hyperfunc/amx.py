@@ -2,7 +2,7 @@
 
 XLA does not use these units for convolutions. The products are of bfloat16 and the sums float32;
 bias, rectifier and gate are computed where the products are, while they are in the cache. `sr`
-trains three times as fast (docs/experiments.md, "Training on AMX").
+trains three times as fast (docs/experiments.md, "Bias, rectifier, gate").
 """
 
 import ctypes
@@ -81,13 +81,17 @@ def disable() -> None:
 
 
 def suits(inputs: Float[Array, "b h w c"], kernel: Float[Array, "m n c d"]) -> bool:
-    """Whether AMX is in use and has a layer for these: 3x3 or 1x1 of float32, whole tiles."""
+    """Whether AMX is in use and has a layer for these, of float32 and in whole tiles.
+
+    That is `convolve` for a kernel of 3x3, and `add_gated` for a square one of 1x1.
+    """
     if not _meshes:
         return False
     images, height, width, _ = inputs.shape
+    rows, cols, inner, outer = kernel.shape
     return (
-        kernel.shape[:2] in ((1, 1), (3, 3))
-        and not (kernel.shape[2] % 32 or kernel.shape[3] % 32)
+        ((rows, cols) == (3, 3) or ((rows, cols) == (1, 1) and inner == outer))
+        and not (inner % 32 or outer % 32)
         and not (images % _meshes[0].size or height % 2 or width % 16)
         and inputs.dtype == kernel.dtype == jnp.float32
     )

@@ -156,8 +156,8 @@ class Fusion(nn.Module):
         dtype = jnp.dtype(self.dtype)
         ends = list(itertools.accumulate(x.shape[-1] for x in features))
         shape = (1, 1, ends[-1], self.width)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        kernel, bias = _make_kernel_and_bias(self, shape)
+        kernel = kernel.astype(dtype)
         total = bias.reshape(1, 1, 1, -1)  # Summed in float32, as within one product.
         for x, end in zip(features, ends, strict=True):
             part = kernel[0, 0, end - x.shape[-1] : end]
@@ -178,9 +178,9 @@ class Convolution(nn.Module):
     """
 
     width: int
-    size: int = 3
-    is_rectified: bool = False
-    dtype: str = "float32"
+    size: int
+    is_rectified: bool
+    dtype: str
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w d"]:
@@ -189,7 +189,7 @@ class Convolution(nn.Module):
         x, kernel, bias = _as_dtype(self.dtype, x, *_make_kernel_and_bias(self, shape))
         if train:
             return convolve_and_add(x, kernel, bias, is_rectified=self.is_rectified)
-        outputs = plain_convolve(x, kernel) + bias.reshape(1, 1, 1, -1)
+        outputs = _convolve_and_add(x, kernel, bias)
         return nn.relu(outputs) if self.is_rectified else outputs
 
 
@@ -199,32 +199,35 @@ class PixelAttention(nn.Module):
     Twice, so that at first a gate passes about everything.
 
     Attributes:
-        scale: another factor on what is weighed.
+        factor: another one on what is weighed.
         dtype: of the computation.
 
     Reference: Zhao et al. 2020, "Efficient image super-resolution using pixel attention".
     """
 
-    scale: float = 1.0
+    factor: float = 1.0
     dtype: str = "float32"
 
     @nn.compact
     def __call__(
         self, shortcut: Float[Array, "b h w c"], x: Float[Array, "b h w c"], *, train: bool
     ) -> Float[Array, "b h w c"]:
-        """Compute ``shortcut + scale * 2 * x * sigmoid(projection of x)``."""
+        """Compute ``shortcut + factor * 2 * x * sigmoid(projection of x)``."""
         shape = (1, 1, x.shape[-1], x.shape[-1])
         x, kernel, bias = _as_dtype(self.dtype, x, *_make_kernel_and_bias(self, shape))
         if train:
-            return add_gated(shortcut, x, kernel, bias, 2 * self.scale)
-        logits = plain_convolve(x, kernel) + bias.reshape(1, 1, 1, -1)
-        return shortcut + 2 * self.scale * x * nn.sigmoid(logits)
+            return add_gated(shortcut, x, kernel, bias, 2 * self.factor)
+        return shortcut + 2 * self.factor * x * nn.sigmoid(_convolve_and_add(x, kernel, bias))
 
 
 def _make_kernel_and_bias(module: nn.Module, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Declare the parameters of a convolution, initialised as Flax does it."""
     kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
     return kernel, module.param("bias", nn.initializers.zeros, shape[-1:])
+
+
+def _convolve_and_add(x: Array, kernel: Array, bias: Array) -> Array:
+    return plain_convolve(x, kernel) + bias.reshape(1, 1, 1, -1)
 
 
 def _as_dtype(dtype: str, *arrays: Array) -> tuple[Array, ...]:

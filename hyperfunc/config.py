@@ -55,7 +55,10 @@ class Data:
             raise ValueError(f"batch_size {self.batch_size}: give at least 1")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation {self.validation}: give a part between 0 and 1")
+        folders = [folder for folder, _ in self.weights]
         for folder, weight in self.weights:
+            if folders.count(folder) > 1:
+                raise ValueError(f"weights name {folder} more than once: give it one weight")
             if not 0 < weight < math.inf:
                 raise ValueError(f"a weight of {weight} for {folder}: give a positive number")
 

@@ -75,7 +75,7 @@ def add_gated(
     Where `hyperfunc.amx` is on, factors of products are rounded to bfloat16, and there are
     reverse-mode derivatives only.
     """
-    if amx.suits(features, kernel):
+    if amx.suits(features, kernel) and shortcut.dtype == features.dtype:
         return amx.add_gated(shortcut, features, kernel, bias, factor)
     logits = convolve_and_add(features, kernel, bias)
     return shortcut + factor * features * jax.nn.sigmoid(logits)

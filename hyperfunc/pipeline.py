@@ -22,28 +22,39 @@ MAX_EXAMPLES = 1_000_000
 def repeat_by_weight(
     source: ImageSource, weights: Sequence[tuple[str, float]] = ()
 ) -> Int64[np.ndarray, " examples"]:
-    """Numbers of images, each as often as its area and its folder's weight ask for, at least once.
+    """Numbers of images, each as often as its area and its folder's weight ask for.
+
+    To a tenth of the rarest one's share, and at least once.
 
     Args:
         source: the images.
         weights: a folder of the dataset, and how often its pixels are drawn against others.
     """
-    names, sizes = source.names, [image.shape[0] * image.shape[1] for image in source]
-    shares = np.asarray(sizes, np.float64)
+    names = source.names
+    shares = np.asarray([image.shape[0] * image.shape[1] for image in source], np.float64)
     for folder, weight in weights:
         is_inside = np.asarray([name.startswith(f"{folder}/") for name in names])
         shares[is_inside] *= weight
-        if not is_inside.any() and any("/" in name for name in names):
-            warnings.warn(
-                f"data.weights names {folder}, and {source.description} has no such folder",
-                stacklevel=2,
-            )
-    unit = max(shares.min(), shares.sum() / MAX_EXAMPLES)
-    return np.repeat(np.arange(len(names)), np.maximum(np.round(shares / unit).astype(int), 1))
+        if not is_inside.any():
+            _warn_of_missing(folder, source)
+    unit = max(shares.min() / 10, shares.sum() / MAX_EXAMPLES)
+    counts = np.maximum(np.round(shares / unit).astype(int), 1)
+    return np.repeat(np.arange(len(names)), counts // np.gcd.reduce(counts))
+
+
+def _warn_of_missing(folder: str, source: ImageSource) -> None:
+    """Say so, unless the dataset has no folders at all: then a preset's weights mean others."""
+    folders = sorted({name.rpartition("/")[0] for name in source.names} - {""})
+    if folders:
+        warnings.warn(
+            f"data.weights names {folder}, which {source.description} has no folder of: leave it "
+            f"out (--data.weights with nothing after it), or name one of {', '.join(folders[:5])}",
+            stacklevel=3,
+        )
 
 
 class _WeightedImages(grain.sources.RandomAccessDataSource):
-    """Numbers of images, some more often than once: an epoch covers all pixels alike."""
+    """Numbers of images: an epoch has each as often as `repeat_by_weight` says."""
 
     def __init__(self, source: ImageSource, weights: Sequence[tuple[str, float]]) -> None:
         self._numbers = repeat_by_weight(source, weights)

@@ -13,7 +13,6 @@ the antialiasing and the borders follow MATLAB's `imresize`.
 import math
 
 import numpy as np
-import scipy.sparse
 from jaxtyping import Float64, Int64, Num, UInt8
 
 from hyperfunc.border import mirror_indices
@@ -214,8 +213,9 @@ def _resample(
     weights: Float64[np.ndarray, "n_out taps"],
 ) -> Num[np.ndarray, "..."]:
     """Replaces one axis by weighted sums along it, in double precision."""
-    # With the axis in front every tap reads whole contiguous slabs, and the weight is a scalar in
-    # the inner loop.
+    import scipy.sparse  # Not needed by `hyperfunc upscale`, whose start it would delay.
+
+    # With the axis in front every tap is a contiguous slab, and the product adds them in order.
     slabs = np.ascontiguousarray(np.moveaxis(image, axis, 0)).reshape(image.shape[axis], -1)
     matrix = scipy.sparse.csr_array(
         (weights.ravel(), indices.ravel(), np.arange(0, indices.size + 1, indices.shape[1])),

@@ -90,7 +90,7 @@ class SuperResolution:
         padded = side + 2 * margin
         region = crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
         if region.shape[0] != padded:
-            # Pillow's, ten times as fast as ours: this is augmentation, and no protocol's.
+            # Pillow's, which is faster than ours: this is augmentation, and no protocol's.
             picture = Image.fromarray(region)
             region = np.asarray(picture.resize((padded, padded), Image.Resampling.BICUBIC))
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)

@@ -78,6 +78,16 @@ def test_a_gate_of_any_logit(on_amx, logit):
     np.testing.assert_allclose(gates, jax.nn.sigmoid(logit), rtol=1e-6, atol=1e-37)
 
 
+def test_what_is_no_number_stays_so(on_amx):
+    """A rectifier or a sigmoid that hides it would let a broken run go on."""
+    size = (make_mesh().size, 2, 16, 32)
+    bias = jnp.zeros(32).at[3].set(jnp.nan)
+    rectified = convolve_and_add(draw(*size), draw(3, 3, 32, 32), bias, is_rectified=True)
+    gated = add_gated(draw(*size), draw(*size), draw(1, 1, 32, 32), bias, 2.0)
+    for outputs in (rectified, gated):
+        assert jnp.isnan(outputs[..., 3]).all() and jnp.isfinite(outputs[..., 4]).all()
+
+
 def compare(by_amx, by_xla, arguments, weight, tolerance=0.004):
     """Compare values, and the gradients to all arguments of their weighted sum."""
 
@@ -123,6 +133,7 @@ def test_each_device_has_its_part_of_the_batch(on_amx):
         ((8, 8, 16, 3), (3, 3, 3, 64)),
         ((8, 8, 16, 64), (3, 3, 64, 3)),
         ((8, 8, 16, 64), (5, 5, 64, 64)),
+        ((8, 8, 16, 64), (1, 1, 64, 32)),
         ((8, 7, 16, 64), (3, 3, 64, 64)),
         ((8, 8, 24, 64), (3, 3, 64, 64)),
         ((1, 8, 16, 64), (3, 3, 64, 64)),

@@ -79,6 +79,7 @@ def test_what_is_no_experiment_is_an_error_that_names_it(data, named):
         (lambda: Data(batch_size=0), "batch_size 0"),
         (lambda: Data(validation=1.0), "validation 1.0"),
         (lambda: Data(weights=(("a", 1.0), ("b", 0.0))), "a weight of 0.0 for b"),
+        (lambda: Data(weights=(("a", 1.0), ("a", 2.0))), "name a more than once"),
         (lambda: Run(steps=0), "steps 0"),
         (lambda: Run(save_every=0), "save_every 0"),
         (lambda: Run(ema=1.0), "ema 1.0"),

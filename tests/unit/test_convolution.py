@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import EDSR, RDN, Convolution, DenseTrunk, Fusion
+from hyperfunc.backbones import EDSR, RDN, Convolution, DenseTrunk, Fusion, PixelAttention
 from hyperfunc.convolution import (
     convolve,
     convolve_and_add,
@@ -39,11 +39,12 @@ def test_gradients_are_those_of_xla(size):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("is_rectified", [False, True])
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_layer_is_that_of_flax(size, is_rectified):
-    layer = Convolution(5, size, is_rectified)
-    flax = nn.Conv(5, (size, size))
+def test_a_layer_is_that_of_flax(size, is_rectified, dtype):
+    layer = Convolution(5, size, is_rectified, dtype)
+    flax = nn.Conv(5, (size, size), dtype=jnp.dtype(dtype))
     inputs = draw(2, 7, 4, 3)
     variables = layer.init(jax.random.key(0), inputs, train=True)
     jax.tree.map(np.testing.assert_array_equal, variables, flax.init(jax.random.key(0), inputs))
@@ -51,8 +52,27 @@ def test_a_layer_is_that_of_flax(size, is_rectified):
     expected = flax.apply(variables, inputs)
     expected = nn.relu(expected) if is_rectified else expected
     for train in (False, True):
-        outputs = layer.apply(variables, inputs, train=train)
-        np.testing.assert_allclose(outputs, expected, rtol=2e-5, atol=2e-5)
+        assert_near(layer.apply(variables, inputs, train=train), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_pixel_attention_is_what_it_says(dtype):
+    attention = PixelAttention(0.3, dtype)
+    shortcut, inputs = draw(2, 7, 4, 5), draw(2, 7, 4, 5).astype(dtype) - 1
+    shortcut = shortcut.astype(dtype)
+    variables = attention.init(jax.random.key(0), shortcut, inputs, train=True)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    logits = nn.Conv(5, (1, 1), dtype=jnp.dtype(dtype)).apply(variables, inputs)
+    expected = shortcut + 0.3 * 2 * inputs * nn.sigmoid(logits)
+    for train in (False, True):
+        assert_near(attention.apply(variables, shortcut, inputs, train=train), expected)
+
+
+def assert_near(ours, theirs):
+    assert ours.dtype == theirs.dtype
+    tolerance = 2e-5 if ours.dtype == jnp.float32 else 0.02
+    ours, theirs = (x.astype(jnp.float32) for x in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 def test_it_refuses_to_be_another_convolution():
@@ -102,11 +122,7 @@ def test_a_fusion_is_a_convolution_of_all_channels(dtype):
     variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # A bias of zero says nothing.
     expected = conv.apply(variables, jnp.concatenate(features, axis=-1))
     fused = fusion.apply(variables, features)
-    assert fused.dtype == expected.dtype
-    tolerance = 1e-5 if dtype == "float32" else 0.02
-    np.testing.assert_allclose(
-        fused.astype(jnp.float32), expected.astype(jnp.float32), atol=tolerance, rtol=tolerance
-    )
+    assert_near(fused, expected)
     same = nn.Conv(6, (1, 1)).init(jax.random.key(0), jnp.concatenate(features, axis=-1))
     assert jax.tree.map(jnp.shape, same) == jax.tree.map(jnp.shape, variables)
 

@@ -85,12 +85,6 @@ def test_an_epoch_shows_every_image_in_another_order():
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_large_images_come_as_often_as_examples_fit_into_them():
-    source = flat([(0, 16), (1, 32), (2, 17)])
-    epoch = sum(seen(take(1, source, Reconstruction(size=16), batch_size=6)), [])
-    assert sorted(epoch) == [0, 1, 1, 1, 1, 2]
-
-
 def test_a_batch_that_cannot_be_divided_is_an_error(source):
     with pytest.raises(ValueError, match="4 cannot be divided among 3"):
         take(1, source, process_count=3)
@@ -107,14 +101,28 @@ def count(source, weights=()):
 
 
 def test_an_image_is_drawn_as_often_as_its_area_asks_for():
-    assert count(blank({"a": (20, 30), "b": (60, 30), "c": (50, 30)})) == [1, 3, 2]
+    assert count(blank({"a": (20, 30), "b": (60, 30), "c": (50, 30)})) == [2, 6, 5]
+    assert count(blank({"a": (20, 30), "b": (30, 20)})) == [1, 1]
 
 
 def test_a_folders_pixels_are_drawn_as_often_as_its_weight_asks_for():
-    source = blank(
-        {"cat.png": (40, 40), "fine/a": (20, 20), "coarse/b": (40, 40), "coarser": (40, 20)}
+    source = blank({"cat": (40, 40), "fine/a": (20, 20), "coarse/b": (40, 40), "coarser": (40, 20)})
+    assert count(source, [("coarse", 0.5), ("fine", 3.0)]) == [4, 3, 2, 2]
+
+
+@pytest.mark.parametrize(("weight", "counts"), [(1.4, [5, 7]), (0.7, [7, 5]), (2.5, [2, 5])])
+def test_a_weight_is_not_rounded_away(weight, counts):
+    numbers = count(blank({"a/a": (20, 20), "b/b": (20, 20)}), [("b", weight)])
+    np.testing.assert_allclose(numbers[1] / sum(numbers), counts[1] / sum(counts), atol=0.01)
+
+
+def test_batches_are_drawn_by_weight():
+    grey = {"light/a": 200, "dark/b": 10}
+    source = ImageSource(
+        "grey", list(grey), lambda i: np.full((16, 16, 3), list(grey.values())[i], np.uint8)
     )
-    assert count(source, [("coarse", 0.5), ("fine", 3.0)]) == [2, 2, 1, 1]
+    batches = take(1, source, Reconstruction(size=16), batch_size=5, weights=[("dark", 4.0)])
+    assert sorted(seen(batches)[0]) == [10, 10, 10, 10, 200]
 
 
 def test_a_speck_does_not_make_an_epoch_endless(monkeypatch):
@@ -123,7 +131,9 @@ def test_a_speck_does_not_make_an_epoch_endless(monkeypatch):
 
 
 def test_a_folder_that_is_not_there_is_named():
-    with pytest.warns(UserWarning, match="names bsd, and blank has no such folder"):
+    with pytest.warns(
+        UserWarning, match="names bsd, which blank has no folder of: .* one of bsds$"
+    ):
         repeat_by_weight(blank({"bsds/a": (20, 20)}), [("bsd", 2.0)])
     # Someone's own photographs need not have the folders of a preset.
     with warnings.catch_warnings(action="error"):
