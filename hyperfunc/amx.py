@@ -2,7 +2,7 @@
 
 XLA does not use these units for convolutions. The products are of bfloat16 and the sums float32;
 bias, rectifier and gate are computed where the products are, while they are in the cache. `sr`
-trains three times as fast (docs/experiments.md, "Bias, rectifier, gate").
+trains three and a half times as fast (docs/experiments.md, "Bias, rectifier, gate").
 """
 
 import ctypes
