@@ -9,12 +9,13 @@ import pytest
 
 from hyperfunc import training
 from hyperfunc.backbones import EDSR
-from hyperfunc.config import Experiment
+from hyperfunc.config import Data, Experiment
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_phases
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pipeline import make_batches
+from hyperfunc.sharding import make_mesh
 from hyperfunc.targets import CosineMLP
 from hyperfunc.tasks import Reconstruction
 from hyperfunc.training import make_init, make_train_step, split_validation
@@ -32,6 +33,19 @@ def experiment(tiny_experiment):
 def batch(experiment):
     source = training.open_dataset(experiment.data.dataset, split="train")
     return next(make_batches(source, experiment.task, batch_size=4, seed=0))
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_images_are_drawn_by_the_weights_of_the_experiment(experiment, resident):
+    grey = {"light/a": 200, "dark/b": 10}
+    source = ImageSource(
+        "grey", list(grey), lambda i: np.full((32, 32, 3), list(grey.values())[i], np.uint8)
+    )
+    data = Data(batch_size=40, weights=(("dark", 9.0),), resident=resident)
+    weighted = dataclasses.replace(experiment, data=data)
+    batch = next(training._open_batches(weighted, source, make_mesh(), start=0))
+    is_dark = np.asarray(batch["target"]).mean(axis=(1, 2, 3)) < 100
+    assert 0.75 < is_dark.mean() < 1.0
 
 
 def test_the_initial_state_depends_on_the_seed_only(experiment):
