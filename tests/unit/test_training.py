@@ -100,7 +100,7 @@ def test_a_learned_batch_has_a_lower_loss(experiment, batch):
     for _ in range(30):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]  # At first it is bicubic interpolation.
 
 
 def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path):
