@@ -69,6 +69,34 @@ class Tiles {
 // GCC does not know that a tile is loaded from memory: what was stored has to be there by then.
 void Settle() { asm volatile("" ::: "memory"); }
 
+// The square of sums, from two rows of tiles; with a pitch of zero every row of a tile is the same.
+void LoadSums(const float* upper, const float* lower, size_t pitch) {
+  _tile_loadd(0, upper, pitch);
+  _tile_loadd(1, upper + kTile, pitch);
+  _tile_loadd(2, lower, pitch);
+  _tile_loadd(3, lower + kTile, pitch);
+}
+
+void StoreSums(float* upper, float* lower, size_t pitch) {
+  _tile_stored(0, upper, pitch);
+  _tile_stored(1, upper + kTile, pitch);
+  _tile_stored(2, lower, pitch);
+  _tile_stored(3, lower + kTile, pitch);
+}
+
+// Add the products of two tiles above each other with two beside each other; pitches in bytes.
+inline void AddToSums(const uint16_t* upper, const uint16_t* lower, size_t pitch,
+                      const uint16_t* left, const uint16_t* right, size_t second_pitch) {
+  _tile_loadd(4, upper, pitch);
+  _tile_loadd(6, left, second_pitch);
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_loadd(7, right, second_pitch);
+  _tile_dpbf16ps(1, 4, 7);
+  _tile_loadd(5, lower, pitch);
+  _tile_dpbf16ps(2, 5, 6);
+  _tile_dpbf16ps(3, 5, 7);
+}
+
 struct Shape {
   int images, height, width;
   size_t pixels() const { return static_cast<size_t>(height) * width; }
@@ -187,31 +215,16 @@ void Convolve(const float* images, const float* mask, const float* kernel, const
     for (int y = 0; y < shape.height; y += 2)
       for (int x = 0; x < shape.width; x += kTile)
         for (int channel = 0; channel < out; channel += 2 * kTile) {
-          _tile_loadd(0, bias + channel, 0);  // The same row for all pixels.
-          _tile_loadd(1, bias + channel + kTile, 0);
-          _tile_loadd(2, bias + channel, 0);
-          _tile_loadd(3, bias + channel + kTile, 0);
+          LoadSums(bias + channel, bias + channel, 0);
           const uint16_t* factor = packed + channel / kTile * kNumbers;
           for (int tap = 0; tap < kTaps; tap++) {
             const uint16_t* from = padded + (y + tap / 3) * row + (x + tap % 3) * in;
-            for (int c = 0; c < in; c += kDepth, factor += out / kTile * kNumbers) {
-              _tile_loadd(4, from + c, in * sizeof(*from));
-              _tile_loadd(6, factor, 64);
-              _tile_dpbf16ps(0, 4, 6);
-              _tile_loadd(7, factor + kNumbers, 64);
-              _tile_dpbf16ps(1, 4, 7);
-              _tile_loadd(5, from + row + c, in * sizeof(*from));
-              _tile_dpbf16ps(2, 5, 6);
-              _tile_dpbf16ps(3, 5, 7);
-            }
+            for (int c = 0; c < in; c += kDepth, factor += out / kTile * kNumbers)
+              AddToSums(from + c, from + row + c, in * sizeof(*from), factor, factor + kNumbers, 64);
           }
-          const size_t pitch = out * sizeof(*result);
           float* to = result + (i * shape.pixels() + static_cast<size_t>(y) * shape.width + x) * out;
           float* next_row = to + static_cast<size_t>(shape.width) * out;
-          _tile_stored(0, to + channel, pitch);
-          _tile_stored(1, to + channel + kTile, pitch);
-          _tile_stored(2, next_row + channel, pitch);
-          _tile_stored(3, next_row + channel + kTile, pitch);
+          StoreSums(to + channel, next_row + channel, out * sizeof(*result));
           if (!is_rectified) continue;
           for (float* of_row : {to, next_row})
             for (int j = 0; j < kTile; j++)
@@ -234,26 +247,13 @@ void AddProducts(const uint16_t* planes, size_t plane, const uint16_t* pairs, si
     for (int b = 0; b < out; b += 2 * kTile) {
       float* upper = result + static_cast<size_t>(a) * out + b;
       float* lower = upper + kTile * out;
-      _tile_loadd(0, upper, pitch);
-      _tile_loadd(1, upper + kTile, pitch);
-      _tile_loadd(2, lower, pitch);
-      _tile_loadd(3, lower + kTile, pitch);
+      LoadSums(upper, lower, pitch);
       const uint16_t* from = planes + a * plane;
       const uint16_t* factor = pairs + 2 * b;
-      for (size_t p = 0; p < pixels; p += kDepth) {
-        _tile_loadd(4, from + p, plane * sizeof(*from));
-        _tile_loadd(6, factor + p * out, pitch);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, factor + p * out + kDepth, pitch);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, from + kTile * plane + p, plane * sizeof(*from));
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-      }
-      _tile_stored(0, upper, pitch);
-      _tile_stored(1, upper + kTile, pitch);
-      _tile_stored(2, lower, pitch);
-      _tile_stored(3, lower + kTile, pitch);
+      for (size_t p = 0; p < pixels; p += kDepth)
+        AddToSums(from + p, from + kTile * plane + p, plane * sizeof(*from), factor + p * out,
+                  factor + p * out + kDepth, pitch);
+      StoreSums(upper, lower, pitch);
     }
 }
 
@@ -302,26 +302,12 @@ void Multiply(const uint16_t* pixels, const uint16_t* packed, const float* bias,
   Settle();
   constexpr int kNumbers = kTile * kDepth;
   for (int channel = 0; channel < out; channel += 2 * kTile) {
-    _tile_loadd(0, bias + channel, 0);
-    _tile_loadd(1, bias + channel + kTile, 0);
-    _tile_loadd(2, bias + channel, 0);
-    _tile_loadd(3, bias + channel + kTile, 0);
+    LoadSums(bias + channel, bias + channel, 0);
     const uint16_t* factor = packed + channel / kTile * kNumbers;
-    for (int c = 0; c < in; c += kDepth, factor += out / kTile * kNumbers) {
-      _tile_loadd(4, pixels + c, in * sizeof(*pixels));
-      _tile_loadd(6, factor, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, factor + kNumbers, 64);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_loadd(5, pixels + kTile * in + c, in * sizeof(*pixels));
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-    }
-    const size_t pitch = out * sizeof(*result);
-    _tile_stored(0, result + channel, pitch);
-    _tile_stored(1, result + channel + kTile, pitch);
-    _tile_stored(2, result + kTile * out + channel, pitch);
-    _tile_stored(3, result + kTile * out + channel + kTile, pitch);
+    for (int c = 0; c < in; c += kDepth, factor += out / kTile * kNumbers)
+      AddToSums(pixels + c, pixels + kTile * in + c, in * sizeof(*pixels), factor,
+                factor + kNumbers, 64);
+    StoreSums(result + channel, result + kTile * out + channel, out * sizeof(*result));
   }
 }
 
