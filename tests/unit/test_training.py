@@ -32,7 +32,7 @@ def experiment(tiny_experiment):
 @pytest.fixture
 def batch(experiment):
     source = training.open_dataset(experiment.data.dataset, split="train")
-    return next(make_batches(source, experiment.task, batch_size=4, seed=0))
+    return next(make_batches(source, experiment.task, batch_size=4, seed=1))
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -100,7 +100,7 @@ def test_a_learned_batch_has_a_lower_loss(experiment, batch):
     for _ in range(30):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
-    assert losses[-1] < 0.9 * losses[0]  # At first it is bicubic interpolation.
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path):
