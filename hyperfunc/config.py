@@ -39,7 +39,7 @@ class Data:
             folders; pairs, 1 for folders that are not named.
         threads: that prepare examples.
         resident: keep the images on the devices and make examples there: for accelerators, which a
-            host cannot feed. For super-resolution without ``shrink``.
+            host cannot feed. For super-resolution.
     """
 
     dataset: str = "train"
@@ -129,12 +129,8 @@ class Experiment:
                     f"stride {self.task.stride}: skipping pixels would change the footprint that a "
                     "base or the target network is asked for: set --task.stride=1"
                 )
-        if self.data.resident and (
-            not isinstance(self.task, SuperResolution) or self.task.shrink > 1
-        ):
-            raise ValueError(
-                "--data.resident=True makes examples of super-resolution without --task.shrink only"
-            )
+        if self.data.resident and not isinstance(self.task, SuperResolution):
+            raise ValueError("--data.resident=True makes examples of super-resolution only")
         if isinstance(self.model, FixedScale) and (
             not isinstance(self.task, SuperResolution)
             or self.task.scales != (self.model.scale,)

@@ -3,12 +3,16 @@
 An accelerator takes a training step in milliseconds, and no host cuts and reduces crops as fast.
 Here the training images lie on every device, and a compiled function makes a batch of them: the
 same crops, symmetries and bicubic reduction as `SuperResolution.make_example`, up to the last bit
-of a rounding. As in `hyperfunc.pipeline`, batch number n is a function of (source, task, seed, n)
-alone; it is another function, though.
+of a rounding; with ``shrink`` they come from a few sizes of each image, not from all between. As in
+`hyperfunc.pipeline`, batch number n is a function of (source, task, seed, n) alone; it is another
+function, though.
 """
 
 import functools
+import itertools
+import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -16,13 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
+from PIL import Image
 
 from hyperfunc.border import mirror_indices
 from hyperfunc.datasets import ImageSource
 from hyperfunc.pipeline import repeat_by_weight
 from hyperfunc.resize import ROUND_HALF_UP, axis_weights, crop_margin
 from hyperfunc.sharding import batch_sharded, replicated
-from hyperfunc.tasks import SuperResolution
+from hyperfunc.tasks import DITHERED, NOISE_SIGMA, SuperResolution
+from hyperfunc.types import HostImage
+
+SIZES = 4
+"""In how many an image is kept, where training examples come from smaller ones, too."""
 
 
 class ResidentImages(NamedTuple):
@@ -37,23 +46,49 @@ class ResidentImages(NamedTuple):
 
 
 def load_resident(
-    source: ImageSource, mesh: Mesh, weights: Sequence[tuple[str, float]] = ()
+    source: ImageSource,
+    mesh: Mesh,
+    weights: Sequence[tuple[str, float]] = (),
+    *,
+    shrink: float = 1.0,
 ) -> ResidentImages:
-    """Copy all images to every device; the weights are those of `repeat_by_weight`."""
-    images = list(source)
+    """Copy all images to every device.
+
+    Args:
+        source: the images.
+        mesh: the devices.
+        weights: see `repeat_by_weight`.
+        shrink: if more than 1, every image lies there in `SIZES` sizes, as it is and evenly down to
+            1 / this; each size is drawn as often.
+    """
+    factors = np.linspace(1.0, shrink, SIZES) if shrink > 1 else np.ones(1)
+    with ThreadPoolExecutor() as threads:
+        originals = list(threads.map(source.__getitem__, range(len(source))))
+        copies = itertools.product(factors, originals)
+        images = list(threads.map(lambda copy: _shrink(*copy), copies))
     ends = np.cumsum([image.size for image in images])
     if ends[-1] > np.iinfo(np.int32).max:
         raise ValueError(
             f"{source.description} has {ends[-1] / 1e9:.1f} GB of pixels, too many to keep on the "
             "devices: train with --data.resident=False"
         )
+    numbers = repeat_by_weight(source, weights)
     arrays = (
         np.concatenate([image.reshape(-1) for image in images]),
         np.asarray([0, *ends[:-1]], np.int32),
         np.asarray([image.shape[:2] for image in images], np.int32),
-        repeat_by_weight(source, weights).astype(np.int32),
+        np.concatenate([numbers + i for i in range(0, len(images), len(source))]).astype(np.int32),
     )
     return ResidentImages(*jax.device_put(arrays, replicated(mesh)))
+
+
+def _shrink(factor: float, image: HostImage) -> HostImage:
+    """Reduce as `SuperResolution.make_example` does."""
+    if factor == 1:
+        return image
+    height, width = (max(round(side / factor), 1) for side in image.shape[:2])
+    picture = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
 
 
 def make_resident_batches(
@@ -77,7 +112,7 @@ def make_resident_batches(
         weights: see `hyperfunc.pipeline.repeat_by_weight`.
         start: number of the first batch.
     """
-    images = load_resident(source, mesh, weights)
+    images = load_resident(source, mesh, weights, shrink=task.shrink)
     make = jax.jit(
         functools.partial(make_examples, task, batch_size),
         out_shardings=batch_sharded(mesh),
@@ -86,11 +121,12 @@ def make_resident_batches(
     batch = start
     while True:
         setting = task.draw_setting(np.random.default_rng([seed, 0, batch]))
-        reductions = tuple(
-            reduction_matrix(task.crop, setting.scale, offset) for offset in setting.phase
+        reductions, enlargements = (
+            tuple(make_matrix(task.crop, setting.scale, offset) for offset in setting.phase)
+            for make_matrix in (reduction_matrix, enlargement_matrix)
         )
         phase = np.asarray(setting.phase, np.float32)
-        yield make(images, jax.random.fold_in(key, batch), reductions, phase)
+        yield make(images, jax.random.fold_in(key, batch), reductions, enlargements, phase)
         batch += 1
 
 
@@ -98,11 +134,23 @@ def reduction_matrix(crop: int, scale: int, phase: float) -> Float[np.ndarray, "
     """Bicubic reduction of one axis of a crop with its margins, as a dense matrix."""
     margin = crop_margin(scale)
     padded = crop * scale + 2 * margin
-    indices, weights = axis_weights(
-        padded, crop, scale=1.0 / scale, offset=(margin + phase) / scale
+    return _as_matrix(
+        padded, axis_weights(padded, crop, scale=1.0 / scale, offset=(margin + phase) / scale)
     )
-    matrix = np.zeros((crop, padded))
-    np.add.at(matrix, (np.arange(crop)[:, None], indices), weights)
+
+
+def enlargement_matrix(crop: int, scale: int, phase: float) -> Float[np.ndarray, "side crop"]:
+    """Bicubic interpolation of one axis of an observed crop at the pixels of its target."""
+    return _as_matrix(crop, axis_weights(crop, crop * scale, scale=float(scale), offset=-phase))
+
+
+def _as_matrix(
+    n_in: int, taps: tuple[Int[np.ndarray, "n taps"], Float[np.ndarray, "n taps"]]
+) -> Float[np.ndarray, "n n_in"]:
+    """Write the weights of each output as a row."""
+    indices, weights = taps
+    matrix = np.zeros((len(indices), n_in))
+    np.add.at(matrix, (np.arange(len(indices))[:, None], indices), weights)
     return matrix.astype(np.float32)
 
 
@@ -112,9 +160,13 @@ def make_examples(
     images: ResidentImages,
     key: Array,
     reductions: tuple[Float[Array, "crop padded"], Float[Array, "crop padded"]],
+    enlargements: tuple[Float[Array, "side crop"], Float[Array, "side crop"]],
     phase: Float[Array, " 2"],
 ) -> dict[str, Array]:
-    """Make a batch: crop, turn, permute the colours, reduce. The scale is that of the shapes."""
+    """Make a batch: crop, turn, permute the colours, reduce, disturb.
+
+    The scale is that of the shapes.
+    """
     padded = reductions[0].shape[1]
     scale = padded // (task.crop + 4)  # padded = crop * scale + 2 * (2 * scale)
     margin = crop_margin(scale)
@@ -140,13 +192,49 @@ def make_examples(
     region = images.pixels[pixel[..., None] + channels[:, None, None]]
     if task.flips:
         region = jnp.where(is_turned[:, 2, None, None, None], region.swapaxes(1, 2), region)
-    observed = region.astype(jnp.float32)
-    for equation, matrix in zip(("yh,bhwc->bywc", "xw,bywc->byxc"), reductions, strict=True):
-        observed = jnp.einsum(equation, matrix, observed, precision="highest")
-        observed = jnp.clip(jnp.floor(observed + ROUND_HALF_UP), 0, 255)
     inside = slice(margin, padded - margin)
+    observed = _apply(reductions, region.astype(jnp.float32))
+    target = region[:, inside, inside]
+    if task.noise:
+        disturbed = _disturb(jax.random.fold_in(key, 5), observed, task.noise)
+        difference = _apply(enlargements, disturbed - observed)
+        observed, target = disturbed, _to_levels(target + difference)
     return {
         "observed": observed.astype(jnp.uint8),
-        "target": region[:, inside, inside],
+        "target": target.astype(jnp.uint8),
         "phase": jnp.tile(phase, (count, 1)),
     }
+
+
+def _apply(
+    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: Float[Array, "b n n 3"]
+) -> Float[Array, "b m m 3"]:
+    """Resample rows, then columns; a reduction rounds after each, as MATLAB does."""
+    for equation, matrix in zip(("yh,bhwc->bywc", "xw,bywc->byxc"), matrices, strict=True):
+        images = jnp.einsum(equation, matrix, images, precision="highest")
+        if matrix.shape[0] < matrix.shape[1]:
+            images = _to_levels(images)
+    return images
+
+
+def _to_levels(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """Round to the values of uint8."""
+    return jnp.clip(jnp.floor(images + ROUND_HALF_UP), 0, 255)
+
+
+def _disturb(
+    key: Array, observed: Float[Array, "b n n 3"], probability: float
+) -> Float[Array, "b n n 3"]:
+    """Do for some images of a batch what `hyperfunc.tasks.disturb` does."""
+    draws = jax.random.split(key, 5)
+    shape = (len(observed), 1, 1, 1)
+    low, high = (math.log(sigma) for sigma in NOISE_SIGMA)
+    sigma = jnp.exp(jax.random.uniform(draws[0], shape, minval=low, maxval=high))
+    noise = jax.random.normal(draws[1], observed.shape)
+    is_grey, is_dithered, is_disturbed = (
+        jax.random.bernoulli(draw, share, shape)
+        for draw, share in zip(draws[2:], (0.5, DITHERED, probability), strict=True)
+    )
+    noisy = observed + sigma * jnp.where(is_grey, noise[..., :1], noise)
+    noisy = jnp.where(is_dithered, jnp.where(noisy < 128, 0.0, 255.0), noisy)
+    return jnp.where(is_disturbed, _to_levels(noisy), observed)

@@ -13,8 +13,14 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from hyperfunc.border import mirror_indices
-from hyperfunc.resize import crop_margin, degrade_crop
+from hyperfunc.resize import crop_margin, degrade_crop, imresize
 from hyperfunc.types import HostImage, Size
+
+NOISE_SIGMA = (10.0, 200.0)
+"""Least and largest standard deviation of the noise that disturbs an example, of 255."""
+
+DITHERED = 0.25
+"""Part of the disturbed examples that are dithered to two levels."""
 
 
 class Setting(NamedTuple):
@@ -52,6 +58,9 @@ class SuperResolution:
         shrink: the image is first reduced by a random factor between 1 and this.
         flips: mirror and transpose at random.
         permute_colors: probability to permute the colour channels.
+        noise: probability to disturb the observed crop by strong noise, or to dither it to two
+            levels. The target is disturbed by the bicubic enlargement of the same: what is no
+            photograph shall come out as bicubic interpolation enlarges it.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
@@ -60,6 +69,7 @@ class SuperResolution:
     shrink: float = 1.0
     flips: bool = True
     permute_colors: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -69,6 +79,8 @@ class SuperResolution:
             raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
         if self.shrink < 1:
             raise ValueError(f"shrink {self.shrink} would enlarge: give at least 1")
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise {self.noise}: give a probability between 0 and 1")
 
     @property
     def observed_size(self) -> Size:
@@ -94,9 +106,15 @@ class SuperResolution:
             picture = Image.fromarray(region)
             region = np.asarray(picture.resize((padded, padded), Image.Resampling.BICUBIC))
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
+        observed = degrade_crop(region, setting.scale, phase=setting.phase)
+        target = np.ascontiguousarray(region[margin:-margin, margin:-margin])
+        if self.noise and rng.uniform() < self.noise:
+            disturbed = disturb(observed, rng)
+            target = add_enlarged(target, disturbed - observed.astype(np.float32), setting)
+            observed = disturbed
         return {
-            "observed": degrade_crop(region, setting.scale, phase=setting.phase),
-            "target": np.ascontiguousarray(region[margin:-margin, margin:-margin]),
+            "observed": observed,
+            "target": target,
             "phase": np.asarray(setting.phase, np.float32),
         }
 
@@ -176,6 +194,29 @@ def augment(
     if permute_colors and rng.uniform() < permute_colors:
         image = image[..., rng.permutation(3)]
     return image
+
+
+def disturb(
+    image: UInt8[np.ndarray, "n n 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "n n 3"]:
+    """Add Gaussian noise, grey or coloured; sometimes dither with it."""
+    sigma = np.exp(rng.uniform(*np.log(NOISE_SIGMA)))
+    channels = rng.choice((1, 3))
+    noisy = image + rng.normal(0, sigma, (*image.shape[:2], channels))
+    if rng.uniform() < DITHERED:
+        noisy = np.where(noisy < 128, 0, 255)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def add_enlarged(
+    target: UInt8[np.ndarray, "m m 3"], difference: Float32[np.ndarray, "n n 3"], setting: Setting
+) -> UInt8[np.ndarray, "m m 3"]:
+    """Add a difference of observed images, enlarged bicubically, to the target."""
+    offset = (-setting.phase[0], -setting.phase[1])
+    scale = float(setting.scale)
+    size = (target.shape[0], target.shape[1])
+    enlarged = imresize(difference, size, scale=(scale, scale), offset=offset)
+    return np.clip(np.round(target + enlarged), 0, 255).astype(np.uint8)
 
 
 Task = SuperResolution | Reconstruction

@@ -40,7 +40,9 @@ SMALL = {
     ),
     SRCNN: SRCNN(widths=(4, 5), sizes=(5, 3, 3)),
     RDNUpscaler: RDNUpscaler(RDN(width=4, blocks=1, layers=2, growth=3), scale=4),
-    SuperResolution: SuperResolution(scales=(2, 3), crop=8, shrink=1.5, permute_colors=0.5),
+    SuperResolution: SuperResolution(
+        scales=(2, 3), crop=8, shrink=1.5, permute_colors=0.5, noise=0.5
+    ),
     Reconstruction: Reconstruction(size=16),
 }
 

@@ -8,10 +8,17 @@ import pytest
 from hyperfunc.config import Data, Experiment
 from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.images import write_image
-from hyperfunc.resident import load_resident, make_examples, make_resident_batches, reduction_matrix
-from hyperfunc.resize import crop_margin, degrade_crop
+from hyperfunc.resident import (
+    SIZES,
+    enlargement_matrix,
+    load_resident,
+    make_examples,
+    make_resident_batches,
+    reduction_matrix,
+)
+from hyperfunc.resize import crop_margin, degrade_crop, imresize
 from hyperfunc.sharding import make_mesh
-from hyperfunc.tasks import Reconstruction, Setting, SuperResolution
+from hyperfunc.tasks import Reconstruction, Setting, SuperResolution, add_enlarged
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +33,17 @@ def mesh():
 
 def draw_batch(source, mesh, task, scale, phase, seed=0, count=8):
     images = load_resident(source, mesh)
-    reductions = tuple(jnp.asarray(reduction_matrix(task.crop, scale, p)) for p in phase)
+    reductions, enlargements = (
+        tuple(jnp.asarray(make_matrix(task.crop, scale, p)) for p in phase)
+        for make_matrix in (reduction_matrix, enlargement_matrix)
+    )
     batch = make_examples(
         task,
         count,
         images,
         jax.random.key(seed),
         reductions,
+        enlargements,
         jnp.asarray(phase, jnp.float32),
     )
     return {name: np.asarray(array) for name, array in batch.items()}
@@ -53,6 +64,26 @@ def test_the_observed_crop_is_the_reduced_target(source, mesh, scale, phase):
     difference = np.abs(expected.astype(int) - batch["observed"])[:, inside, inside]
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("scale", "phase"), [(2, (0.0, 0.0)), (3, (0.7, -1.5))])
+def test_disturbed_examples_are_those_of_the_host(source, mesh, scale, phase):
+    """The target is disturbed by the enlarged difference; some are grey, dithered, or neither."""
+    plain, noisy, some = (
+        draw_batch(source, mesh, SuperResolution(crop=12, noise=noise), scale, phase, count=64)
+        for noise in (0.0, 1.0, 0.25)
+    )
+    difference = noisy["observed"] - plain["observed"].astype(np.float32)
+    for target, change, disturbed in zip(plain["target"], difference, noisy["target"], strict=True):
+        expected = add_enlarged(target, change, Setting(scale, phase))
+        assert np.abs(expected.astype(int) - disturbed).max() <= 1
+    spread = difference.std(axis=(1, 2, 3))
+    assert 5 < spread.min() < 25 and spread.max() > 60
+    is_dithered = np.isin(noisy["observed"], (0, 255)).all(axis=(1, 2, 3))
+    assert 5 < is_dithered.sum() < 35
+    is_changed = (some["observed"] != plain["observed"]).any(axis=(1, 2, 3))
+    assert 5 < is_changed.sum() < 35
+    np.testing.assert_array_equal(some["target"][~is_changed], plain["target"][~is_changed])
 
 
 def test_crops_come_from_the_images_turned_in_eight_ways(source, mesh):
@@ -125,7 +156,28 @@ def test_the_margin_is_what_the_scale_is_told_from():
         assert reduction_matrix(10, scale, 0.0).shape == (10, scale * 10 + 2 * crop_margin(scale))
 
 
-@pytest.mark.parametrize("task", [Reconstruction(), SuperResolution(shrink=1.5)], ids=str)
-def test_other_tasks_are_refused(task):
+def test_each_image_lies_there_in_several_sizes(source, mesh):
+    """Each drawn as often; what a size holds is the image reduced, where it was."""
+    plain, images = (load_resident(source, mesh, shrink=shrink) for shrink in (1.0, 2.0))
+    sizes = np.asarray(images.size)
+    assert len(plain.first) == len(source)
+    assert sizes.shape == (SIZES * len(source), 2)
+    np.testing.assert_array_equal(sizes[: len(source)], plain.size)
+    np.testing.assert_array_equal(sizes[-len(source) :], np.round(np.asarray(plain.size) / 2))
+    counts = np.bincount(images.numbers).reshape(SIZES, -1)
+    np.testing.assert_array_equal(counts, np.tile(np.bincount(plain.numbers), (SIZES, 1)))
+    first, (height, width) = int(images.first[-1]), sizes[-1]
+    smallest = np.asarray(images.pixels)[first:].reshape(height, width, 3)
+    expected = imresize(source[len(source) - 1], size=(int(height), int(width)))
+    assert np.abs(smallest.astype(int) - expected).mean() < 1
+
+
+def test_smaller_sizes_make_batches(source, mesh):
+    task = SuperResolution(crop=8, shrink=1.5)
+    batch = next(make_resident_batches(source, task, mesh, batch_size=4, seed=0))
+    assert batch["observed"].shape == (4, 8, 8, 3)
+
+
+def test_other_tasks_are_refused():
     with pytest.raises(ValueError, match="resident"):
-        Experiment(task=task, data=Data(resident=True))
+        Experiment(task=Reconstruction(), data=Data(resident=True))

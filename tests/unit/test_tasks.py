@@ -7,7 +7,15 @@ from hyperfunc.functional_image import FunctionalImage, render_phases
 from hyperfunc.hypernetwork import FactoredTheta
 from hyperfunc.resize import crop_margin, degrade
 from hyperfunc.targets import FourierField
-from hyperfunc.tasks import Reconstruction, Setting, SuperResolution, augment, crop_at_random
+from hyperfunc.tasks import (
+    Reconstruction,
+    Setting,
+    SuperResolution,
+    add_enlarged,
+    augment,
+    crop_at_random,
+    disturb,
+)
 from hyperfunc.windows import PER_PIXEL
 
 PLAIN = {"flips": False, "protocol_phase": 1.0}
@@ -115,6 +123,50 @@ def test_shrinking_leaves_a_ramp_where_it_was():
     assert len(factors) > 1
 
 
+def test_some_examples_are_disturbed(draw):
+    """As many as asked for; the others are what they are without noise."""
+    image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
+    task = SuperResolution(crop=12, noise=0.25)
+    plain = SuperResolution(crop=12)
+    disturbed = 0
+    for seed in range(200):
+        example, expected = (t.make_example(image, setting, rng(seed)) for t in (task, plain))
+        if np.array_equal(example["observed"], expected["observed"]):
+            np.testing.assert_array_equal(example["target"], expected["target"])
+        else:
+            disturbed += 1
+            difference = example["observed"] - expected["observed"].astype(np.float32)
+            np.testing.assert_array_equal(
+                example["target"], add_enlarged(expected["target"], difference, setting)
+            )
+    assert 30 < disturbed < 70
+
+
+def test_noise_is_grey_coloured_or_dithers():
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    images = [disturb(grey, rng(seed)) for seed in range(100)]
+    is_grey = [np.ptp(image, axis=2).max() == 0 for image in images]
+    is_dithered = [set(np.unique(image)) == {0, 255} for image in images]
+    spread = [image.std() for image in images]
+    assert 30 < sum(is_grey) < 70
+    assert 10 < sum(is_dithered) < 45
+    assert 8 < min(spread) < 20 and 100 < max(spread)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, -1.3)])
+def test_a_difference_is_enlarged_where_it_was_observed(scale, phase):
+    """A ramp of the observed pixels is the ramp of slope 1 / scale of the target's."""
+    rows, cols = np.meshgrid(np.arange(16), np.arange(16), indexing="ij")
+    ramp = np.stack([6 * rows, 4 * cols, 0 * rows], axis=-1).astype(np.float32)
+    target = np.full((16 * scale, 16 * scale, 3), 50, np.uint8)
+    result = add_enlarged(target, ramp, Setting(scale, phase)).astype(float) - 50
+    y, x = ((np.arange(16 * scale) + 0.5 - first) / scale - 0.5 for first in phase)
+    inside = slice(3 * scale, -3 * scale)
+    for channel, expected in enumerate((6 * y[:, None], 4 * x[None], np.zeros((1, 1)))):
+        assert np.abs(result[..., channel] - expected)[inside, inside].max() <= 0.5 + 1e-3
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -122,6 +174,7 @@ def test_shrinking_leaves_a_ramp_where_it_was():
         ({"scales": (2, 0)}, r"\(2, 0\)"),
         ({"crop": 3}, "crop of 3"),
         ({"shrink": 0.5}, "0.5"),
+        ({"noise": -0.1}, "-0.1"),
     ],
 )
 def test_impossible_tasks_say_what_is_wrong(arguments, named):
