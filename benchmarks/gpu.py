@@ -1,23 +1,28 @@
 """Train on a lent GPU that has no network: pack what it needs, train there, bring back a file.
 
 python benchmarks/gpu.py pack --data_dir=../shared/data
-python benchmarks/gpu.py train --minutes=25 --limit=560 --out=$OUT
+python3 benchmarks/gpu.py unpack                                     # there, once for each part
+python3 benchmarks/gpu.py train --limit=150 --out=$OUT               # there
+python3 benchmarks/gpu.py train --limit=590 --fall=True --out=$OUT   # there
 
-The first command runs here. It fills the git-ignored folder .gpu/ with the training images and with
-the wheels that the machine lacks (it has JAX, Flax, Optax, Orbax and scikit-image). Carried with
-the working tree, all stays below 64 MiB; if it would not, some images are left out.
+The first command runs here. It fills the git-ignored folders .gpu/1, .gpu/2 and so on with the
+training images and with the wheels that the machine lacks (it has JAX, Flax, Optax, Orbax and
+scikit-image). Each is small enough to travel with the working tree; carry one in each call, with
+unpack as the command.
 
-The second runs there, in calls of at most --limit seconds, the same command again until it says
-that it is done. It trains the preset at a constant rate for 70 % of the minutes and lets the rate
-fall to the end. After each call it writes to --out the metrics and model.tar.gz, a workdir for
-evaluate.py and benchmarks/bundle.py.
+A call of train goes on from the last one, and ends in time. At first the learning rate is constant,
+and the first call shows how fast the machine is; the call with --fall lets it fall linearly to
+where that speed leads. What comes back is the metrics and run.tar.gz: the workdir, to go on from
+here, for evaluate.py and for benchmarks/bundle.py.
 """
 
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tarfile
@@ -25,19 +30,16 @@ import time
 from pathlib import Path
 
 FOLDER = Path(".gpu")
+THERE = Path("/tmp/hyperfunc")  # noqa: S108 - the machine is ours alone, and given back.
 WHEELS = (
-    "absl-py array-record attrs cattrs cloudpickle docstring-parser etils grain jaxtyping"
-    " portpicker protobuf psutil tensorboardx tifffile tqdm typeguard typing-extensions tyro"
-    " wadler-lindig"
+    "array-record cattrs cloudpickle docstring-parser etils grain portpicker tensorboardx typeguard"
+    " tyro"
 ).split()
 """What the machine lacks, with all that it depends on; sys.path's end, so that its own go first."""
 
 MOST_BYTES = 63 * 2**20
-FALL = 0.7
-"""Part of the time after which the learning rate falls."""
-
-SAVING = 30.0
-"""Seconds of a call that are left for saving and exporting."""
+STARTING, SAVING = 25.0, 20.0
+"""Seconds of a call before the first step (when XLA's cache is warm) and after the last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,50 +56,50 @@ class Pack:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unpack:
+    """Keep on the machine what this call carried."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Train:
     """Train, or go on with it, and export.
 
     Attributes:
         out: folder of what comes back.
-        minutes: of training in all calls together.
-        limit: seconds after which this call stops.
-        workdir: of the run.
+        limit: seconds after which this call ends.
+        fall: let the learning rate fall, to its end at the end of this call.
         flags: for train.py, as one string.
     """
 
     out: Path
-    minutes: float = 25.0
-    limit: float = 560.0
-    workdir: Path = Path("runs/sr_large")
+    limit: float = 590.0
+    fall: bool = False
     flags: str = "--preset=sr_large"
 
 
 def pack(arguments: Pack) -> None:
-    """Fill the folder anew."""
+    """Fill the folders anew."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    shutil.copytree(arguments.data_dir / "train", FOLDER / "data" / "train")
+    wheels = FOLDER / "1" / "wheels"
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        + [f"--python-version={arguments.python}", f"--dest={FOLDER / 'wheels'}"]
+        + [f"--python-version={arguments.python}", f"--dest={wheels}"]
         + [f"--platform=manylinux_{version}_x86_64" for version in ("2_17", "2_24", "2_28")]
         + ["--platform=manylinux2014_x86_64", *WHEELS],
         check=True,
     )
     tracked = subprocess.check_output(["git", "ls-files", "-z"], text=True).split("\0")
-    paths = [Path(name) for name in tracked if name and Path(name).is_file()]
-    excess = sum(size_of(path) for path in [*paths, *FOLDER.rglob("*")]) - MOST_BYTES
-    images = [path for path in sorted(FOLDER.glob("data/**/*")) if path.is_file()]
-    left_out = 0
-    # Evenly over the folders, so that what is left is like the whole.
-    for path in images[:: max(int(sum(map(size_of, images)) / max(excess, 1)), 1)]:
-        if excess <= 0:
-            break
-        excess -= size_of(path)
-        left_out += 1
-        path.unlink()
-    print(
-        f"packed {len(images) - left_out} of {len(images)} images: {-excess / 2**20:.1f} MiB left"
-    )
+    own = sum(size_of(Path(name)) for name in tracked if name)
+    images = sorted(path for path in (arguments.data_dir / "train").rglob("*") if path.is_file())
+    part, room = 1, MOST_BYTES - own - sum(map(size_of, wheels.iterdir()))
+    for image in images:
+        if size_of(image) > room:
+            part, room = part + 1, MOST_BYTES - own
+        room -= size_of(image)
+        path = FOLDER / str(part) / "data" / image.relative_to(arguments.data_dir)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, path)
+    print(f"packed {len(images)} images: carry .gpu/1 to .gpu/{part}, one in each call of unpack")
 
 
 def size_of(path: Path) -> int:
@@ -105,60 +107,52 @@ def size_of(path: Path) -> int:
     return path.stat().st_size + 1024 if path.is_file() else 0
 
 
+def unpack() -> None:
+    """Move images to where the next call finds them, and install the wheels."""
+    site = THERE / "site"
+    for part in FOLDER.iterdir():
+        shutil.copytree(part / "data", THERE / "data", dirs_exist_ok=True)
+        if (part / "wheels").exists() and not site.exists():
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+            wheels = map(str, (part / "wheels").glob("*.whl"))
+            subprocess.run([*command, f"--target={site}", *wheels], check=True)
+        shutil.rmtree(part)
+    print(f"{sum(path.is_file() for path in THERE.glob('data/**/*'))} images so far")
+
+
 def train(arguments: Train) -> None:
-    """Train for what is left of the time, at most for this call's limit."""
-    began, total = time.monotonic(), 60 * arguments.minutes
-    path = arguments.workdir / "clock.json"
-    clock = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0}
-    while True:
-        step, spent = last_step(arguments.workdir), clock["seconds"]
-        if "steps" not in clock and spent >= FALL * total:
-            clock |= {"fall": step, "steps": step + int(0.95 * step / spent * (total - spent))}
-        is_falling = "steps" in clock
-        # Saving and exporting take a while after the time is over.
-        seconds = arguments.limit - SAVING - (time.monotonic() - began)
-        is_done = is_falling and step >= clock["steps"]
-        if is_done or seconds <= 0:
-            break
-        if is_falling:
-            steps, decay = clock["steps"], (clock["steps"] - clock["fall"]) / clock["steps"]
-        else:
-            steps, decay = 10**7, 1e-7
-            seconds = min(seconds, FALL * total - spent)
-        started = time.monotonic()
-        run(arguments, seconds, [f"--run.steps={steps}", f"--optimizer.decay={decay:.6f}"])
-        clock["seconds"] += time.monotonic() - started
-        path.write_text(json.dumps(clock))
-    export(arguments)
-    print(
-        f"step {step}, {clock['seconds'] / 60:.1f} of {arguments.minutes:g} minutes: "
-        + ("done" if is_done else "run the same command again")
-    )
-
-
-def unpack_wheels() -> None:
-    """Install the wheels into a folder of their own, once."""
-    site = FOLDER / "site"
-    if not site.exists():
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-            + [f"--target={site}", *map(str, (FOLDER / "wheels").glob("*.whl"))],
-            check=True,
-        )
-
-
-def run(arguments: Train, seconds: float, flags: list[str]) -> None:
-    """Run train.py, and ask it to save and stop when the time is over."""
-    code = f"import sys; sys.path += ['{FOLDER / 'site'}']; import train; train.main()"
-    command = [sys.executable, "-c", code, f"--workdir={arguments.workdir}"]
-    command += [f"--data_dir={FOLDER / 'data'}", *shlex.split(arguments.flags), *flags]
-    with subprocess.Popen(command) as process:
+    """Train until shortly before the limit."""
+    end = time.monotonic() + arguments.limit - SAVING
+    workdir = THERE / "run"
+    steps, decay = 10**7, 1e-7
+    if arguments.fall:
+        step, rate = last_step(workdir), steps_per_second(workdir)
+        steps = step + int(0.95 * rate * (end - time.monotonic() - STARTING))
+        decay = (steps - step) / steps
+        print(f"{rate:.0f} steps a second: from {step} to {steps}", flush=True)
+    code = f"import sys; sys.path += ['{THERE / 'site'}']; import train; train.main()"
+    command = [sys.executable, "-c", code, f"--workdir={workdir}", f"--data_dir={THERE / 'data'}"]
+    command += ["--data.resident=True", "--run.log_every=250", f"--run.steps={steps}"]
+    # A validation compiles for every size of image: only the last step has one.
+    command += [f"--run.{name}={10**7}" for name in ("save_every", "validate_every")]
+    command += [f"--optimizer.decay={decay:.6f}", *shlex.split(arguments.flags)]
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(THERE / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+    }
+    with subprocess.Popen(command, env=os.environ | cache) as process:
         try:
-            process.wait(timeout=max(seconds, 1))
+            process.wait(timeout=max(end - time.monotonic(), 1))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
     if process.returncode:
         sys.exit(f"train.py ended with {process.returncode}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(workdir / "metrics.jsonl", arguments.out)
+    with tarfile.open(arguments.out / "run.tar.gz", "w:gz") as archive:
+        archive.add(workdir / "metrics.jsonl", "run/metrics.jsonl")
+        newest = f"checkpoints/{last_step(workdir)}"
+        archive.add(workdir / newest, f"run/{newest}")
 
 
 def last_step(workdir: Path) -> int:
@@ -167,31 +161,29 @@ def last_step(workdir: Path) -> int:
     return max(map(int, steps), default=0)
 
 
-def export(arguments: Train) -> None:
-    """Write what inference needs, as one file."""
-    from hyperfunc.checkpoint import export_model
-
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    model = arguments.workdir / "export"
-    shutil.rmtree(model, ignore_errors=True)
-    export_model(arguments.workdir, model)
-    with tarfile.open(arguments.out / "model.tar.gz", "w:gz") as archive:
-        archive.add(model, arcname=arguments.workdir.name)
-    shutil.copy(arguments.workdir / "metrics.jsonl", arguments.out)
+def steps_per_second(workdir: Path) -> float:
+    """How fast the last call trained."""
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
+    config = workdir / "checkpoints" / str(last_step(workdir)) / "config" / "metadata"
+    data = json.loads(config.read_text())["experiment"]["data"]
+    return statistics.median(rates[-12:]) / data["batch_size"]
 
 
 def main() -> None:
     """Run the command."""
-    if sys.argv[1:2] == ["train"]:
-        unpack_wheels()
+    if sys.argv[1:2] == ["unpack"]:  # Before anything that it unpacks.
+        unpack()
+        return
     # The command line's library may be among the wheels.
-    sys.path += [str(FOLDER / "site"), "."]
+    sys.path += [str(THERE / "site"), "."]
     import tyro
 
-    arguments = tyro.cli(Pack | Train)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    commands = Pack | Unpack | Train
+    arguments = tyro.cli(commands, config=(tyro.conf.FlagConversionOff,))  # pyright: ignore
     if isinstance(arguments, Pack):
         pack(arguments)
-    else:
+    elif isinstance(arguments, Train):
         train(arguments)
 
 
