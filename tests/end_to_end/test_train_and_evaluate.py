@@ -139,6 +139,7 @@ def test_overfitting_one_image_leaves_bicubic_behind(draw, tmp_path, flags, dtyp
         "model.target.frequencies": 16,
         "task.crop": 24,  # Twice as large, it is the whole image: every batch is the same.
         "task.shrink": 1,
+        "task.noise": 0,
         "task.flips": False,
         "task.protocol_phase": 1,
         "optimizer.learning_rate": 1e-2,

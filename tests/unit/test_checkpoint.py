@@ -4,12 +4,15 @@ import contextlib
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hyperfunc import checkpoint
 from hyperfunc.checkpoint import Workdir, export_model, init_variables, load_model
+from hyperfunc.coords import Axis
 from hyperfunc.errors import UserError
+from hyperfunc.functional_image import encode, render_grid
 from hyperfunc.presets import PRESETS
 
 
@@ -144,3 +147,22 @@ def test_training_may_go_on_from_a_bundled_checkpoint(name):
     experiment = load_model(name).experiment
     assert experiment.model == PRESETS[name].model
     assert experiment.run.start_from == ""
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
+def test_what_is_no_photograph_stays_an_image(name):
+    """Noise, dithering and stripes: without such examples `sr` made thousands of them."""
+    rng = np.random.default_rng(0)
+    rows, cols = np.indices((64, 64))
+    images = [
+        rng.integers(0, 256, (64, 64, 3)) / 255,
+        np.repeat(rng.integers(0, 2, (64, 64, 1)), 3, axis=2),
+        np.repeat((rows + cols)[..., None] % 2, 3, axis=2),
+        np.stack([cols % 3 == channel for channel in range(3)], axis=2),
+    ]
+    model, axis = load_model(name), Axis(-0.25, 0.5, 128)
+    function, _ = encode(
+        model.experiment.model, model.variables, jnp.asarray(np.stack(images), jnp.float32)
+    )
+    rendered = np.asarray(render_grid(function, axis, axis))
+    assert -1.5 < rendered.min() and rendered.max() < 2.5
