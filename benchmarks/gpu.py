@@ -8,12 +8,14 @@ python3 benchmarks/gpu.py train --limit=590 --fall=True --out=$OUT   # there
 The first command runs here. It fills the git-ignored folders .gpu/1, .gpu/2 and so on with the
 training images and with the wheels that the machine lacks (it has JAX, Flax, Optax, Orbax and
 scikit-image). Each is small enough to travel with the working tree; carry one in each call, with
-unpack as the command.
+unpack as the command. The machine waits for the next call for half a minute only, so prepare them
+all.
 
 A call of train goes on from the last one, and ends in time. At first the learning rate is constant,
-and the first call shows how fast the machine is; the call with --fall lets it fall linearly to
-where that speed leads. What comes back is the metrics and run.tar.gz: the workdir, to go on from
-here, for evaluate.py and for benchmarks/bundle.py.
+and the first call shows how fast the machine is; the next one, with --fall, lets it fall linearly
+to where that speed leads, and any call after that goes on with the same fall. What comes back is
+the metrics and run.tar.gz: the workdir, to go on from here, for evaluate.py and for
+benchmarks/bundle.py.
 """
 
 import dataclasses
@@ -30,7 +32,8 @@ import time
 from pathlib import Path
 
 FOLDER = Path(".gpu")
-THERE = Path("/tmp/hyperfunc")  # noqa: S108 - the machine is ours alone, and given back.
+THERE = Path("/tmp/hyperfunc")
+"""On the lent machine, which is ours alone and keeps this between calls."""
 WHEELS = (
     "array-record cattrs cloudpickle docstring-parser etils grain portpicker tensorboardx typeguard"
     " tyro"
@@ -38,8 +41,14 @@ WHEELS = (
 """What the machine lacks, with all that it depends on; sys.path's end, so that its own go first."""
 
 MOST_BYTES = 63 * 2**20
-STARTING, SAVING = 25.0, 20.0
+STARTING, ENDING = 25.0, 25.0
 """Seconds of a call before the first step (when XLA's cache is warm) and after the last."""
+
+CAUTION = 0.85
+"""Of the speed that was seen: an H100 was a fifth slower in the second call than in the first."""
+
+ENDLESS = 10**7
+"""Steps of a run whose end is not known yet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Train:
     Attributes:
         out: folder of what comes back.
         limit: seconds after which this call ends.
-        fall: let the learning rate fall, to its end at the end of this call.
+        fall: let the learning rate fall, to its end at the end of this call; not in the first one.
         flags: for train.py, as one string.
     """
 
@@ -90,15 +99,23 @@ def pack(arguments: Pack) -> None:
     )
     tracked = subprocess.check_output(["git", "ls-files", "-z"], text=True).split("\0")
     own = sum(size_of(Path(name)) for name in tracked if name)
-    images = sorted(path for path in (arguments.data_dir / "train").rglob("*") if path.is_file())
+    images = [
+        Path(folder) / name
+        for folder, _, names in os.walk(arguments.data_dir / "train", followlinks=True)
+        for name in names
+    ]
+    if not images:
+        sys.exit(f"there are no images in {arguments.data_dir / 'train'}")
     part, room = 1, MOST_BYTES - own - sum(map(size_of, wheels.iterdir()))
-    for image in images:
+    for image in sorted(images):
         if size_of(image) > room:
             part, room = part + 1, MOST_BYTES - own
         room -= size_of(image)
         path = FOLDER / str(part) / "data" / image.relative_to(arguments.data_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(image, path)
+    for number in range(1, part + 1):
+        (FOLDER / str(number) / "parts").write_text(str(part))
     print(f"packed {len(images)} images: carry .gpu/1 to .gpu/{part}, one in each call of unpack")
 
 
@@ -109,65 +126,80 @@ def size_of(path: Path) -> int:
 
 def unpack() -> None:
     """Move images to where the next call finds them, and install the wheels."""
-    site = THERE / "site"
     for part in FOLDER.iterdir():
-        shutil.copytree(part / "data", THERE / "data", dirs_exist_ok=True)
-        if (part / "wheels").exists() and not site.exists():
+        if (part / "data").exists():
+            shutil.copytree(part / "data", THERE / "data", dirs_exist_ok=True)
+        if (part / "wheels").exists():
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
             wheels = map(str, (part / "wheels").glob("*.whl"))
-            subprocess.run([*command, f"--target={site}", *wheels], check=True)
+            target = ["--upgrade", f"--target={THERE / 'site'}"]
+            subprocess.run([*command, *target, *wheels], check=True)
+        (THERE / "parts" / part.name).mkdir(parents=True, exist_ok=True)
+        print(f"part {part.name} of {(part / 'parts').read_text()} is there")
         shutil.rmtree(part)
-    print(f"{sum(path.is_file() for path in THERE.glob('data/**/*'))} images so far")
 
 
 def train(arguments: Train) -> None:
-    """Train until shortly before the limit."""
-    end = time.monotonic() + arguments.limit - SAVING
+    """Train until shortly before the limit, and write what came of it, whatever happened."""
+    end = time.monotonic() + arguments.limit - ENDING
     workdir = THERE / "run"
-    steps, decay = 10**7, 1e-7
-    if arguments.fall:
-        step, rate = last_step(workdir), steps_per_second(workdir)
-        steps = step + int(0.95 * rate * (end - time.monotonic() - STARTING))
-        decay = (steps - step) / steps
-        print(f"{rate:.0f} steps a second: from {step} to {steps}", flush=True)
+    steps, decay = plan(workdir, end) if arguments.fall else (ENDLESS, 1 / ENDLESS)
     code = f"import sys; sys.path += ['{THERE / 'site'}']; import train; train.main()"
     command = [sys.executable, "-c", code, f"--workdir={workdir}", f"--data_dir={THERE / 'data'}"]
-    command += ["--data.resident=True", "--run.log_every=250", f"--run.steps={steps}"]
-    # A validation compiles for every size of image: only the last step has one.
-    command += [f"--run.{name}={10**7}" for name in ("save_every", "validate_every")]
-    command += [f"--optimizer.decay={decay:.6f}", *shlex.split(arguments.flags)]
+    command += ["--data.resident=True", "--run.log_every=250", "--run.save_every=5000"]
+    # A validation compiles once more for every scale: only the last step has one.
+    command += [f"--run.validate_every={ENDLESS}", f"--run.steps={steps}"]
+    command += [f"--optimizer.decay={decay}", *shlex.split(arguments.flags)]
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(THERE / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
     }
-    with subprocess.Popen(command, env=os.environ | cache) as process:
+    process = subprocess.Popen(command, env=os.environ | cache)
+    try:
+        process.wait(max(end - time.monotonic(), 1))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=max(end - time.monotonic(), 1))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
+            process.wait(0.7 * ENDING)
+        except subprocess.TimeoutExpired:  # It validates: what it saved last has to do.
+            process.kill()
+    export(workdir, arguments.out)
     if process.returncode:
         sys.exit(f"train.py ended with {process.returncode}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    shutil.copy(workdir / "metrics.jsonl", arguments.out)
-    with tarfile.open(arguments.out / "run.tar.gz", "w:gz") as archive:
-        archive.add(workdir / "metrics.jsonl", "run/metrics.jsonl")
-        newest = f"checkpoints/{last_step(workdir)}"
-        archive.add(workdir / newest, f"run/{newest}")
+
+
+def plan(workdir: Path, end: float) -> tuple[int, float]:
+    """Choose the last step and the part in which the rate falls, or find what was chosen."""
+    step = last_step(workdir)
+    if not step:
+        sys.exit("nothing is trained yet: leave --fall out in the first call")
+    config = workdir / "checkpoints" / str(step) / "config" / "metadata"
+    experiment = json.loads(config.read_text())["experiment"]
+    if experiment["run"]["steps"] < ENDLESS:
+        return experiment["run"]["steps"], experiment["optimizer"]["decay"]
+    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
+    rate = CAUTION * statistics.median(rates[-12:]) / experiment["data"]["batch_size"]
+    steps = step + int(rate * (end - time.monotonic() - STARTING))
+    print(f"at {rate:.0f} steps a second: from {step} to {steps}", flush=True)
+    return steps, (steps - step) / steps
+
+
+def export(workdir: Path, out: Path) -> None:
+    """Write the metrics and the newest checkpoint, with the state of the optimiser."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (workdir / "metrics.jsonl").exists():
+        shutil.copy(workdir / "metrics.jsonl", out)
+    if step := last_step(workdir):
+        with tarfile.open(out / "run.tar.gz", "w:gz") as archive:
+            for name in ("metrics.jsonl", f"checkpoints/{step}"):
+                archive.add(workdir / name, f"run/{name}")
 
 
 def last_step(workdir: Path) -> int:
     """The newest checkpoint."""
     steps = [path.name for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()]
     return max(map(int, steps), default=0)
-
-
-def steps_per_second(workdir: Path) -> float:
-    """How fast the last call trained."""
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
-    config = workdir / "checkpoints" / str(last_step(workdir)) / "config" / "metadata"
-    data = json.loads(config.read_text())["experiment"]["data"]
-    return statistics.median(rates[-12:]) / data["batch_size"]
 
 
 def main() -> None:

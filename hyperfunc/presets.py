@@ -38,7 +38,7 @@ SR_LARGE = Experiment(
         EDSR(width=64, blocks=16, attention=True, fusion=True, dtype="bfloat16"),
         FourierField(frequencies=32),
     ),
-    task=SuperResolution(scales=(2, 3, 4), crop=48),
+    task=SuperResolution(scales=(2, 3, 4), crop=48, shrink=1.5, noise=0.05),
     data=Data(dataset="train", batch_size=32, resident=True),
     optimizer=Optimizer(method="muon", schedule="trapezoid"),
     run=Run(steps=100_000, validate_every=5_000, save_every=2_500),

@@ -3,9 +3,9 @@
 An accelerator takes a training step in milliseconds, and no host cuts and reduces crops as fast.
 Here the training images lie on every device, and a compiled function makes a batch of them: the
 same crops, symmetries and bicubic reduction as `SuperResolution.make_example`, up to the last bit
-of a rounding; with ``shrink`` they come from a few sizes of each image, not from all between. As in
-`hyperfunc.pipeline`, batch number n is a function of (source, task, seed, n) alone; it is another
-function, though.
+of a rounding, and the same noise. With ``shrink`` they come from a few sizes of each image, not
+from all between. As in `hyperfunc.pipeline`, batch number n is a function of (source, task, seed,
+n) alone; it is another function, though.
 """
 
 import functools
@@ -29,6 +29,9 @@ from hyperfunc.resize import ROUND_HALF_UP, axis_weights, crop_margin
 from hyperfunc.sharding import batch_sharded, replicated
 from hyperfunc.tasks import DITHERED, NOISE_SIGMA, SuperResolution
 from hyperfunc.types import HostImage
+
+LARGEST = 2**31 - 2**20
+"""So many bytes can be numbered by int32, with room for what rounding adds to the sizes."""
 
 SIZES = 4
 """In how many an image is kept, where training examples come from smaller ones, too."""
@@ -64,20 +67,22 @@ def load_resident(
     factors = np.linspace(1.0, shrink, SIZES) if shrink > 1 else np.ones(1)
     with ThreadPoolExecutor() as threads:
         originals = list(threads.map(source.__getitem__, range(len(source))))
+        total = sum(image.size for image in originals) * (1 / factors**2).sum()
+        if total > LARGEST:
+            raise ValueError(
+                f"{source.description} has {total / 1e9:.1f} GB of pixels in {len(factors)} sizes, "
+                "too many to keep on the devices: train with --task.shrink=1 or "
+                "--data.resident=False"
+            )
         copies = itertools.product(factors, originals)
         images = list(threads.map(lambda copy: _shrink(*copy), copies))
     ends = np.cumsum([image.size for image in images])
-    if ends[-1] > np.iinfo(np.int32).max:
-        raise ValueError(
-            f"{source.description} has {ends[-1] / 1e9:.1f} GB of pixels, too many to keep on the "
-            "devices: train with --data.resident=False"
-        )
     numbers = repeat_by_weight(source, weights)
     arrays = (
         np.concatenate([image.reshape(-1) for image in images]),
         np.asarray([0, *ends[:-1]], np.int32),
         np.asarray([image.shape[:2] for image in images], np.int32),
-        np.concatenate([numbers + i for i in range(0, len(images), len(source))]).astype(np.int32),
+        np.concatenate([numbers + n for n in range(0, len(images), len(source))]).astype(np.int32),
     )
     return ResidentImages(*jax.device_put(arrays, replicated(mesh)))
 
@@ -193,11 +198,12 @@ def make_examples(
     if task.flips:
         region = jnp.where(is_turned[:, 2, None, None, None], region.swapaxes(1, 2), region)
     inside = slice(margin, padded - margin)
-    observed = _apply(reductions, region.astype(jnp.float32))
+    # As MATLAB does, after either axis.
+    observed = _apply(reductions, region.astype(jnp.float32), is_rounded=True)
     target = region[:, inside, inside]
     if task.noise:
         disturbed = _disturb(jax.random.fold_in(key, 5), observed, task.noise)
-        difference = _apply(enlargements, disturbed - observed)
+        difference = _apply(enlargements, disturbed - observed, is_rounded=False)
         observed, target = disturbed, _to_levels(target + difference)
     return {
         "observed": observed.astype(jnp.uint8),
@@ -207,13 +213,15 @@ def make_examples(
 
 
 def _apply(
-    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: Float[Array, "b n n 3"]
+    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]],
+    images: Float[Array, "b n n 3"],
+    *,
+    is_rounded: bool,
 ) -> Float[Array, "b m m 3"]:
-    """Resample rows, then columns; a reduction rounds after each, as MATLAB does."""
+    """Resample rows, then columns."""
+    rounded = _to_levels if is_rounded else lambda images: images
     for equation, matrix in zip(("yh,bhwc->bywc", "xw,bywc->byxc"), matrices, strict=True):
-        images = jnp.einsum(equation, matrix, images, precision="highest")
-        if matrix.shape[0] < matrix.shape[1]:
-            images = _to_levels(images)
+        images = rounded(jnp.einsum(equation, matrix, images, precision="highest"))
     return images
 
 

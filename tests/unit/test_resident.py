@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hyperfunc import resident
 from hyperfunc.config import Data, Experiment
 from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.images import write_image
@@ -79,6 +80,9 @@ def test_disturbed_examples_are_those_of_the_host(source, mesh, scale, phase):
         assert np.abs(expected.astype(int) - disturbed).max() <= 1
     spread = difference.std(axis=(1, 2, 3))
     assert 5 < spread.min() < 25 and spread.max() > 60
+    is_clipped = np.isin(noisy["observed"], (0, 255)).any(axis=3)
+    is_grey = (is_clipped | (np.ptp(difference, axis=3) == 0)).all(axis=(1, 2))
+    assert 16 < is_grey.sum() < 60
     is_dithered = np.isin(noisy["observed"], (0, 255)).all(axis=(1, 2, 3))
     assert 5 < is_dithered.sum() < 35
     is_changed = (some["observed"] != plain["observed"]).any(axis=(1, 2, 3))
@@ -137,7 +141,7 @@ def test_an_image_smaller_than_the_crop_is_mirrored(mesh, tmp_path):
 
 
 def test_a_batch_is_a_function_of_its_number(source, mesh):
-    task = SuperResolution(crop=8)
+    task = SuperResolution(crop=8, shrink=1.5, noise=0.5)
 
     def batches(start, seed=0):
         return make_resident_batches(source, task, mesh, batch_size=4, seed=seed, start=start)
@@ -172,10 +176,22 @@ def test_each_image_lies_there_in_several_sizes(source, mesh):
     assert np.abs(smallest.astype(int) - expected).mean() < 1
 
 
-def test_smaller_sizes_make_batches(source, mesh):
-    task = SuperResolution(crop=8, shrink=1.5)
-    batch = next(make_resident_batches(source, task, mesh, batch_size=4, seed=0))
-    assert batch["observed"].shape == (4, 8, 8, 3)
+def test_batches_come_from_all_sizes(mesh, tmp_path):
+    """Stripes of four pixels are stripes of four to two pixels in them."""
+    stripes = np.tile(np.arange(128)[None, :, None] // 4 % 2 * 255, (128, 1, 3)).astype(np.uint8)
+    write_image(tmp_path / "stripes.png", stripes)
+    task = SuperResolution(crop=16, scales=(2,), shrink=2.0, flips=False)
+    batches = make_resident_batches(open_dataset(tmp_path), task, mesh, batch_size=32, seed=0)
+    rows = np.asarray(next(batches)["target"])[:, 0, :, 0] > 127
+    changes = (np.diff(rows, axis=1) != 0).sum(axis=1)
+    assert changes.min() in (7, 8) and changes.max() in (15, 16)
+    assert len({round(count / 2) for count in changes.tolist()}) >= SIZES
+
+
+def test_too_many_pixels_for_the_devices_are_told(source, mesh, monkeypatch):
+    monkeypatch.setattr(resident, "LARGEST", 1000)
+    with pytest.raises(ValueError, match=r"4 sizes.*shrink=1 or --data.resident=False"):
+        load_resident(source, mesh, shrink=1.5)
 
 
 def test_other_tasks_are_refused():

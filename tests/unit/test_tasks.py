@@ -130,7 +130,7 @@ def test_some_examples_are_disturbed(draw):
     plain = SuperResolution(crop=12)
     disturbed = 0
     for seed in range(200):
-        example, expected = (t.make_example(image, setting, rng(seed)) for t in (task, plain))
+        example, expected = (each.make_example(image, setting, rng(seed)) for each in (task, plain))
         if np.array_equal(example["observed"], expected["observed"]):
             np.testing.assert_array_equal(example["target"], expected["target"])
         else:
@@ -175,6 +175,7 @@ def test_a_difference_is_enlarged_where_it_was_observed(scale, phase):
         ({"crop": 3}, "crop of 3"),
         ({"shrink": 0.5}, "0.5"),
         ({"noise": -0.1}, "-0.1"),
+        ({"noise": 1.5}, "1.5"),
     ],
 )
 def test_impossible_tasks_say_what_is_wrong(arguments, named):
