@@ -134,7 +134,6 @@ def unpack() -> None:
             wheels = map(str, (part / "wheels").glob("*.whl"))
             target = ["--upgrade", f"--target={THERE / 'site'}"]
             subprocess.run([*command, *target, *wheels], check=True)
-        (THERE / "parts" / part.name).mkdir(parents=True, exist_ok=True)
         print(f"part {part.name} of {(part / 'parts').read_text()} is there")
         shutil.rmtree(part)
 

@@ -20,14 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, UInt8
-from PIL import Image
 
 from hyperfunc.border import mirror_indices
 from hyperfunc.datasets import ImageSource
 from hyperfunc.pipeline import repeat_by_weight
 from hyperfunc.resize import ROUND_HALF_UP, axis_weights, crop_margin
 from hyperfunc.sharding import batch_sharded, replicated
-from hyperfunc.tasks import DITHERED, NOISE_SIGMA, SuperResolution
+from hyperfunc.tasks import DITHERED, NOISE_SIGMA, SuperResolution, shrink_image
 from hyperfunc.types import HostImage
 
 LARGEST = 2**31 - 2**20
@@ -88,12 +87,10 @@ def load_resident(
 
 
 def _shrink(factor: float, image: HostImage) -> HostImage:
-    """Reduce as `SuperResolution.make_example` does."""
     if factor == 1:
         return image
     height, width = (max(round(side / factor), 1) for side in image.shape[:2])
-    picture = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    return shrink_image(image, (height, width))
 
 
 def make_resident_batches(
@@ -126,10 +123,14 @@ def make_resident_batches(
     batch = start
     while True:
         setting = task.draw_setting(np.random.default_rng([seed, 0, batch]))
-        reductions, enlargements = (
-            tuple(make_matrix(task.crop, setting.scale, offset) for offset in setting.phase)
-            for make_matrix in (reduction_matrix, enlargement_matrix)
+        reductions = tuple(
+            reduction_matrix(task.crop, setting.scale, offset) for offset in setting.phase
         )
+        enlargements = None
+        if task.noise:
+            enlargements = tuple(
+                enlargement_matrix(task.crop, setting.scale, offset) for offset in setting.phase
+            )
         phase = np.asarray(setting.phase, np.float32)
         yield make(images, jax.random.fold_in(key, batch), reductions, enlargements, phase)
         batch += 1
@@ -165,12 +166,12 @@ def make_examples(
     images: ResidentImages,
     key: Array,
     reductions: tuple[Float[Array, "crop padded"], Float[Array, "crop padded"]],
-    enlargements: tuple[Float[Array, "side crop"], Float[Array, "side crop"]],
+    enlargements: tuple[Float[Array, "side crop"], Float[Array, "side crop"]] | None,
     phase: Float[Array, " 2"],
 ) -> dict[str, Array]:
     """Make a batch: crop, turn, permute the colours, reduce, disturb.
 
-    The scale is that of the shapes.
+    The scale is that of the shapes. Without enlargements nothing is disturbed.
     """
     padded = reductions[0].shape[1]
     scale = padded // (task.crop + 4)  # padded = crop * scale + 2 * (2 * scale)
@@ -201,7 +202,7 @@ def make_examples(
     # As MATLAB does, after either axis.
     observed = _apply(reductions, region.astype(jnp.float32), is_rounded=True)
     target = region[:, inside, inside]
-    if task.noise:
+    if enlargements is not None:
         disturbed = _disturb(jax.random.fold_in(key, 5), observed, task.noise)
         difference = _apply(enlargements, disturbed - observed, is_rounded=False)
         observed, target = disturbed, _to_levels(target + difference)

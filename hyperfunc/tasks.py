@@ -102,9 +102,7 @@ class SuperResolution:
         padded = side + 2 * margin
         region = crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
         if region.shape[0] != padded:
-            # Pillow's, which is faster than ours: this is augmentation, and no protocol's.
-            picture = Image.fromarray(region)
-            region = np.asarray(picture.resize((padded, padded), Image.Resampling.BICUBIC))
+            region = shrink_image(region, (padded, padded))
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
         observed = degrade_crop(region, setting.scale, phase=setting.phase)
         target = np.ascontiguousarray(region[margin:-margin, margin:-margin])
@@ -177,6 +175,13 @@ def crop_at_random(
             index = mirror_indices(np.arange(first, first + side), pixels)
         image = image[index] if axis == 0 else image[:, index]
     return image
+
+
+def shrink_image(image: HostImage, size: Size) -> HostImage:
+    """Make an image smaller with Pillow, faster than ours: for augmentation, not the protocol."""
+    height, width = size
+    picture = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(picture)
 
 
 def augment(
