@@ -22,8 +22,7 @@ class Optimizer:
             ``decay`` of the run, then linear.
         decay: part of the run in which a trapezoid falls.
         final: last learning rate, as a part of the peak.
-        weight_decay: decoupled, on kernels; with "muon" on all parameters, because Optax' Muon
-            cannot spare those that its AdamW updates.
+        weight_decay: decoupled, on kernels; with "muon" on those that Muon updates.
         clip_norm: largest norm of the gradient; 0 does not clip.
         b2: decay of AdamW's second moment.
 
@@ -67,7 +66,6 @@ class Optimizer:
                 weight_decay=self.weight_decay,
                 adam_learning_rate=learning_rate,
                 adam_b2=self.b2,
-                adam_weight_decay=self.weight_decay,
                 muon_weight_dimension_numbers=_muon_dimensions,
             )
         return optax.chain(clip, update)

@@ -109,7 +109,7 @@ def test_weight_decay_shrinks_kernels(params, gradient, method):
     )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = jax.tree_util.keystr(path)
-        is_decayed = leaf.ndim > 1 or method == "muon"
+        is_decayed = is_hidden(name) if method == "muon" else leaf.ndim > 1
         expected = -0.1 * 0.5 * np.asarray(leaf) * is_decayed
         np.testing.assert_allclose(decayed[name] - plain[name], expected, atol=1e-5, err_msg=name)
 
