@@ -298,11 +298,19 @@ def _render_field(function: FunctionalImage, rows: Samplings, cols: Samplings) -
     """Render a linear field, one window per pixel, on a separable grid."""
     theta = function.theta
     if isinstance(theta, FactoredTheta):
-        coefficients = jnp.einsum("fdc,bhwf->dcbhw", theta.kernel, theta.features)
+        columns = theta.features.transpose(2, 0, 1, 3)
+        width, basis_size, channels = theta.kernel.shape
+        kernel = theta.kernel.reshape(width, -1)
+
+        def emit(column: Float[Array, "b h f"]) -> Float[Array, "d c b h"]:
+            flat = kernel.T @ column.reshape(-1, width).T
+            return flat.reshape(basis_size, channels, *column.shape[:2])
+
     else:
-        coefficients = theta["coefficients"].transpose(3, 4, 0, 1, 2)
+        columns = theta["coefficients"].transpose(2, 3, 4, 0, 1)
+        emit = lambda column: column  # noqa: E731
     target = cast(FourierField, function.target)
-    return render_separable(target, function.shared, coefficients, function.exists, rows, cols)
+    return render_separable(target, function.shared, columns, emit, function.exists, rows, cols)
 
 
 def render_phases(

@@ -1,14 +1,15 @@
 """The field of a window per pixel on any separable grid, without a dense basis.
 
 Between the centres of two neighbouring pixels lies an *interval*; all samples in it see the same
-two windows. exp(i w x) factors into rows and columns, so a field is evaluated by rows first, then
-by columns. The first is a sum of broadcast products with columns innermost, the second a small
-matrix product for each column of windows. Nothing is gathered for each sample, and a block of rows
-with its intermediate results stays in the processor's cache.
+two windows. exp(i w x) factors into rows and columns, so a field is evaluated one column of windows
+at a time: first its coefficients on all rows of samples, a sum of broadcast products with rows
+innermost, then what it adds to the samples on its two sides, a small matrix product. Nothing is
+gathered for each sample, and a column's coefficients and intermediate results stay in the
+processor's cache.
 """
 
-import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,8 @@ from hyperfunc.coords import Axis, Samples
 from hyperfunc.targets import FourierField
 from hyperfunc.types import Shared
 
-BLOCK = 8
-"""Intervals of rows that are worked on at a time."""
+COLUMNS = 64
+"""Columns of windows that an accelerator works on at a time; a CPU takes one after the other."""
 
 
 class Intervals(NamedTuple):
@@ -51,7 +52,8 @@ def find_intervals(axis: Axis | Samples, pixels: int) -> Intervals:
 def render_separable(
     target: FourierField,
     shared: Shared,
-    coefficients: Float[Array, "d c b h w"],
+    columns: Any,
+    emit: Callable[[Any], Float[Array, "d c b h"]],
     exists: tuple[Float[Array, " h"], Float[Array, " w"]],
     rows: Axis | Samples,
     cols: Axis | Samples,
@@ -61,68 +63,53 @@ def render_separable(
     Args:
         target: the field.
         shared: its frequencies.
-        coefficients: those of the basis (cosines, negated sines, constant) for each pixel, with
-            columns innermost.
+        columns: a pytree of arrays [w, ...], something for each column of windows.
+        emit: makes a column's coefficients of it: those of the basis (cosines, negated sines,
+            constant) for each channel, image and row.
         exists: for each axis 1 for windows of the image, 0 for those that pad a tile.
         rows: samples along y, within the image.
         cols: samples along x.
     """
-    _, channels, batch, height, width = coefficients.shape
-    real, imaginary = _complex(coefficients)
-    row = find_intervals(rows, height)
-    col = find_intervals(cols, width)
-    row_cos, row_sin = _weighted_basis(target, shared, 0, row, exists[0], rows.step)
+    row = find_intervals(rows, len(exists[0]))
+    col = find_intervals(cols, len(exists[1]))
+    row_cos, row_sin = (
+        jnp.swapaxes(part, 2, 3)[:, :, :, None, None]  # [f, side, slot, c, b, interval]
+        for part in _weighted_basis(target, shared, 0, row, exists[0], rows.step)
+    )
     col_cos, col_sin = _weighted_basis(target, shared, 1, col, exists[1], cols.step)
     # What each window adds to the interval on its right and to the one on its left: [w, 2 f, 2 s].
     table = jnp.concatenate([col_cos, -col_sin]).transpose(1, 2, 0, 3)
     table = jnp.concatenate([table[0, 1:], table[1, :-1]], axis=-1)
 
-    slots, col_slots = row.fraction.shape[1], col.fraction.shape[1]
-    block = min(BLOCK, height + 1)
-    blocks = math.ceil((height + 1) / block)
-    extra = blocks * block - (height + 1)
-    around = ((0, 0), (0, 0), (0, 0), (1, 1 + extra), (0, 0))
-    real, imaginary = jnp.pad(real, around), jnp.pad(imaginary, around)
-    over = ((0, 0), (0, 0), (0, extra), (0, 0))
-    row_cos, row_sin = jnp.pad(row_cos, over), jnp.pad(row_sin, over)
-
-    def one_block(start: Array) -> Float[Array, "w s n"]:
+    def one_column(pair: tuple[Array, Any]) -> Float[Array, "s slot c b interval"]:
+        to_both_sides, column = pair
         a, b = (
-            jax.lax.dynamic_slice_in_dim(part, start, block + 1, axis=3)[..., None, :]
-            for part in (real, imaginary)
+            jnp.pad(part, ((0, 0), (0, 0), (0, 0), (1, 1)))[:, None]
+            for part in _complex(emit(column))
         )
-        cos, sin = (
-            jax.lax.dynamic_slice_in_dim(part, start, block, axis=2)[:, :, None, None, ..., None]
-            for part in (row_cos, row_sin)
-        )
-        up, down = np.s_[:, :, :, :-1], np.s_[:, :, :, 1:]
-        p = a[up] * cos[:, 0] + a[down] * cos[:, 1] - b[up] * sin[:, 0] - b[down] * sin[:, 1]
-        q = a[up] * sin[:, 0] + a[down] * sin[:, 1] + b[up] * cos[:, 0] + b[down] * cos[:, 1]
-        tall = jnp.concatenate([p, q]).reshape(2 * len(p), -1, width).transpose(2, 0, 1)
-        # [window, left and right slots, c b interval slot]
-        shares = jax.lax.platform_dependent(
-            table, tall, cpu=_product_for_each, default=_batched_product
-        )
-        shares = jnp.pad(shares, ((1, 1), (0, 0), (0, 0)))
-        return shares[:-1, :col_slots] + shares[1:, col_slots:]
+        up, down = np.s_[..., :-1], np.s_[..., 1:]
+        p = a[up] * row_cos[:, 0] + a[down] * row_cos[:, 1]
+        p -= b[up] * row_sin[:, 0] + b[down] * row_sin[:, 1]
+        q = a[up] * row_sin[:, 0] + a[down] * row_sin[:, 1]
+        q += b[up] * row_cos[:, 0] + b[down] * row_cos[:, 1]
+        tall = jnp.concatenate([p, q])
+        shares = to_both_sides.T @ tall.reshape(len(tall), -1)
+        return shares.reshape(-1, *tall.shape[1:])
 
-    values = jax.lax.map(one_block, jnp.arange(blocks) * block)
-    # [block, column interval, slot, c b interval slot] -> rows, then columns.
-    values = values.reshape(blocks, width + 1, col_slots, channels, batch, block, slots)
-    values = values.transpose(4, 0, 5, 6, 3, 1, 2).reshape(
-        batch, blocks * block * slots, channels, (width + 1) * col_slots
+    shares = jax.lax.platform_dependent(
+        table,
+        columns,
+        cpu=lambda *pair: jax.lax.map(one_column, pair),
+        default=lambda *pair: jax.lax.map(one_column, pair, batch_size=COLUMNS),
     )
-    image = jnp.take(values, row.place, axis=1)
-    return jnp.take(image, col.place, axis=3).transpose(0, 1, 3, 2)
-
-
-def _batched_product(table: Float[Array, "w k s"], tall: Float[Array, "w k n"]) -> Array:
-    return jnp.einsum("wks,wkn->wsn", table, tall)
-
-
-def _product_for_each(table: Float[Array, "w k s"], tall: Float[Array, "w k n"]) -> Array:
-    """The same, one after the other: XLA's CPU backend is slow at batches of small products."""
-    return jax.lax.map(lambda pair: pair[0].T @ pair[1], (table, tall))
+    shares = jnp.pad(shares, ((1, 1), *[(0, 0)] * 5))
+    slots = col.fraction.shape[1]
+    values = shares[:-1, :slots] + shares[1:, slots:]
+    # [interval, slot] -> columns, then [interval, slot] -> rows.
+    values = jnp.take(values.reshape(-1, *values.shape[2:]), col.place, axis=0)
+    values = values.transpose(3, 4, 1, 0, 2)
+    values = values.reshape(len(values), -1, *values.shape[3:])
+    return jnp.take(values, row.place, axis=1)
 
 
 def _weighted_basis(
@@ -145,7 +132,7 @@ def _weighted_basis(
     return cos, sin
 
 
-def _complex(coefficients: Float[Array, "d c b h w"]) -> tuple[Array, Array]:
+def _complex(coefficients: Float[Array, "d c b h"]) -> tuple[Array, Array]:
     """Coefficients of the cosines and of the negated sines; the constant comes last."""
     f = coefficients.shape[0] // 2
     real = jnp.concatenate([coefficients[:f], coefficients[2 * f :]])
