@@ -17,14 +17,14 @@ SR = Experiment(
     ),
     task=SuperResolution(scales=(2, 3, 4) * 4 + (8,), crop=48, shrink=1.5, noise=0.05),
     data=Data(dataset="train", batch_size=8, weights=(("bsds399", 0.4),)),
-    optimizer=Optimizer(method="muon", schedule="trapezoid"),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1),
 )
 """The flagship: a Fourier field for each pixel, one model for all scales.
 
 One batch in 13 has scale 8, which the scales beyond 4 gain by. The Berkeley photographs are JPEGs
 of many pixels and little detail: without their weight they would be two crops in three. One example
-in 20 is disturbed, without which noise and dithering make the network blow up. On a Xeon with AMX,
-`--amx=True`.
+in 20 is disturbed, without which noise and dithering make the network blow up; without the weight
+decay, kernels grow and gates shut until nothing moves any more. On a Xeon with AMX, `--amx=True`.
 
     python train.py --workdir=runs/sr --data_dir=../shared/data
 
@@ -40,7 +40,7 @@ SR_LARGE = Experiment(
     ),
     task=SuperResolution(scales=(2, 3, 4), crop=48, shrink=1.5, noise=0.05),
     data=Data(dataset="train", batch_size=32, resident=True),
-    optimizer=Optimizer(method="muon", schedule="trapezoid"),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1),
     run=Run(steps=100_000, validate_every=5_000, save_every=2_500),
 )
 """The flagship's larger sister (1.3 M parameters), for a GPU: half an hour of an H100.

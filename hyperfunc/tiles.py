@@ -7,17 +7,17 @@ from typing import Any
 from hyperfunc.types import Size
 from hyperfunc.windows import WindowLayout
 
-LARGEST_TILE = 256
+LARGEST_TILE = 384
 """Side of a tile without its halo, in input pixels, at most."""
 
-LARGEST_OUTPUT = 1024
+LARGEST_OUTPUT = 1536
 """Side of a tile without its halo, in output pixels, at most: large scales get smaller tiles."""
 
 ROUNDING = 32
 """Sides of tiles are multiples of this, so that images of many sizes share what is compiled."""
 
 FIRST_ROUNDING = 8
-"""The same for the first image, which may be the only one: what is rounded up is lost work."""
+"""The same for the first image of a kind, maybe the only one: what is rounded up is lost work."""
 
 MOST_WASTE = 1.5
 """A compiled shape serves an image whose own tiles have at least 1 / 1.5 of its pixels."""

@@ -125,11 +125,12 @@ class Upscaler:
     def plan(self, shape: Size, size: Size) -> Plan:
         """Cut an image of ``shape`` (height, width) that is to be rendered at ``size``.
 
-        The tiles of the first image fit it closely. Those of others have the shape of what is
-        compiled, or if nothing fits one that more of them can share.
+        The tiles of the first image of a kind (all of one integer scale, for one) fit it closely.
+        Those of others have the shape of what is compiled, or if nothing fits one that more of
+        them can share.
         """
         plan = self._cut(shape, size, FIRST_ROUNDING)
-        if not self._plans:
+        if all(known.kind != plan.kind for known in self._plans):
             return plan
         shared = self._cut(shape, size, ROUNDING)
         return self._fit(plan) or self._fit(shared) or shared
