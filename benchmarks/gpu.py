@@ -134,12 +134,15 @@ def unpack() -> None:
             wheels = map(str, (part / "wheels").glob("*.whl"))
             target = ["--upgrade", f"--target={THERE / 'site'}"]
             subprocess.run([*command, *target, *wheels], check=True)
+        (THERE / "parts").mkdir(parents=True, exist_ok=True)
+        shutil.copy(part / "parts", THERE / "parts" / part.name)
         print(f"part {part.name} of {(part / 'parts').read_text()} is there")
         shutil.rmtree(part)
 
 
 def train(arguments: Train) -> None:
     """Train until shortly before the limit, and write what came of it, whatever happened."""
+    check_parts()
     end = time.monotonic() + arguments.limit - ENDING
     workdir = THERE / "run"
     steps, decay = plan(workdir, end) if arguments.fall else (ENDLESS, 1 / ENDLESS)
@@ -165,6 +168,14 @@ def train(arguments: Train) -> None:
     export(workdir, arguments.out)
     if process.returncode:
         sys.exit(f"train.py ended with {process.returncode}")
+
+
+def check_parts() -> None:
+    """End if a part is missing: a folder of images would be, and nothing else would tell."""
+    arrived = {int(path.name): int(path.read_text()) for path in (THERE / "parts").glob("*")}
+    missing = set(range(1, max(arrived.values(), default=1) + 1)) - arrived.keys()
+    if missing:
+        sys.exit(f"unpack part {', '.join(map(str, sorted(missing)))} first")
 
 
 def plan(workdir: Path, end: float) -> tuple[int, float]:
