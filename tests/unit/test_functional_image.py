@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc import functional_image
+from hyperfunc import functional_image, separable
 from hyperfunc.backbones import EDSR
 from hyperfunc.coords import Axis, axis_over, pixel_centres
 from hyperfunc.functional_image import (
@@ -148,6 +148,28 @@ def test_rows_one_after_the_other_are_all_rows_at_once(functions, name, monkeypa
     at_once, in_turn = evaluate(100), evaluate(0)
     assert float(jnp.abs(at_once[0]).max()) > 0.1
     jax.tree.map(lambda a, b: close(a, b, 1e-4), at_once, in_turn)
+
+
+def test_columns_together_are_one_after_the_other(functions, monkeypatch):
+    """Accelerators take several columns of a field at a time, the last of them fewer."""
+    function, size = functions("field"), (14, 17)
+    monkeypatch.setattr(separable, "COLUMNS", 2)
+
+    def evaluate(branch):
+        monkeypatch.setattr(
+            jax.lax, "platform_dependent", lambda *values, **branches: branches[branch](*values)
+        )
+
+        def loss(features):
+            theta = dataclasses.replace(function.theta, features=features)
+            image = render(dataclasses.replace(function, theta=theta), size)
+            return jnp.square(image).sum(), image
+
+        return jax.jit(jax.grad(loss, has_aux=True))(function.theta.features)
+
+    in_turn, together = evaluate("cpu"), evaluate("default")
+    assert float(jnp.abs(in_turn[0]).max()) > 0.1
+    jax.tree.map(functools.partial(close, tolerance=1e-4), in_turn, together)
 
 
 @pytest.mark.parametrize(
