@@ -39,7 +39,16 @@ class Arguments:
 
     workdir: Path
     preset: Literal[
-        "sr", "sr_large", "sr_paper", "sr_patches", "faces", "faces_local", "srcnn", "rdn", "sr_rdn"
+        "sr",
+        "sr_finetune",
+        "sr_large",
+        "sr_paper",
+        "sr_patches",
+        "faces",
+        "faces_local",
+        "srcnn",
+        "rdn",
+        "sr_rdn",
     ] = "sr"
     data_dir: Path | None = None
     distributed: bool = False

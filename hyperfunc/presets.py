@@ -27,10 +27,19 @@ in 20 is disturbed, without which noise and dithering make the network blow up; 
 decay, kernels grow and gates shut until nothing moves any more. On a Xeon with AMX, `--amx=True`.
 
     python train.py --workdir=runs/sr --data_dir=../shared/data
+"""
 
-On from the bundled checkpoint, with images of one's own:
+SR_FINETUNE = dataclasses.replace(
+    SR,
+    data=dataclasses.replace(SR.data, weights=()),
+    optimizer=Optimizer(
+        method="muon", learning_rate=3e-4, muon_learning_rate=3e-3, schedule="trapezoid", decay=0.9
+    ),
+    run=Run(steps=5_000, start_from="sr"),
+)
+"""On from the bundled flagship, with images of one's own, at rates that keep what it has learned.
 
-    python train.py --workdir=runs/mine --data.dataset=my_photos --run.start_from=sr
+    python train.py --workdir=runs/mine --preset=sr_finetune --data.dataset=my_photos
 """
 
 SR_LARGE = Experiment(
@@ -166,6 +175,7 @@ Its three competitors, one for each scale (here 3):
 
 PRESETS = {
     "sr": SR,
+    "sr_finetune": SR_FINETUNE,
     "sr_large": SR_LARGE,
     "sr_paper": SR_PAPER,
     "sr_patches": SR_PATCHES,

@@ -144,10 +144,15 @@ def test_no_file_can_go_missing_without_notice(save, variables, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
 def test_training_may_go_on_from_a_bundled_checkpoint(name):
-    """That is `--run.start_from=NAME` with the preset of that name, as README has it."""
+    """That is `--run.start_from=NAME` with the preset of that name."""
     experiment = load_model(name).experiment
     assert experiment.model == PRESETS[name].model
     assert experiment.run.start_from == ""
+
+
+def test_the_preset_to_finetune_starts_from_a_bundled_checkpoint():
+    preset = PRESETS["sr_finetune"]
+    assert load_model(preset.run.start_from).experiment.model == preset.model
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
