@@ -1,10 +1,10 @@
-"""How the flagship treats noisy and dithered images, against bicubic interpolation.
+"""What a model makes of noisy and dithered images, against bicubic interpolation.
 
     python benchmarks/noise.py --data_dir=../shared/data --json=docs/results/noise.json
 
-The reduced images of a set are disturbed and enlarged twice. The truth is the original, disturbed
-by the bicubic enlargement of the same: a method is not to remove noise here, only not to make more
-of it. PSNR-Y (dB).
+The reduced images of a set are disturbed and enlarged to twice their size. The truth is the
+original, disturbed by the bicubic enlargement of the same: a method is not to remove noise here,
+only not to make more of it. PSNR-Y (dB).
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import tyro
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import report_errors
-from hyperfunc.metrics import psnr_y
+from hyperfunc.metrics import border_for, psnr_y
 from hyperfunc.resize import degrade, imresize
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tasks import Setting, add_enlarged
@@ -25,8 +25,15 @@ from hyperfunc.writer import save_json
 
 SCALE = 2
 
-SIGMAS = (0, 10, 25, 50, 100)
-"""Standard deviations of coloured Gaussian noise, of 255."""
+DISTURBANCES = {
+    "none": 0.0,
+    "sigma 10": 10.0,
+    "sigma 25": 25.0,
+    "sigma 50": 50.0,
+    "sigma 100": 100.0,
+    "dithered": None,
+}
+"""Standard deviations of coloured Gaussian noise, of 255; None for dithering to two levels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,31 +64,31 @@ def main(args: list[str] | None = None) -> None:
             arguments.dataset, data_dir=arguments.data_dir, split="test", strict=False
         )
         result: dict[str, dict[str, float]] = {}
-        for name in [*(f"sigma {sigma}" for sigma in SIGMAS), "dithered"]:
+        for name, sigma in DISTURBANCES.items():
             rng = np.random.default_rng(0)
             scores = []
             for i in range(len(source)):
                 reduced, original = degrade(np.asarray(source[i]), (SCALE, SCALE))
-                disturbed = disturb(reduced, name, rng)
+                disturbed = add_noise(reduced, sigma, rng)
                 difference = disturbed - reduced.astype(np.float32)
                 truth = add_enlarged(original, difference, Setting(SCALE, (0.0, 0.0)))
                 size = (truth.shape[0], truth.shape[1])
                 pictures = {"bicubic": imresize(disturbed, size), "ours": upscaler(disturbed, size)}
-                border = (SCALE, SCALE)
+                border = border_for((SCALE, SCALE))
                 scores.append({k: psnr_y(v, truth, border) for k, v in pictures.items()})
             result[name] = {k: float(np.mean([score[k] for score in scores])) for k in scores[0]}
             print(name, {k: round(v, 2) for k, v in result[name].items()}, flush=True)
         if arguments.json is not None:
-            about = {"dataset": arguments.dataset, "scale": SCALE, "step": model.step}
+            about = {"workdir": arguments.workdir, "step": model.step}
+            about |= {"dataset": arguments.dataset, "scale": SCALE}
             save_json(arguments.json, {**about, "psnr_y": result})
 
 
-def disturb(image: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Add noise to an image, or dither each channel to two levels."""
-    if kind == "dithered":
+def add_noise(image: np.ndarray, sigma: float | None, rng: np.random.Generator) -> np.ndarray:
+    """Add Gaussian noise to an image, or dither each channel to two levels."""
+    if sigma is None:
         return np.where(image + rng.uniform(-128, 128, image.shape) < 128, 0, 255).astype(np.uint8)
-    noisy = image + rng.normal(0, float(kind.split()[1]), image.shape)
-    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+    return np.clip(np.round(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,13 @@ from jaxtyping import Array, Float
 
 from hyperfunc import blur
 from hyperfunc.coords import Axis, axis_over, mirrored
-from hyperfunc.functional_image import FunctionalImage, render, render_grid, sample
+from hyperfunc.functional_image import (
+    FunctionalImage,
+    cut_windows,
+    render,
+    render_grid,
+    sample,
+)
 from hyperfunc.hypernetwork import FactoredTheta
 from hyperfunc.types import Size
 
@@ -96,22 +102,7 @@ def _cut(function: FunctionalImage, along: int, axis: Axis) -> tuple[FunctionalI
     last = function.size[along] - extent
     low = jnp.clip(jnp.floor(jnp.asarray(axis.start)).astype(int) - halo, 0, last)
 
-    def part(leaf: Array, dimension: int) -> Array:
-        return jax.lax.dynamic_slice_in_dim(leaf, low, extent, dimension)
-
-    theta = function.theta
-    if isinstance(theta, FactoredTheta):
-        theta = FactoredTheta(part(theta.features, along + 1), theta.kernel)
-    else:
-        theta = jax.tree.map(lambda leaf: part(leaf, along + 1), theta)
-    exists, size = list(function.exists), list(function.size)
-    exists[along], size[along] = part(exists[along], 0), extent
-    function = function.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        theta=theta,
-        base=None if function.base is None else part(function.base, along + 1),
-        exists=tuple(exists),
-        size=tuple(size),
-    )
+    function = cut_windows(function, along, low, extent)
     return function, Axis(axis.start - low, axis.step, axis.count)
 
 

@@ -71,7 +71,7 @@ class Run:
         steps: length of the run; the learning rate's schedule ends with it.
         seed: of parameters and data.
         start_from: a workdir, or the name of a bundled checkpoint, whose (averaged) parameters are
-            the initial ones, as for training on with your own images; "" draws them.
+            the initial ones ("" draws them); the preset sr_finetune has rates for it.
         loss: what is minimised.
         ema: decay of the moving average of the parameters, which is what is evaluated; it warms
             up, so that a short run is not held back by its first steps.

@@ -13,6 +13,7 @@ pixel, sums can be reordered: `_render_field` applies exp(i w x) by rows, then b
 and windows are one 2 x 2 convolution from features to pixels.
 """
 
+import dataclasses
 import functools
 from typing import Any, cast
 
@@ -113,6 +114,32 @@ def encode(
         size=size,
     )
     return function, updates.get("batch_stats", {})
+
+
+def cut_windows(function: FunctionalImage, along: int, low: Array, extent: int) -> FunctionalImage:
+    """Keep ``extent`` rows (``along`` 0) or columns (1) from ``low`` on, which may be traced.
+
+    For a model with a window per pixel. Two pixels from where it was cut and further inside, the
+    function is the same; positions are then counted from ``low``.
+    """
+
+    def part(leaf: Array, dimension: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(leaf, low, extent, dimension)
+
+    theta = function.theta
+    if isinstance(theta, FactoredTheta):
+        theta = FactoredTheta(part(theta.features, along + 1), theta.kernel)
+    else:
+        theta = jax.tree.map(lambda leaf: part(leaf, along + 1), theta)
+    exists, size = list(function.exists), list(function.size)
+    exists[along], size[along] = part(exists[along], 0), extent
+    return dataclasses.replace(
+        function,
+        theta=theta,
+        base=None if function.base is None else part(function.base, along + 1),
+        exists=(exists[0], exists[1]),
+        size=(size[0], size[1]),
+    )
 
 
 FADE_START, FADE_RATE = 0.8, 8.0
@@ -299,11 +326,11 @@ def _render_field(function: FunctionalImage, rows: Samplings, cols: Samplings) -
     theta = function.theta
     if isinstance(theta, FactoredTheta):
         columns = theta.features.transpose(2, 0, 1, 3)
-        width, basis_size, channels = theta.kernel.shape
-        kernel = theta.kernel.reshape(width, -1)
+        features, basis_size, channels = theta.kernel.shape
+        kernel = theta.kernel.reshape(features, -1)
 
         def emit(column: Float[Array, "b h f"]) -> Float[Array, "d c b h"]:
-            flat = kernel.T @ column.reshape(-1, width).T
+            flat = kernel.T @ column.reshape(-1, features).T
             return flat.reshape(basis_size, channels, *column.shape[:2])
 
     else:

@@ -23,8 +23,8 @@ SR = Experiment(
 
 One batch in 13 has scale 8, which the scales beyond 4 gain by. The Berkeley photographs are JPEGs
 of many pixels and little detail: without their weight they would be two crops in three. One example
-in 20 is disturbed, without which noise and dithering make the network blow up; without the weight
-decay, kernels grow and gates shut until nothing moves any more. On a Xeon with AMX, `--amx=True`.
+in 20 is disturbed, without which noise and dithering make the network blow up. Without the weight
+decay kernels grow, so that Muon's steps count for less and less. On a Xeon with AMX, `--amx=True`.
 
     python train.py --workdir=runs/sr --data_dir=../shared/data
 """
@@ -37,7 +37,10 @@ SR_FINETUNE = dataclasses.replace(
     ),
     run=Run(steps=5_000, start_from="sr"),
 )
-"""On from the bundled flagship, with images of one's own, at rates that keep what it has learned.
+"""On from the bundled flagship, with images of one's own: 40 minutes of two cores.
+
+At lower rates, which start to fall soon, and without weight decay: the flagship's own would set
+back what it has learned (docs/experiments.md, "Weight decay for Muon").
 
     python train.py --workdir=runs/mine --preset=sr_finetune --data.dataset=my_photos
 """

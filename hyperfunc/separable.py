@@ -8,6 +8,7 @@ gathered for each sample, and a column's coefficients and intermediate results s
 processor's cache.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -63,10 +64,11 @@ def render_separable(
     Args:
         target: the field.
         shared: its frequencies.
-        columns: a pytree of arrays [w, ...], something for each column of windows.
+        columns: a pytree of arrays [w, ...], what ``emit`` turns into coefficients.
         emit: makes a column's coefficients of it: those of the basis (cosines, negated sines,
             constant) for each channel, image and row.
-        exists: for each axis 1 for windows of the image, 0 for those that pad a tile.
+        exists: for each axis 1 for windows of the image, 0 for those that pad a tile; they also
+            tell how many windows there are.
         rows: samples along y, within the image.
         cols: samples along x.
     """
@@ -96,20 +98,45 @@ def render_separable(
         shares = to_both_sides.T @ tall.reshape(len(tall), -1)
         return shares.reshape(-1, *tall.shape[1:])
 
-    shares = jax.lax.platform_dependent(
+    values = jax.lax.platform_dependent(
         table,
         columns,
-        cpu=lambda *pair: jax.lax.map(one_column, pair),
-        default=lambda *pair: jax.lax.map(one_column, pair, batch_size=COLUMNS),
+        cpu=functools.partial(_add_in_turn, one_column),
+        default=functools.partial(_add_together, one_column),
     )
-    shares = jnp.pad(shares, ((1, 1), *[(0, 0)] * 5))
-    slots = col.fraction.shape[1]
-    values = shares[:-1, :slots] + shares[1:, slots:]
     # [interval, slot] -> columns, then [interval, slot] -> rows.
     values = jnp.take(values.reshape(-1, *values.shape[2:]), col.place, axis=0)
     values = values.transpose(3, 4, 1, 0, 2)
     values = values.reshape(len(values), -1, *values.shape[3:])
     return jnp.take(values, row.place, axis=1)
+
+
+def _add_in_turn(
+    one_column: Callable[..., Array], table: Float[Array, "w k s"], columns: Any
+) -> Float[Array, "intervals slots ..."]:
+    """Sum the shares in each interval, one column of windows after the other."""
+    # One more column, of nothing: there is an interval more than there are columns.
+    table, columns = jax.tree.map(
+        lambda leaf: jnp.pad(leaf, ((0, 1), *[(0, 0)] * (leaf.ndim - 1))), (table, columns)
+    )
+
+    def step(from_left: Array, pair: Any) -> tuple[Array, Array]:
+        to_right, to_left = jnp.split(one_column(pair), 2)
+        return to_right, from_left + to_left
+
+    first = jax.tree.map(lambda leaf: leaf[0], (table, columns))
+    shape = jax.eval_shape(one_column, first).shape
+    nothing = jnp.zeros((shape[0] // 2, *shape[1:]), table.dtype)
+    return jax.lax.scan(step, nothing, (table, columns))[1]
+
+
+def _add_together(
+    one_column: Callable[..., Array], table: Float[Array, "w k s"], columns: Any
+) -> Float[Array, "intervals slots ..."]:
+    """The same, as accelerators like it: many columns at a time."""
+    shares = jax.lax.map(one_column, (table, columns), batch_size=COLUMNS)
+    to_right, to_left = jnp.split(jnp.pad(shares, ((1, 1), *[(0, 0)] * 5)), 2, axis=1)
+    return to_right[:-1] + to_left[1:]
 
 
 def _weighted_basis(

@@ -7,7 +7,7 @@ from typing import Any
 from hyperfunc.types import Size
 from hyperfunc.windows import WindowLayout
 
-LARGEST_TILE = 384
+LARGEST_TILE = 352
 """Side of a tile without its halo, in input pixels, at most."""
 
 LARGEST_OUTPUT = 1536
@@ -18,6 +18,9 @@ ROUNDING = 32
 
 FIRST_ROUNDING = 8
 """The same for the first image of a kind, maybe the only one: what is rounded up is lost work."""
+
+MARGIN = 4
+"""Windows that are rendered around a tile's own pixels; base and windows reach two pixels far."""
 
 MOST_WASTE = 1.5
 """A compiled shape serves an image whose own tiles have at least 1 / 1.5 of its pixels."""
@@ -109,6 +112,7 @@ class Plan:
 
     Attributes:
         extents: (height, width) of a tile with its halo, in input pixels.
+        kept: (height, width) of the part of it that is rendered, with the tile's own pixels.
         count: (height, width) of what is rendered of a tile, in output pixels.
         steps: the pitch of the output, in input pixels, per axis.
         scale: the scale if it is an integer, the same on both axes.
@@ -117,6 +121,7 @@ class Plan:
     """
 
     extents: Size
+    kept: Size
     count: Size
     steps: tuple[float, float]
     scale: int | None
@@ -132,6 +137,21 @@ class Plan:
     def kind(self) -> tuple[Any, ...]:
         """What else of a plan is compiled in, besides shapes."""
         return self.scale, self.fixed_steps, self.slots
+
+
+def plan_kept(extent: int, spans: list[Span], unit: int) -> int:
+    """How much of a tile of ``extent`` is rendered.
+
+    That is its own pixels and a margin, rounded up, if they are much less: at large scales, whose
+    tiles are nearly all halo. Else it is all of it, so that more images share what is compiled.
+    """
+    kept = round_up(max(span.high - span.low for span in spans) + 2 * MARGIN, unit)
+    return kept if MOST_WASTE * kept**2 < extent**2 else extent
+
+
+def first_kept(span: Span, extent: int, kept: int) -> int:
+    """Where in a tile the part that is rendered begins."""
+    return min(max(span.low - span.start - MARGIN, 0), extent - kept)
 
 
 def samples_of(span: Span, step: float) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from jax.sharding import Mesh, PartitionSpec
 from hyperfunc.border import mirror_indices
 from hyperfunc.channels import through_rgb
 from hyperfunc.coords import Axis, Samples, split_positions
-from hyperfunc.functional_image import encode, render_grid, render_phases
+from hyperfunc.functional_image import cut_windows, encode, render_grid, render_phases
 from hyperfunc.hypernetwork import Hypernetwork
 from hyperfunc.sharding import AXIS, make_mesh
 from hyperfunc.tiles import (
@@ -33,7 +33,9 @@ from hyperfunc.tiles import (
     ROUNDING,
     Plan,
     Span,
+    first_kept,
     plan_axis,
+    plan_kept,
     plan_strips,
     round_up,
     samples_of,
@@ -160,8 +162,13 @@ class Upscaler:
             )
         scale = round(1 / steps[0])
         is_integer = all(scale * n == out for n, out in zip(shape, size, strict=True))
+        is_enlarged = max(steps) <= 1
+        kept = (
+            plan_kept(height, rows, unit) if is_enlarged else height,
+            plan_kept(width, cols, unit) if is_enlarged else width,
+        )
         if is_integer:
-            count = (height * scale, width * scale)
+            count = (kept[0] * scale, kept[1] * scale)
         else:
             # Rounded up, as the extents are, so that images of many sizes share what is compiled.
             most = [
@@ -171,7 +178,8 @@ class Upscaler:
             count = (round_up(most[0], unit), round_up(most[1], unit))
         slots = (Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots)
         tiles = [(row, col) for row in rows for col in cols]
-        return Plan((height, width), count, steps, scale if is_integer else None, slots, tiles)
+        integer = scale if is_integer else None
+        return Plan((height, width), kept, count, steps, integer, slots, tiles)
 
     def _fit(self, plan: Plan) -> Plan | None:
         """The plan with tiles of a shape that was compiled before, if little is wasted by that."""
@@ -181,13 +189,14 @@ class Upscaler:
             for known in self._plans
             if known.kind == plan.kind
             and all(a >= b for a, b in zip(known.extents, plan.extents, strict=True))
+            and all(a >= b for a, b in zip(known.kept, plan.kept, strict=True))
             and all(a >= b for a, b in zip(known.count, plan.count, strict=True))
             and known.extents[0] * known.extents[1] <= MOST_WASTE * height * width
         ]
         if not fitting:
             return None
         best = min(fitting, key=lambda known: known.extents[0] * known.extents[1])
-        return dataclasses.replace(plan, extents=best.extents, count=best.count)
+        return dataclasses.replace(plan, extents=best.extents, kept=best.kept, count=best.count)
 
     def _plan_strips(self, shape: Size, size: Size) -> tuple[int, list[Span]]:
         steps = (shape[0] / size[0], shape[1] / size[1])
@@ -285,10 +294,13 @@ class Upscaler:
     def _place(plan: Plan, row: Span, col: Span) -> tuple[slice, slice, Size]:
         """Where a tile goes in the result, and how much is to be skipped of what is rendered."""
         places, skips = [], []
-        for span, step in zip((row, col), plan.steps, strict=True):
+        for span, step, extent, kept in zip(
+            (row, col), plan.steps, plan.extents, plan.kept, strict=True
+        ):
             first, count = samples_of(span, step)
             places.append(slice(first, first + count))
-            skips.append(0 if plan.scale is None else (span.low - span.start) * plan.scale)
+            skip = span.low - span.start - first_kept(span, extent, kept)
+            skips.append(0 if plan.scale is None else skip * plan.scale)
         return places[0], places[1], (skips[0], skips[1])
 
     def _function(self, plan: Plan, stacked: list[np.ndarray]) -> Callable[..., Any]:
@@ -311,8 +323,11 @@ class Upscaler:
 
 
 def _read(image: HostPixels, plan: Plan, row: Span, col: Span) -> tuple[np.ndarray, ...]:
-    """A tile's pixels, which of its rows and columns exist, and where its samples lie."""
-    indices, exists, samples = [], [], []
+    """A tile's pixels, which of its rows and columns exist, and where its samples lie.
+
+    What is rendered of it begins at ``lows``, and samples are counted from there.
+    """
+    indices, exists, samples, lows = [], [], [], []
     for i, span in enumerate((row, col)):
         index = span.start + np.arange(plan.extents[i])
         exists.append((index < image.shape[i]).astype(np.float32))
@@ -320,9 +335,11 @@ def _read(image: HostPixels, plan: Plan, row: Span, col: Span) -> tuple[np.ndarr
         # A tile's samples are those of the whole, so that it computes the same from the same.
         first, _ = samples_of(span, plan.steps[i])
         cell, fraction = split_positions(0.0, plan.steps[i], first + np.arange(plan.count[i]))
-        samples += [cell - np.int32(span.start), fraction]
+        low = first_kept(span, plan.extents[i], plan.kept[i])
+        samples += [cell - np.int32(span.start + low), fraction]
+        lows.append(low)
     steps = np.asarray(plan.steps, np.float32)
-    return image[np.ix_(*indices)], *exists, *samples, steps
+    return image[np.ix_(*indices)], *exists, *samples, np.asarray(lows, np.int32), steps
 
 
 def _render_strip(
@@ -350,7 +367,7 @@ def _render_tile(
     *samples: jax.Array,
 ) -> jax.Array:
     """Render one tile (a batch of one)."""
-    *ticks, steps = (array[0] for array in samples)
+    *ticks, lows, steps = (array[0] for array in samples)
     if plan.scale is not None:
         axes = [Axis(0.0, 1 / plan.scale, count) for count in plan.count]
     elif plan.fixed_steps is not None:
@@ -364,6 +381,8 @@ def _render_tile(
 
     def draw(pixels: jax.Array) -> jax.Array:
         function, _ = encode(model, variables, pixels, exists=(exist_rows[0], exist_cols[0]))
+        for along in range(2):
+            function = cut_windows(function, along, lows[along], plan.kept[along])
         if plan.scale is not None:
             return render_phases(function, plan.scale)
         return render_grid(function, *axes)

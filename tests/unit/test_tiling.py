@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from hyperfunc import tiles, tiling
+from hyperfunc import cli, tiles, tiling
 from hyperfunc.backbones import EDSR
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
@@ -80,6 +80,21 @@ def test_a_small_network_for_each_pixel_in_tiles(draw, small_tiles, scale):
     size = (round(27 * scale[0]), round(22 * scale[1]))
     whole = draw_whole(model, variables, image, size)
     assert_same(Upscaler(model, variables)(image, size), whole)
+
+
+@pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
+def test_what_is_mostly_halo_is_not_rendered(draw, monkeypatch, scale):
+    """As at large scales, whose tiles have few pixels of their own."""
+    monkeypatch.setattr(tiling, "LARGEST_TILE", 2)
+    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
+    model = PixelHypernetwork(EDSR(4, 3), FourierField(4, bandwidth=2.0), branch_scale=1.0)
+    image = draw(1, (27, 22))
+    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
+    size = (round(27 * scale[0]), round(22 * scale[1]))
+    upscaler = Upscaler(model, variables)
+    plan = upscaler.plan((27, 22), size)
+    assert plan.extents == (20, 20) and plan.kept == (10, 10)
+    assert_same(upscaler(image, size), draw_whole(model, variables, image, size))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +214,7 @@ def test_strips_read_all_that_reaches_into_them(parts):
 
 
 def test_images_of_many_sizes_share_few_compilations(variables, draw):
-    """One fits the first image closely; others share what fits sizes rounded up."""
+    """One fits the first image of its kind closely; others share what fits sizes rounded up."""
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
     for shape in ((33, 40), (50, 64), (64, 35), (20, 17), (32, 9), (41, 41)):
         assert upscaler(draw(0, shape), (2 * shape[0], 2 * shape[1])).shape[0] == 2 * shape[0]
@@ -207,6 +222,7 @@ def test_images_of_many_sizes_share_few_compilations(variables, draw):
     upscaler(draw(0, (33, 40)), (66, 80))  # The first again.
     assert upscaler.compilations == 3
     # At a real scale too, and the pitch is not compiled in; reduced it is.
+    assert upscaler.plan((33, 40), (50, 61)).extents == (40, 40)
     for shape, size in (((33, 40), (50, 61)), ((50, 64), (72, 91)), ((41, 60), (67, 88))):
         assert upscaler(draw(0, shape), size).shape[:2] == size
     assert upscaler.compilations == 5  # The third fits into the tiles of the second.
@@ -229,6 +245,11 @@ def test_tiles_divide_an_axis():
                 assert span.start <= max(span.low - 7, 0)
                 assert span.start + extent >= min(span.high + 7, pixels)
             assert extent % tiles.ROUNDING == 0
+
+
+def test_the_command_has_the_same_largest_tile():
+    """It repeats the number, because it starts without JAX."""
+    assert cli.Upscale.tile == tiles.LARGEST_TILE
 
 
 @pytest.mark.parametrize("size", [(0, 8), (8, -1)], ids=str)
