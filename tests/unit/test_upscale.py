@@ -106,7 +106,7 @@ def test_opaque_alpha_costs_nothing_and_changes_nothing(upscaler, draw):
 
 
 def test_large_scales_get_small_tiles(upscaler):
-    """A tile has at most 352 pixels of its own, and renders at most 1536; here its halo is small."""
+    """A tile has at most 352 pixels a side of its own, and renders at most 1536 of them."""
     default = tiling.Upscaler(MODEL, upscaler.variables)
     enlarged = default.plan((4000, 6000), (8000, 12000))
     assert max(enlarged.extents) <= 352 + 32 and max(enlarged.count) <= 2 * (352 + 32)
