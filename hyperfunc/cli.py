@@ -69,7 +69,7 @@ class Upscale:
     format: Literal["png", "jpg", "webp", "tif"] | None = None
     quality: int = 95
     report: Path | None = None
-    tile: int = 352
+    tile: int = 256
     threads: int = 4
     quiet: bool = False
 

@@ -7,10 +7,10 @@ from typing import Any
 from hyperfunc.types import Size
 from hyperfunc.windows import WindowLayout
 
-LARGEST_TILE = 352
+LARGEST_TILE = 256
 """Side of a tile without its halo, in input pixels, at most."""
 
-LARGEST_OUTPUT = 1536
+LARGEST_OUTPUT = 1024
 """Side of a tile without its halo, in output pixels, at most: large scales get smaller tiles."""
 
 ROUNDING = 32
