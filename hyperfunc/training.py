@@ -29,6 +29,7 @@ from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_grid, render_phases
 from hyperfunc.losses import pixel_loss
+from hyperfunc.optimizers import stack_alike
 from hyperfunc.pipeline import make_batches
 from hyperfunc.resident import make_resident_batches
 from hyperfunc.resume import check_same, load_start
@@ -104,8 +105,8 @@ def make_train_step(
             _, batch_stats = encode(model, variables, observed, train=True)
         metrics = {
             "loss": loss,
-            "gradient_norm": optax.tree.norm(gradient),
-            "parameter_norm": optax.tree.norm(params),
+            "gradient_norm": optax.tree.norm(stack_alike(gradient)),
+            "parameter_norm": optax.tree.norm(stack_alike(params)),
         }
         return (
             TrainState(state.step + 1, params, average, batch_stats, opt_state),
@@ -333,8 +334,8 @@ def _start_from(variables: Any, state: TrainState) -> TrainState:
 
 def _check_finite(metrics: dict[str, Array], step: int, checkpoints: Workdir) -> None:
     """Stop where the loss, the gradient or the updated parameters are not finite numbers."""
-    for name, value in metrics.items():
-        if not np.isfinite(float(value)):
+    for name, value in jax.device_get(metrics).items():
+        if not np.isfinite(value):
             saved = checkpoints.latest()
             raise UserError(
                 f"the {name.replace('_', ' ')} is {float(value)} at step {step}: "

@@ -84,6 +84,19 @@ def test_muon_orthogonalises_hidden_kernels_and_adam_does_the_rest(params, gradi
             assert 0.1 <= np.abs(update).mean() < 0.15, name
 
 
+def test_stacking_changes_no_update(params, gradient):
+    """Each kernel is orthogonalised for itself."""
+    whole = first_update(Optimizer(warmup=1, clip_norm=0.0), params, gradient)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        name = jax.tree_util.keystr(path)
+        alone = first_update(
+            Optimizer(warmup=1, clip_norm=0.0),
+            {"leaf": jnp.zeros_like(leaf)},
+            {"leaf": leaf},
+        )
+        np.testing.assert_allclose(whole[name], alone["['leaf']"], rtol=1e-4, atol=1e-6)
+
+
 def test_updates_go_against_the_gradient(params, gradient):
     for method in ("muon", "adamw"):
         updates = first_update(Optimizer(method=method), params, gradient)
