@@ -148,7 +148,7 @@ def train(arguments: Train) -> None:
     steps, decay = plan(workdir, end) if arguments.fall else (ENDLESS, 1 / ENDLESS)
     code = f"import sys; sys.path += ['{THERE / 'site'}']; import train; train.main()"
     command = [sys.executable, "-c", code, f"--workdir={workdir}", f"--data_dir={THERE / 'data'}"]
-    command += ["--data.resident=True", "--run.log_every=250", "--run.save_every=5000"]
+    command += ["--data.resident=True", "--run.log_every=250", "--run.save_every=2500"]
     # A validation compiles once more for every scale: only the last step has one.
     command += [f"--run.validate_every={ENDLESS}", f"--run.steps={steps}"]
     command += [f"--optimizer.decay={decay}", *shlex.split(arguments.flags)]

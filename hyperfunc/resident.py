@@ -8,6 +8,7 @@ from all between. As in `hyperfunc.pipeline`, batch number n is a function of (s
 n) alone; it is another function, though.
 """
 
+import collections
 import functools
 import itertools
 import math
@@ -34,6 +35,9 @@ LARGEST = 2**31 - 2**20
 
 SIZES = 4
 """In how many an image is kept, where training examples come from smaller ones, too."""
+
+AHEAD = 2
+"""So many batches are made before they are asked for."""
 
 
 class ResidentImages(NamedTuple):
@@ -120,9 +124,9 @@ def make_resident_batches(
         out_shardings=batch_sharded(mesh),
     )
     key = jax.random.key(seed)
-    batch = start
-    while True:
-        setting = task.draw_setting(np.random.default_rng([seed, 0, batch]))
+
+    def make_batch(number: int) -> dict[str, Array]:
+        setting = task.draw_setting(np.random.default_rng([seed, 0, number]))
         reductions = tuple(
             reduction_matrix(task.crop, setting.scale, offset) for offset in setting.phase
         )
@@ -132,8 +136,20 @@ def make_resident_batches(
                 enlargement_matrix(task.crop, setting.scale, offset) for offset in setting.phase
             )
         phase = np.asarray(setting.phase, np.float32)
-        yield make(images, jax.random.fold_in(key, batch), reductions, enlargements, phase)
-        batch += 1
+        return make(images, jax.random.fold_in(key, number), reductions, enlargements, phase)
+
+    numbers = itertools.count(start)
+    if mesh.size > 1:  # All devices have to get their work in one order, so from one thread.
+        yield from map(make_batch, numbers)
+    # A thread of its own: to send work to an accelerator takes about as long as the work does.
+    with ThreadPoolExecutor(1) as thread:
+        ahead = collections.deque(
+            thread.submit(make_batch, number) for number in itertools.islice(numbers, AHEAD)
+        )
+        while True:
+            batch = ahead.popleft().result()
+            ahead.append(thread.submit(make_batch, next(numbers)))
+            yield batch
 
 
 def reduction_matrix(crop: int, scale: int, phase: float) -> Float[np.ndarray, "crop padded"]:

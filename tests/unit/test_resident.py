@@ -140,7 +140,9 @@ def test_an_image_smaller_than_the_crop_is_mirrored(mesh, tmp_path):
     assert np.abs(batch["observed"][0].astype(int) - expected["observed"]).max() <= 1
 
 
-def test_a_batch_is_a_function_of_its_number(source, mesh):
+@pytest.mark.parametrize("devices", [1, 2])  # Alone, a device has batches made ahead.
+def test_a_batch_is_a_function_of_its_number(source, devices):
+    mesh = make_mesh(jax.devices()[:devices])
     task = SuperResolution(crop=8, shrink=1.5, noise=0.5)
 
     def batches(start, seed=0):
@@ -150,7 +152,7 @@ def test_a_batch_is_a_function_of_its_number(source, mesh):
     again = list(itertools.islice(batches(3), 2))
     for a, b in zip(first[3:], again, strict=True):
         jax.tree.map(np.testing.assert_array_equal, a, b)
-    assert first[0]["observed"].sharding.num_devices == 2
+    assert first[0]["observed"].sharding.num_devices == devices
     assert not np.array_equal(first[0]["observed"], first[1]["observed"])
     assert not np.array_equal(first[0]["observed"], next(batches(0, seed=1))["observed"])
 
