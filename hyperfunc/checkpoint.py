@@ -206,11 +206,17 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
 
 
 def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
-    """Write what inference needs of a checkpoint as a workdir of its own, to ship it."""
+    """Write what inference needs of a checkpoint as a workdir of its own, to ship it.
+
+    It computes in float32: bfloat16 is for accelerators to train in.
+    """
     model = load_model(workdir, step=step)
     manager = ocp.CheckpointManager(destination.absolute() / "checkpoints")
+    network = model.experiment.model
+    if hasattr(network, "backbone"):
+        network = network.clone(backbone=network.backbone.clone(dtype="float32"))
     run = dataclasses.replace(model.experiment.run, start_from="")  # A path of this machine.
-    experiment = dataclasses.replace(model.experiment, run=run)
+    experiment = dataclasses.replace(model.experiment, model=network, run=run)
     config = {"format": FORMAT, "step": model.step, "experiment": to_dict(experiment)}
     manager.save(
         model.step,

@@ -1,6 +1,7 @@
 """Checkpoints: which are kept, what is in them, and which is read."""
 
 import contextlib
+import dataclasses
 import shutil
 
 import jax
@@ -124,6 +125,17 @@ def test_an_exported_checkpoint_has_no_training_state(save, tmp_path, variables)
     assert_equal(load_model(tmp_path / "exported").variables, variables)
     items = {path.name for path in (tmp_path / "exported" / "checkpoints" / "1").iterdir()}
     assert {"config", "model"} <= items and "training" not in items
+
+
+def test_an_exported_checkpoint_computes_in_float32(tmp_path, variables, tiny_experiment):
+    """What was trained in bfloat16 as well."""
+    model = tiny_experiment.model
+    backbone = model.backbone.clone(dtype="bfloat16")
+    experiment = dataclasses.replace(tiny_experiment, model=model.clone(backbone=backbone))
+    with Workdir(tmp_path / "run") as workdir:
+        workdir.save(1, experiment, variables, {"step": np.asarray(1)}, None)
+    export_model(tmp_path / "run", tmp_path / "exported")
+    assert load_model(tmp_path / "exported").experiment.model == model
 
 
 def test_no_file_can_go_missing_without_notice(save, variables, tmp_path):
