@@ -2,8 +2,10 @@
 //
 // Arrays are float32, [image, row, column, channel]. Products are of bfloat16, sums are float32. A
 // tile register holds 16 x 16 float32 sums, or 16 rows of 32 bfloat16 factors. Each loop below keeps
-// a square of 2 x 2 tiles of sums in registers 0 to 3, and loads the factors into 4 to 7. What is
-// done number by number is done where a product is made or read, while it is in the cache.
+// a square of 2 x 2 tiles of sums in registers 0 to 3, or a part of one at the end of the channels,
+// and loads the factors into 4 to 7. Where channels end within a row of factors, what follows them
+// is multiplied by zeros. What is done number by number is done where a product is made or read,
+// while it is in the cache.
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "xla/ffi/api/ffi.h"
 
@@ -69,32 +72,53 @@ class Tiles {
 // GCC does not know that a tile is loaded from memory: what was stored has to be there by then.
 void Settle() { asm volatile("" ::: "memory"); }
 
-// The square of sums, from two rows of tiles; with a pitch of zero every row of a tile is the same.
-void LoadSums(const float* upper, const float* lower, size_t pitch) {
-  _tile_loadd(0, upper, pitch);
-  _tile_loadd(1, upper + kTile, pitch);
-  _tile_loadd(2, lower, pitch);
-  _tile_loadd(3, lower + kTile, pitch);
+using One = std::integral_constant<int, 1>;
+using Two = std::integral_constant<int, 2>;
+
+// Call ``square(number of tiles, first channel)`` for all channels, two tiles at a time.
+template <typename Square>
+void ForTiles(int channels, Square square) {
+  int first = 0;
+  for (; first + 2 * kTile <= channels; first += 2 * kTile) square(Two(), first);
+  if (first < channels) square(One(), first);
 }
 
+// Rows of factors that hold so many.
+int Depths(int factors) { return (factors + kDepth - 1) / kDepth; }
+
+// The square of sums, from two rows of tiles; with a pitch of zero every row of a tile is the same.
+template <int kRows, int kColumns>
+void LoadSums(const float* upper, const float* lower, size_t pitch) {
+  _tile_loadd(0, upper, pitch);
+  if constexpr (kColumns == 2) _tile_loadd(1, upper + kTile, pitch);
+  if constexpr (kRows == 2) _tile_loadd(2, lower, pitch);
+  if constexpr (kRows * kColumns == 4) _tile_loadd(3, lower + kTile, pitch);
+}
+
+template <int kRows, int kColumns>
 void StoreSums(float* upper, float* lower, size_t pitch) {
   _tile_stored(0, upper, pitch);
-  _tile_stored(1, upper + kTile, pitch);
-  _tile_stored(2, lower, pitch);
-  _tile_stored(3, lower + kTile, pitch);
+  if constexpr (kColumns == 2) _tile_stored(1, upper + kTile, pitch);
+  if constexpr (kRows == 2) _tile_stored(2, lower, pitch);
+  if constexpr (kRows * kColumns == 4) _tile_stored(3, lower + kTile, pitch);
 }
 
 // Add the products of two tiles above each other with two beside each other; pitches in bytes.
+template <int kRows, int kColumns>
 inline void AddToSums(const uint16_t* upper, const uint16_t* lower, size_t pitch,
                       const uint16_t* left, const uint16_t* right, size_t second_pitch) {
   _tile_loadd(4, upper, pitch);
   _tile_loadd(6, left, second_pitch);
   _tile_dpbf16ps(0, 4, 6);
-  _tile_loadd(7, right, second_pitch);
-  _tile_dpbf16ps(1, 4, 7);
-  _tile_loadd(5, lower, pitch);
-  _tile_dpbf16ps(2, 5, 6);
-  _tile_dpbf16ps(3, 5, 7);
+  if constexpr (kColumns == 2) {
+    _tile_loadd(7, right, second_pitch);
+    _tile_dpbf16ps(1, 4, 7);
+  }
+  if constexpr (kRows == 2) {
+    _tile_loadd(5, lower, pitch);
+    _tile_dpbf16ps(2, 5, 6);
+  }
+  if constexpr (kRows * kColumns == 4) _tile_dpbf16ps(3, 5, 7);
 }
 
 struct Shape {
@@ -180,14 +204,24 @@ void Pad(const float* image, const float* outputs, const Shape& shape, int chann
   }
 }
 
-// Round a kernel [taps * in][out] into tiles [tap][in / 32][out / 16] of 16 pairs of inputs.
-void Pack(const float* kernel, int taps, int in, int out, uint16_t* tiles) {
-  for (int row = 0; row < taps * in; row += kDepth)
-    for (int column = 0; column < out; column += kTile)
-      for (int pair = 0; pair < kTile; pair++, tiles += kDepth) {
-        const float* from = kernel + static_cast<size_t>(row + 2 * pair) * out + column;
-        _mm512_storeu_si512(tiles, Interleave(_mm512_loadu_ps(from), _mm512_loadu_ps(from + out)));
-      }
+// How many numbers `Pack` writes.
+size_t Packed(int parts, int in, int out) {
+  return static_cast<size_t>(parts) * Depths(in) * kDepth * out;
+}
+
+// Round a kernel [parts][in][out] into tiles [part][in / 32][out / 16] of 16 pairs of inputs, with
+// zeros after the last.
+void Pack(const float* kernel, int parts, int in, int out, uint16_t* tiles) {
+  for (int part = 0; part < parts; part++, kernel += static_cast<size_t>(in) * out)
+    for (int row = 0; row < in; row += kDepth)
+      for (int column = 0; column < out; column += kTile)
+        for (int pair = 0; pair < kTile; pair++, tiles += kDepth) {
+          const float* from = kernel + static_cast<size_t>(row + 2 * pair) * out + column;
+          __m512i factors = _mm512_setzero_si512();
+          if (row + 2 * pair < in)
+            factors = Interleave(_mm512_loadu_ps(from), _mm512_loadu_ps(from + out));
+          _mm512_storeu_si512(tiles, factors);
+        }
 }
 
 // Round 16 pixels of 16 channels and give each channel a row of its own.
@@ -200,40 +234,46 @@ void RoundTransposed(const float* pixels, int channels, uint16_t* to, size_t pit
 }
 
 // Convolve with zeros around and add the bias; rectify. Inputs whose ``mask`` is not above zero
-// count as zero. Sums: 16 columns of two rows, by 32 output channels.
+// count as zero. Sums: 16 columns of two rows, by 32 output channels. The three columns of a
+// kernel's row read 3 * in numbers that follow each other.
 void Convolve(const float* images, const float* mask, const float* kernel, const float* bias,
               bool is_rectified, Shape shape, int in, int out, float* result) {
   constexpr int kNumbers = kTile * kDepth;
-  uint16_t* packed = second_factor.Get(static_cast<size_t>(kTaps) * in * out);
-  Pack(kernel, kTaps, in, out, packed);
+  const int factors = 3 * in;
+  uint16_t* packed = second_factor.Get(Packed(3, factors, out));
+  Pack(kernel, 3, factors, out, packed);
   const size_t row = static_cast<size_t>(shape.width + 2) * in;
-  uint16_t* padded = first_factor.Get((shape.height + 2) * row);
+  const size_t padded_size = (shape.height + 2) * row;
+  uint16_t* padded = first_factor.Get(padded_size + kDepth);
+  std::memset(padded + padded_size, 0, kDepth * sizeof(*padded));
   for (int i = 0; i < shape.images; i++) {
     const size_t first = i * shape.pixels() * in;
     Pad(images + first, mask == nullptr ? nullptr : mask + first, shape, in, padded);
     Settle();
     for (int y = 0; y < shape.height; y += 2)
-      for (int x = 0; x < shape.width; x += kTile)
-        for (int channel = 0; channel < out; channel += 2 * kTile) {
-          LoadSums(bias + channel, bias + channel, 0);
+      for (int x = 0; x < shape.width; x += kTile) {
+        float* to = result + (i * shape.pixels() + static_cast<size_t>(y) * shape.width + x) * out;
+        float* next_row = to + static_cast<size_t>(shape.width) * out;
+        ForTiles(out, [&](auto columns, int channel) {
+          LoadSums<2, columns()>(bias + channel, bias + channel, 0);
           const uint16_t* factor = packed + channel / kTile * kNumbers;
-          for (int tap = 0; tap < kTaps; tap++) {
-            const uint16_t* from = padded + (y + tap / 3) * row + (x + tap % 3) * in;
-            for (int c = 0; c < in; c += kDepth, factor += out / kTile * kNumbers)
-              AddToSums(from + c, from + row + c, in * sizeof(*from), factor, factor + kNumbers, 64);
+          for (int taps = 0; taps < 3; taps++) {
+            const uint16_t* from = padded + (y + taps) * row + static_cast<size_t>(x) * in;
+            for (int c = 0; c < factors; c += kDepth, factor += out / kTile * kNumbers)
+              AddToSums<2, columns()>(from + c, from + row + c, in * sizeof(*from), factor,
+                                      factor + kNumbers, 64);
           }
-          float* to = result + (i * shape.pixels() + static_cast<size_t>(y) * shape.width + x) * out;
-          float* next_row = to + static_cast<size_t>(shape.width) * out;
-          StoreSums(to + channel, next_row + channel, out * sizeof(*result));
-          if (!is_rectified) continue;
+          StoreSums<2, columns()>(to + channel, next_row + channel, out * sizeof(*result));
+          if (!is_rectified) return;
           for (float* of_row : {to, next_row})
             for (int j = 0; j < kTile; j++)
-              for (int c = channel; c < channel + 2 * kTile; c += kTile) {
+              for (int c = channel; c < channel + columns() * kTile; c += kTile) {
                 float* at = of_row + j * out + c;
                 // The number comes second, because that is what the maximum takes of NaN.
                 _mm512_storeu_ps(at, _mm512_max_ps(_mm512_setzero_ps(), _mm512_loadu_ps(at)));
               }
-        }
+        });
+      }
   }
 }
 
@@ -243,18 +283,19 @@ void AddProducts(const uint16_t* planes, size_t plane, const uint16_t* pairs, si
                  int out, float* result) {
   Settle();
   const size_t pitch = out * sizeof(*result);
-  for (int a = 0; a < in; a += 2 * kTile)
-    for (int b = 0; b < out; b += 2 * kTile) {
+  ForTiles(in, [&](auto rows, int a) {
+    ForTiles(out, [&](auto columns, int b) {
       float* upper = result + static_cast<size_t>(a) * out + b;
       float* lower = upper + kTile * out;
-      LoadSums(upper, lower, pitch);
+      LoadSums<rows(), columns()>(upper, lower, pitch);
       const uint16_t* from = planes + a * plane;
       const uint16_t* factor = pairs + 2 * b;
       for (size_t p = 0; p < pixels; p += kDepth)
-        AddToSums(from + p, from + kTile * plane + p, plane * sizeof(*from), factor + p * out,
-                  factor + p * out + kDepth, pitch);
-      StoreSums(upper, lower, pitch);
-    }
+        AddToSums<rows(), columns()>(from + p, from + kTile * plane + p, plane * sizeof(*from),
+                                     factor + p * out, factor + p * out + kDepth, pitch);
+      StoreSums<rows(), columns()>(upper, lower, pitch);
+    });
+  });
 }
 
 // Sum the products of inputs and gradients [tap][in][out], and the gradients [out], over the pixels
@@ -296,19 +337,27 @@ void SumProducts(const float* inputs, const float* gradient, const float* mask, 
   }
 }
 
-// Multiply 32 pixels [in] by packed tiles and add the bias: [32][out].
+// Multiply 32 pixels [in], and a row of factors more, by packed tiles and add the bias: [32][out].
 void Multiply(const uint16_t* pixels, const uint16_t* packed, const float* bias, int in, int out,
               float* result) {
   Settle();
   constexpr int kNumbers = kTile * kDepth;
-  for (int channel = 0; channel < out; channel += 2 * kTile) {
-    LoadSums(bias + channel, bias + channel, 0);
+  ForTiles(out, [&](auto columns, int channel) {
+    LoadSums<2, columns()>(bias + channel, bias + channel, 0);
     const uint16_t* factor = packed + channel / kTile * kNumbers;
     for (int c = 0; c < in; c += kDepth, factor += out / kTile * kNumbers)
-      AddToSums(pixels + c, pixels + kTile * in + c, in * sizeof(*pixels), factor,
-                factor + kNumbers, 64);
-    StoreSums(result + channel, result + kTile * out + channel, out * sizeof(*result));
-  }
+      AddToSums<2, columns()>(pixels + c, pixels + kTile * in + c, in * sizeof(*pixels), factor,
+                              factor + kNumbers, 64);
+    StoreSums<2, columns()>(result + channel, result + kTile * out + channel,
+                            out * sizeof(*result));
+  });
+}
+
+// Memory for 32 pixels, with zeros after them.
+uint16_t* RoundedPixels(size_t numbers) {
+  uint16_t* rounded = rounded_pixels.Get(numbers + kDepth);
+  std::memset(rounded + numbers, 0, kDepth * sizeof(*rounded));
+  return rounded;
 }
 
 void RoundAll(const float* from, size_t numbers, uint16_t* to) {
@@ -320,8 +369,8 @@ void RoundAll(const float* from, size_t numbers, uint16_t* to) {
 void Gate(const float* shortcut, const float* features, const float* kernel, const float* bias,
           float factor, size_t pixels, int channels, float* result) {
   const size_t block = static_cast<size_t>(kDepth) * channels;
-  uint16_t* packed = packed_kernels.Get(static_cast<size_t>(channels) * channels);
-  uint16_t* rounded = rounded_pixels.Get(block);
+  uint16_t* packed = packed_kernels.Get(Packed(1, channels, channels));
+  uint16_t* rounded = RoundedPixels(block);
   float* logits = sums_and_zeros.Get(block);
   Pack(kernel, 1, channels, channels, packed);
   for (size_t first = 0; first < pixels * channels; first += block) {
@@ -343,14 +392,15 @@ void DifferentiateGate(const float* features, const float* kernel, const float* 
   constexpr size_t kChunk = 16 * kDepth;  // Pixels of one sum of products.
   const size_t block = static_cast<size_t>(kDepth) * channels;
   const size_t square = static_cast<size_t>(channels) * channels;
-  uint16_t* packed = packed_kernels.Get(2 * square);
-  uint16_t* rounded = rounded_pixels.Get(block);
+  const size_t packed_size = Packed(1, channels, channels);
+  uint16_t* packed = packed_kernels.Get(2 * packed_size);
+  uint16_t* rounded = RoundedPixels(block);
   uint16_t* planes = first_factor.Get(kChunk * channels);
   uint16_t* pairs = second_factor.Get(kChunk * channels);
   float* logits = sums_and_zeros.Get(block + channels);
   float* zeros = logits + block;
   Pack(kernel, 1, channels, channels, packed);
-  Pack(transposed, 1, channels, channels, packed + square);
+  Pack(transposed, 1, channels, channels, packed + packed_size);
   std::memset(zeros, 0, channels * sizeof(*zeros));
   std::memset(for_kernel, 0, square * sizeof(*for_kernel));
   std::memset(for_bias, 0, channels * sizeof(*for_bias));
@@ -383,7 +433,7 @@ void DifferentiateGate(const float* features, const float* kernel, const float* 
           RoundTransposed(features + first + j * channels + c, channels,
                           planes + c * kChunk + p + j, kChunk);
       RoundAll(logits, block, rounded);
-      Multiply(rounded, packed + square, zeros, channels, channels, logits);
+      Multiply(rounded, packed + packed_size, zeros, channels, channels, logits);
       for (size_t i = 0; i < block; i += kTile) {
         float* total = for_features + first + i;
         _mm512_storeu_ps(total, _mm512_add_ps(_mm512_loadu_ps(total), _mm512_loadu_ps(logits + i)));
@@ -404,9 +454,9 @@ ffi::Error Check(const Array& images, const Array& kernel, const Vector& bias, c
       bias.dimensions()[0] != other[3] || size[0] != other[0] || size[1] != other[1] ||
       size[2] != other[2])
     return ffi::Error::InvalidArgument("AMX: the shapes do not belong together");
-  if (size[1] % 2 || size[2] % kTile || taps[2] % kDepth || taps[3] % kDepth)
+  if (size[1] % 2 || size[2] % kTile || taps[2] % kTile || taps[3] % kTile)
     return ffi::Error::InvalidArgument(
-        "AMX: rows must be even, columns a multiple of 16, channels of 32");
+        "AMX: rows must be even, columns and channels multiples of 16");
   if (!IsAllowed()) return ffi::Error::Internal("AMX: the system does not allow it");
   return ffi::Error::Success();
 }

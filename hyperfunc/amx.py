@@ -2,7 +2,7 @@
 
 XLA does not use these units for convolutions. The products are of bfloat16 and the sums float32;
 bias, rectifier and gate are computed where the products are, while they are in the cache. `sr`
-trains three and a half times as fast (docs/experiments.md, "Bias, rectifier, gate").
+trains more than three times as fast (docs/experiments.md, "Fifteen more minutes of an H100").
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import platform
 import shlex
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ TARGETS = (
 
 _meshes: list[Mesh] = []
 """The mesh along whose first axis batches are cut; none as long as AMX is not in use."""
+
+_has_suited = threading.Event()
+"""Set once a layer has been found that suits."""
 
 
 def enable(mesh: Mesh) -> None:
@@ -78,6 +82,7 @@ def enable(mesh: Mesh) -> None:
 def disable() -> None:
     """Undo `enable`, for what is traced from now on."""
     _meshes.clear()
+    _has_suited.clear()
 
 
 def suits(inputs: Float[Array, "b h w c"], kernel: Float[Array, "m n c d"]) -> bool:
@@ -89,12 +94,29 @@ def suits(inputs: Float[Array, "b h w c"], kernel: Float[Array, "m n c d"]) -> b
         return False
     images, height, width, _ = inputs.shape
     rows, cols, inner, outer = kernel.shape
-    return (
+    does = (
         ((rows, cols) == (3, 3) or ((rows, cols) == (1, 1) and inner == outer))
-        and not (inner % 32 or outer % 32)
+        and not (inner % 16 or outer % 16)
         and not (images % _meshes[0].size or height % 2 or width % 16)
         and inputs.dtype == kernel.dtype == jnp.float32
     )
+    if does:
+        _has_suited.set()
+    return does
+
+
+def check_use() -> None:
+    """Refuse to be of no use, once a step has been traced.
+
+    Raises:
+        UserError: AMX is on, and nothing has suited it.
+    """
+    if _meshes and not _has_suited.is_set():
+        raise UserError(
+            "--amx=True does nothing for this model: it has 3x3 convolutions and gates of float32, "
+            "of multiples of 16 channels, for batches that the devices divide, of an even number "
+            "of rows and a multiple of 16 columns: leave it out, or change what does not suit"
+        )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

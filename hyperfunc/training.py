@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 from tqdm import tqdm
 
+from hyperfunc import amx
 from hyperfunc.baselines import FixedScale
 from hyperfunc.checkpoint import Workdir, init_variables
 from hyperfunc.config import Experiment, Model
@@ -143,8 +144,9 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
 
     Raises:
         UserError: the data cannot be opened, the workdir is another experiment's, or the loss, the
-            gradient or the parameters are no longer finite (the last good checkpoint is kept), or
-            ``run.start_from`` holds no checkpoint of the same model.
+            gradient or the parameters are no longer finite (the last good checkpoint is kept),
+            ``run.start_from`` holds no checkpoint of the same model, or `hyperfunc.amx` is on and
+            of no use.
     """
     run, is_main = experiment.run, jax.process_index() == 0
     # Devices and state: shapes first, arrays later.
@@ -202,6 +204,7 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
         for step in range(start + 1, run.steps + 1):
             # One step.
             state, metrics = train_step(state, next(batches))
+            amx.check_use()
             progress.update()
 
             # Look at the step before, which is done by now: waiting for this one would idle

@@ -36,7 +36,16 @@ def assert_near(ours, theirs, tolerance=0.004):
 
 @pytest.mark.parametrize("is_rectified", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(8, 16, 48, 64, 64), (16, 6, 16, 32, 96), (8, 2, 64, 96, 32), (24, 34, 32, 64, 64)]
+    "shape",
+    [
+        (8, 16, 48, 64, 64),
+        (16, 6, 16, 32, 96),
+        (8, 2, 64, 96, 32),
+        (24, 34, 32, 64, 64),
+        (8, 16, 48, 48, 48),
+        (8, 6, 16, 16, 80),
+        (8, 4, 32, 48, 16),
+    ],
 )
 def test_a_convolutions_values_and_gradients(on_amx, shape, is_rectified):
     *size, inner, outer = shape
@@ -55,7 +64,9 @@ def test_a_convolutions_values_and_gradients(on_amx, shape, is_rectified):
     )
 
 
-@pytest.mark.parametrize("shape", [(8, 16, 48, 64), (16, 6, 16, 32), (8, 2, 64, 96)])
+@pytest.mark.parametrize(
+    "shape", [(8, 16, 48, 64), (16, 6, 16, 32), (8, 2, 64, 96), (8, 6, 48, 48), (8, 34, 16, 16)]
+)
 def test_a_gates_values_and_gradients(on_amx, shape):
     channels = shape[-1]
     arguments = draw(*shape), draw(*shape) + 1, draw(1, 1, channels, channels) / 9, draw(channels)
@@ -134,6 +145,7 @@ def test_each_device_has_its_part_of_the_batch(on_amx):
         ((8, 8, 16, 64), (3, 3, 64, 3)),
         ((8, 8, 16, 64), (5, 5, 64, 64)),
         ((8, 8, 16, 64), (1, 1, 64, 32)),
+        ((8, 8, 16, 24), (3, 3, 24, 24)),
         ((8, 7, 16, 64), (3, 3, 64, 64)),
         ((8, 8, 24, 64), (3, 3, 64, 64)),
         ((1, 8, 16, 64), (3, 3, 64, 64)),
@@ -155,6 +167,15 @@ def test_half_precision_is_left_to_xla(on_amx):
 
 def test_it_is_off_unless_asked_for():
     assert not amx.suits(draw(8, 8, 16, 64), draw(3, 3, 64, 64))
+
+
+def test_to_be_of_no_use_is_an_error(on_amx):
+    size = make_mesh().size, 8, 16
+    assert not amx.suits(draw(*size, 24), draw(3, 3, 24, 24))
+    with pytest.raises(UserError, match="multiples of 16 channels"):
+        amx.check_use()
+    assert amx.suits(draw(*size, 48), draw(3, 3, 48, 48))
+    amx.check_use()
 
 
 def test_a_cpu_without_it_is_refused(monkeypatch):
