@@ -139,6 +139,21 @@ class Plan:
         return self.scale, self.fixed_steps, self.slots
 
 
+def holds_border(extent: int, last: Span, step: float) -> bool:
+    """Whether the last tile of an axis, of ``extent``, ends at the border, or far enough beyond.
+
+    What a tile holds beyond the image is mirrored, as interpolation at the border needs it; and
+    where a tile ends it mirrors itself, which would be once again.
+
+    Args:
+        extent: the tile's, in input pixels.
+        last: the tile.
+        step: the pitch of the output, in input pixels.
+    """
+    beyond = last.start + extent - last.high
+    return beyond == 0 or beyond >= 2 * max(step, 1)
+
+
 def plan_kept(extent: int, spans: list[Span], unit: int) -> int:
     """How much of a tile of ``extent`` is rendered.
 

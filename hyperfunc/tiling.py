@@ -34,6 +34,7 @@ from hyperfunc.tiles import (
     Plan,
     Span,
     first_kept,
+    holds_border,
     plan_axis,
     plan_kept,
     plan_strips,
@@ -160,6 +161,10 @@ class Upscaler:
                 round_up(extent, 2 * unit) if extent > 4 * unit else extent
                 for extent in (height, width)
             )
+        while not holds_border(height, rows[-1], steps[0]):
+            height += unit
+        while not holds_border(width, cols[-1], steps[1]):
+            width += unit
         scale = round(1 / steps[0])
         is_integer = all(scale * n == out for n, out in zip(shape, size, strict=True))
         is_enlarged = max(steps) <= 1
@@ -189,6 +194,7 @@ class Upscaler:
             for known in self._plans
             if known.kind == plan.kind
             and all(a >= b for a, b in zip(known.extents, plan.extents, strict=True))
+            and all(map(holds_border, known.extents, plan.tiles[-1], plan.steps))
             and all(a >= b for a, b in zip(known.kept, plan.kept, strict=True))
             and all(a >= b for a, b in zip(known.count, plan.count, strict=True))
             and known.extents[0] * known.extents[1] <= MOST_WASTE * height * width

@@ -105,6 +105,20 @@ def test_tiny_images(variables, whole, draw, shape, size):
     assert_same(Upscaler(MODEL, variables)(image, size), whole(image, size))
 
 
+@pytest.mark.parametrize("scale", [(2, 2), (3.7, 2.3), (0.55, 0.4)], ids=str)
+@pytest.mark.parametrize("pixels", [24, 30, 32])
+def test_the_border_is_mirrored_wherever_a_tile_ends(variables, whole, pixels, scale):
+    """Also where a tile is a pixel or two longer than the image."""
+    size = (round(scale[0] * pixels), round(scale[1] * 24))
+    image = np.random.default_rng(0).integers(0, 256, (pixels, 24, 3)).astype(np.uint8)
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
+    assert_same(upscaler(image, size), whole(image, size))
+    # What was compiled before does not serve where it would not hold the border.
+    smaller = image[: pixels - 1]
+    size = (round(scale[0] * (pixels - 1)), round(scale[1] * 24))
+    assert_same(upscaler(smaller, size), whole(smaller, size))
+
+
 def test_a_model_without_a_window_per_pixel_renders_whole(draw):
     model = PatchHypernetwork(EDSR(4, 0), CosineMLP((4, 5)), branch_width=4, branch_convs=1, pool=1)
     image = draw(0, (16, 16))
