@@ -31,7 +31,7 @@ from hyperfunc.tasks import DITHERED, NOISE_SIGMA, SuperResolution, shrink_image
 from hyperfunc.types import HostImage
 
 LARGEST = 2**31 - 2**20
-"""So many bytes can be numbered by int32, with room for what rounding adds to the sizes."""
+"""So many pixels can be numbered by int32, with room for what rounding adds to the sizes."""
 
 SIZES = 4
 """In how many an image is kept, where training examples come from smaller ones, too."""
@@ -43,7 +43,7 @@ AHEAD = 2
 class ResidentImages(NamedTuple):
     """Images of any sizes, one after the other."""
 
-    pixels: UInt8[Array, " n"]
+    pixels: UInt8[Array, "n 3"]
     first: Int[Array, " images"]
     """Where each image begins."""
     size: Int[Array, "images 2"]
@@ -70,19 +70,19 @@ def load_resident(
     factors = np.linspace(1.0, shrink, SIZES) if shrink > 1 else np.ones(1)
     with ThreadPoolExecutor() as threads:
         originals = list(threads.map(source.__getitem__, range(len(source))))
-        total = sum(image.size for image in originals) * (1 / factors**2).sum()
+        total = sum(image.size // 3 for image in originals) * (1 / factors**2).sum()
         if total > LARGEST:
             raise ValueError(
-                f"{source.description} has {total / 1e9:.1f} GB of pixels in {len(factors)} sizes, "
+                f"{source.description} has {total / 1e6:.0f} megapixels in {len(factors)} sizes, "
                 "too many to keep on the devices: train with --task.shrink=1 or "
                 "--data.resident=False"
             )
         copies = itertools.product(factors, originals)
         images = list(threads.map(lambda copy: _shrink(*copy), copies))
-    ends = np.cumsum([image.size for image in images])
+    ends = np.cumsum([image.size // 3 for image in images])
     numbers = repeat_by_weight(source, weights)
     arrays = (
-        np.concatenate([image.reshape(-1) for image in images]),
+        np.concatenate([image.reshape(-1, 3) for image in images]),
         np.asarray([0, *ends[:-1]], np.int32),
         np.asarray([image.shape[:2] for image in images], np.int32),
         np.concatenate([numbers + n for n in range(0, len(images), len(source))]).astype(np.int32),
@@ -205,13 +205,14 @@ def make_examples(
         is_turned = jax.random.bernoulli(draws[2], shape=(count, 3))
         index = jnp.where(is_turned[:, :2, None], index[:, :, ::-1], index)
     rows, cols = index[:, 0, :, None], index[:, 1, None, :]
-    pixel = images.first[number][:, None, None] + 3 * (rows * size[:, 1, None, None] + cols)
-    channels = jnp.tile(jnp.arange(3), (count, 1))
+    pixel = images.first[number][:, None, None] + rows * size[:, 1, None, None] + cols
+    region = images.pixels[pixel]
     if task.permute_colors:
+        channels = jnp.tile(jnp.arange(3), (count, 1))
         is_permuted = jax.random.bernoulli(draws[3], task.permute_colors, (count, 1))
         order = jax.random.permutation(draws[4], channels, axis=1, independent=True)
         channels = jnp.where(is_permuted, order, channels)
-    region = images.pixels[pixel[..., None] + channels[:, None, None]]
+        region = jnp.take_along_axis(region, channels[:, None, None], axis=3)
     if task.flips:
         region = jnp.where(is_turned[:, 2, None, None, None], region.swapaxes(1, 2), region)
     inside = slice(margin, padded - margin)
