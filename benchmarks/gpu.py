@@ -41,6 +41,7 @@ WHEELS = (
 """What the machine lacks, with all that it depends on; sys.path's end, so that its own go first."""
 
 MOST_BYTES = 63 * 2**20
+LARGE = 2**19
 STARTING, ENDING = 25.0, 25.0
 """Seconds of a call before the first step (when XLA's cache is warm) and after the last."""
 
@@ -58,10 +59,13 @@ class Pack:
     Attributes:
         data_dir: its folder train/ is packed.
         python: version of the machine's Python.
+        quality: of JPEG (without subsampling), which images become that are kept without loss and
+            are larger than `LARGE` bytes; 0 packs them as they are.
     """
 
     data_dir: Path
     python: str = "3.12"
+    quality: int = 95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,15 +112,29 @@ def pack(arguments: Pack) -> None:
         sys.exit(f"there are no images in {arguments.data_dir / 'train'}")
     part, room = 1, MOST_BYTES - own - sum(map(size_of, wheels.iterdir()))
     for image in sorted(images):
-        if size_of(image) > room:
+        coded = FOLDER / "coded"
+        name = recode(image, coded, arguments.quality)
+        if size_of(coded) > room:
             part, room = part + 1, MOST_BYTES - own
-        room -= size_of(image)
-        path = FOLDER / str(part) / "data" / image.relative_to(arguments.data_dir)
+        room -= size_of(coded)
+        path = FOLDER / str(part) / "data" / image.relative_to(arguments.data_dir).with_name(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(image, path)
+        coded.rename(path)
     for number in range(1, part + 1):
         (FOLDER / str(number) / "parts").write_text(str(part))
     print(f"packed {len(images)} images: carry .gpu/1 to .gpu/{part}, one in each call of unpack")
+
+
+def recode(image: Path, destination: Path, quality: int) -> str:
+    """Copy an image, as JPEG if it is large and lossless; returns the name of what it is now."""
+    from PIL import Image
+
+    if quality and image.stat().st_size > LARGE and image.suffix in (".png", ".webp"):
+        with Image.open(image) as picture:
+            picture.convert("RGB").save(destination, "JPEG", quality=quality, subsampling=0)
+        return f"{image.stem}.jpg"
+    shutil.copy(image, destination)
+    return image.name
 
 
 def size_of(path: Path) -> int:

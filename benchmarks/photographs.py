@@ -1,16 +1,17 @@
-"""Fetch more photographs to train on: pictures that packages of Debian and npm ship.
+"""Fetch more photographs to train on: pictures that packages of Debian, Ubuntu and npm ship.
 
-python benchmarks/photographs.py --out=/data/train/packages
+python benchmarks/photographs.py --out=/data/train
 
-Desktop backgrounds and the pictures of page templates, 293 of them with 102 megapixels. Nearly all
-are made smaller by a factor of 2, which removes the traces of their JPEG compression. The list
-beside this file, photographs.csv, names package, file, hash and factor of each. They were chosen by
-their detail (a mean gradient of at least 2.5), by eye, and by comparison with all test images
-(thumbnails and SIFT, also mirrored: no match). They belong to their authors and are for research:
-none is in this repository. They add to the folders of other training images, beside which --out
-should lie.
+Desktop backgrounds and the pictures of page templates: 293 of them with 102 megapixels in the
+folder packages, 384 with 484 megapixels in the folder wallpapers. Nearly all are made smaller by a
+factor of 2 or 3, which removes the traces of their JPEG compression. The list beside this file,
+photographs.csv, names package, file, hash and factor of each. They were chosen by their detail (a
+mean gradient of at least 2.5), by eye, and by comparison with all test images (thumbnails and SIFT,
+also mirrored: no match). They belong to their authors and are for research: none is in this
+repository. --out should be where the folders of other training images are.
 
-Needs npm, apt-get and dpkg-deb. What can no longer be had is named and left out.
+Needs npm, apt-get and dpkg-deb, and 2.5 GB of downloads. What can no longer be had is named and
+left out.
 """
 
 import collections
@@ -20,6 +21,7 @@ import hashlib
 import io
 import subprocess
 import tempfile
+import urllib.request
 from pathlib import Path
 
 import tyro
@@ -34,7 +36,7 @@ class Arguments:
     """Where to write.
 
     Attributes:
-        out: folder for the images, made if need be.
+        out: folder for the two folders, made if need be.
     """
 
     out: Path
@@ -43,7 +45,12 @@ class Arguments:
 def fetch(kind: str, package: str, version: str, folder: Path) -> None:
     """Unpack a package into an empty folder.
 
-    Debian has but one version of each, whichever it is: the hashes tell whether the files are ours.
+    Args:
+        kind: "npm"; "deb" for the one version that Debian has, whichever it is: the hashes tell
+            whether the files are ours; or "url" for the address of a .deb.
+        package: its name or address.
+        version: of npm's package.
+        folder: where to.
     """
     if kind == "npm":
         command = ["npm", "pack", "--silent", f"{package}@{version}"]
@@ -51,9 +58,12 @@ def fetch(kind: str, package: str, version: str, folder: Path) -> None:
         # Some archives have headers that tar knows nothing of, and says so.
         unpack = ["tar", "--warning=no-unknown-keyword", "-xzf", archive]
     else:
-        # As root, apt-get would give up its rights and could not write here.
-        command = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "--quiet", package]
-        subprocess.check_output(command, cwd=folder)
+        if kind == "url":
+            urllib.request.urlretrieve(package, folder / "package.deb")
+        else:
+            # As root, apt-get would give up its rights and could not write here.
+            command = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "--quiet", package]
+            subprocess.check_output(command, cwd=folder)
         unpack = ["dpkg-deb", "--extract", *(path.name for path in folder.glob("*.deb")), "."]
     subprocess.run(unpack, cwd=folder, check=True)
 
@@ -75,7 +85,6 @@ def convert(path: Path, sha256: str, factor: float) -> Image.Image:
 def main() -> None:
     """Fetch every package once."""
     out = tyro.cli(Arguments).out
-    out.mkdir(parents=True, exist_ok=True)
     Image.MAX_IMAGE_PIXELS = None
     packages = collections.defaultdict(list)
     with LIST.open(newline="") as lines:
@@ -98,7 +107,9 @@ def main() -> None:
                     tqdm.write(f"left out {row['name']}, {row['member']}: {error}")
                     missing += 1
                     continue
-                picture.save(out / f"{row['name']}.webp", lossless=True)
+                destination = out / row["folder"] / f"{row['name']}.webp"
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(destination, lossless=True)
     print(f"{sum(map(len, packages.values())) - missing} photographs in {out}, {missing} left out")
 
 
