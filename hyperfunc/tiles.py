@@ -139,19 +139,25 @@ class Plan:
         return self.scale, self.fixed_steps, self.slots
 
 
-def holds_border(extent: int, last: Span, step: float) -> bool:
-    """Whether the last tile of an axis, of ``extent``, ends at the border, or far enough beyond.
+def extend_to_border(extent: int, last: Span, step: float, unit: int) -> int:
+    """Let the last tile of an axis end at the image's border, or far enough beyond.
 
     What a tile holds beyond the image is mirrored, as interpolation at the border needs it; and
     where a tile ends it mirrors itself, which would be once again.
 
     Args:
-        extent: the tile's, in input pixels.
-        last: the tile.
+        extent: the tiles', in input pixels.
+        last: the last tile.
         step: the pitch of the output, in input pixels.
+        unit: extents are multiples of it, except those of tiles that are the whole of an image
+            that is reduced.
     """
-    beyond = last.start + extent - last.high
-    return beyond == 0 or beyond >= 2 * max(step, 1)
+    reach = 2 * max(step, 1)
+    while 0 < last.start + extent - last.high < reach:
+        if step > 1 and last.start == 0:
+            return last.high
+        extent += unit
+    return extent
 
 
 def plan_kept(extent: int, spans: list[Span], unit: int) -> int:

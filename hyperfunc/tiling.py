@@ -33,8 +33,8 @@ from hyperfunc.tiles import (
     ROUNDING,
     Plan,
     Span,
+    extend_to_border,
     first_kept,
-    holds_border,
     plan_axis,
     plan_kept,
     plan_strips,
@@ -161,10 +161,10 @@ class Upscaler:
                 round_up(extent, 2 * unit) if extent > 4 * unit else extent
                 for extent in (height, width)
             )
-        while not holds_border(height, rows[-1], steps[0]):
-            height += unit
-        while not holds_border(width, cols[-1], steps[1]):
-            width += unit
+        height, width = (
+            extend_to_border(extent, spans[-1], step, unit)
+            for extent, spans, step in ((height, rows, steps[0]), (width, cols, steps[1]))
+        )
         scale = round(1 / steps[0])
         is_integer = all(scale * n == out for n, out in zip(shape, size, strict=True))
         is_enlarged = max(steps) <= 1
@@ -194,7 +194,6 @@ class Upscaler:
             for known in self._plans
             if known.kind == plan.kind
             and all(a >= b for a, b in zip(known.extents, plan.extents, strict=True))
-            and all(map(holds_border, known.extents, plan.tiles[-1], plan.steps))
             and all(a >= b for a, b in zip(known.kept, plan.kept, strict=True))
             and all(a >= b for a, b in zip(known.count, plan.count, strict=True))
             and known.extents[0] * known.extents[1] <= MOST_WASTE * height * width
@@ -310,7 +309,7 @@ class Upscaler:
         return places[0], places[1], (skips[0], skips[1])
 
     def _function(self, plan: Plan, stacked: list[np.ndarray]) -> Callable[..., Any]:
-        key = (plan.kind, stacked[0].dtype, *(array.shape for array in stacked))
+        key = (plan.kind, plan.kept, stacked[0].dtype, *(array.shape for array in stacked))
         if key not in self._compiled:
             self._plans.append(plan)
             one_tile = functools.partial(_render_tile, self.model, plan)

@@ -113,10 +113,34 @@ def test_the_border_is_mirrored_wherever_a_tile_ends(variables, whole, pixels, s
     image = np.random.default_rng(0).integers(0, 256, (pixels, 24, 3)).astype(np.uint8)
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
     assert_same(upscaler(image, size), whole(image, size))
-    # What was compiled before does not serve where it would not hold the border.
+    # And an image that may use what was compiled for another.
     smaller = image[: pixels - 1]
     size = (round(scale[0] * (pixels - 1)), round(scale[1] * 24))
     assert_same(upscaler(smaller, size), whole(smaller, size))
+
+
+def test_tiles_differ_by_what_is_rendered_of_them(draw, monkeypatch):
+    """Those of the second and the third image are of one size and have as many samples."""
+    monkeypatch.setattr(tiling, "LARGEST_TILE", 32)
+    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 4)
+    for module in (tiles, tiling):
+        monkeypatch.setattr(module, "ROUNDING", 8)
+    model = PixelHypernetwork(EDSR(4, 6), FourierField(4, bandwidth=2.0), branch_scale=1.0)
+    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
+    upscaler = Upscaler(model, variables, devices=jax.devices()[:1])
+    plans = []
+    for shape, size in (((20, 20), (22, 22)), ((24, 40), (31, 52)), ((24, 50), (25, 52))):
+        plans.append(upscaler.plan(shape, size))
+        image = draw(1, shape)
+        assert_same(upscaler(image, size), draw_whole(model, variables, image, size))
+    assert plans[1].kept != plans[2].kept
+    assert (plans[1].extents, plans[1].count) == (plans[2].extents, plans[2].count)
+
+
+def test_a_great_reduction_reads_the_image_once(variables):
+    """Its tiles are not made longer for what is mirrored."""
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
+    assert upscaler.plan((1023, 255), (1, 2)).extents == (1023, 255)
 
 
 def test_a_model_without_a_window_per_pixel_renders_whole(draw):
