@@ -31,9 +31,9 @@ class Arguments:
         distributed: this is one of several processes, such as those of the hosts of a TPU pod, that
             train together; the same command runs in each of them, on a shared workdir.
         amx: compute 3x3 convolutions and gates in bfloat16 on the matrix units of Intel's Xeons
-            (4th generation and on), which train `sr` 3.5 times as fast; needs g++. Layers of
-            float32, with channels in 32s, of crops of even height and a width in 16s; others are
-            left to XLA.
+            (4th generation and on), which train `sr` 3.3 times as fast; needs g++. Layers of
+            float32, with channels in 16s, of crops of even height and a width in 16s; others are
+            left to XLA. It is an error if there is none.
         experiment: what to train.
     """
 

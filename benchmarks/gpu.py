@@ -6,10 +6,10 @@ python3 benchmarks/gpu.py train --limit=150 --out=$OUT               # there
 python3 benchmarks/gpu.py train --limit=590 --fall=True --out=$OUT   # there
 
 The first command runs here. It fills the git-ignored folders .gpu/1, .gpu/2 and so on with the
-training images and with the wheels that the machine lacks (it has JAX, Flax, Optax, Orbax and
-scikit-image). Each is small enough to travel with the working tree; carry one in each call, with
-unpack as the command. The machine waits for the next call for half a minute only, so prepare them
-all.
+training images (large lossless ones as JPEGs) and with the wheels that the machine lacks (it has
+JAX, Flax, Optax, Orbax and scikit-image). Each is small enough to travel with the working tree;
+carry one in each call, with unpack as the command. The machine waits for the next call for half a
+minute only, so prepare them all.
 
 A call of train goes on from the last one, and ends in time. At first the learning rate is constant,
 and the first call shows how fast the machine is; the next one, with --fall, lets it fall linearly
@@ -42,6 +42,8 @@ WHEELS = (
 
 MOST_BYTES = 63 * 2**20
 LARGE = 2**19
+"""Of lossless images, in bytes: more of these would take more calls than minutes."""
+
 STARTING, ENDING = 25.0, 25.0
 """Seconds of a call before the first step (when XLA's cache is warm) and after the last."""
 
@@ -119,6 +121,8 @@ def pack(arguments: Pack) -> None:
         room -= size_of(coded)
         path = FOLDER / str(part) / "data" / image.relative_to(arguments.data_dir).with_name(name)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            sys.exit(f"two images would both be {path}: rename {image}")
         coded.rename(path)
     for number in range(1, part + 1):
         (FOLDER / str(number) / "parts").write_text(str(part))
@@ -127,11 +131,14 @@ def pack(arguments: Pack) -> None:
 
 def recode(image: Path, destination: Path, quality: int) -> str:
     """Copy an image, as JPEG if it is large and lossless; returns the name of what it is now."""
-    from PIL import Image
+    if quality and image.stat().st_size > LARGE and image.suffix.lower() in (".png", ".webp"):
+        # Not needed there, and may be missing.
+        from PIL import Image
 
-    if quality and image.stat().st_size > LARGE and image.suffix in (".png", ".webp"):
-        with Image.open(image) as picture:
-            picture.convert("RGB").save(destination, "JPEG", quality=quality, subsampling=0)
+        from hyperfunc.images import read_image
+
+        picture = Image.fromarray(read_image(image))
+        picture.save(destination, "JPEG", quality=quality, subsampling=0)
         return f"{image.stem}.jpg"
     shutil.copy(image, destination)
     return image.name

@@ -77,6 +77,7 @@ def enable(mesh: Mesh) -> None:
     for name in TARGETS:
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(library[name]), platform="cpu")
     _meshes[:] = [mesh]
+    _has_suited.clear()
 
 
 def disable() -> None:
@@ -113,9 +114,9 @@ def check_use() -> None:
     """
     if _meshes and not _has_suited.is_set():
         raise UserError(
-            "--amx=True does nothing for this model: it has 3x3 convolutions and gates of float32, "
-            "of multiples of 16 channels, for batches that the devices divide, of an even number "
-            "of rows and a multiple of 16 columns: leave it out, or change what does not suit"
+            "--amx=True does nothing here: it computes 3x3 convolutions and gates of float32, of "
+            "multiples of 16 channels, for batches that the devices divide, of an even number of "
+            "rows and a multiple of 16 columns: leave it out, or change what does not suit"
         )
 
 

@@ -142,15 +142,27 @@ class Workdir:
         return _read_config(self.path, step)[0]
 
     def restore(self, step: int, model: Any, training: Any) -> tuple[Any, Any]:
-        """Read (model, training) into abstract arrays, with their shapes and shardings."""
-        with _reading(self.path, step):
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    model=ocp.args.StandardRestore(model),
-                    training=ocp.args.StandardRestore(training),
-                ),
-            )
+        """Read (model, training) into abstract arrays, with their shapes and shardings.
+
+        Raises:
+            UserError: they cannot be read, or are of another version's optimiser.
+        """
+        try:
+            with _reading(self.path, step):
+                restored = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        model=ocp.args.StandardRestore(model),
+                        training=ocp.args.StandardRestore(training),
+                    ),
+                )
+        except UserError as error:
+            load_model(self.path, step=step)  # Raises if the model is damaged, too.
+            raise UserError(
+                f"{self.path}: the model of step {step} is there, and the optimiser's state cannot "
+                "be read; another version of hyperfunc may have written it: go on in another "
+                f"--workdir with --run.start_from={self.path}"
+            ) from error
         return restored["model"], restored["training"]
 
     def close(self) -> None:
@@ -208,7 +220,7 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
 def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
     """Write what inference needs of a checkpoint as a workdir of its own, to ship it.
 
-    It computes in float32: bfloat16 is for accelerators to train in.
+    The model then computes in float32: bfloat16 is for accelerators to train in.
     """
     model = load_model(workdir, step=step)
     manager = ocp.CheckpointManager(destination.absolute() / "checkpoints")

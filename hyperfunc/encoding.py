@@ -21,7 +21,7 @@ from hyperfunc.images import read_image, to_float
 from hyperfunc.tiles import plan_axis
 
 LARGEST_THETA = 2**32
-"""The largest theta to hold, in bytes: 16 megapixels with the bundled model."""
+"""The largest theta to hold, in bytes: 22 megapixels with the bundled model."""
 
 
 def represent(

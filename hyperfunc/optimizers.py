@@ -69,7 +69,7 @@ class Optimizer:
                 adam_b2=self.b2,
                 muon_weight_dimension_numbers=_muon_dimensions,
             )
-            update = _on_stacks(update)
+            return _on_stacks(optax.chain(clip, update))
         return optax.chain(clip, update)
 
 
@@ -103,7 +103,8 @@ def _on_stacks(inner: optax.GradientTransformation) -> optax.GradientTransformat
         return inner.init(stack_alike(params))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        stacks, state = inner.update(stack_alike(updates), state, stack_alike(params))
+        params = None if params is None else stack_alike(params)
+        stacks, state = inner.update(stack_alike(updates), state, params)
         return _unstack(stacks, updates), state
 
     return optax.GradientTransformation(init, update)
@@ -124,4 +125,4 @@ def _unstack(stacks: Any, like: Any) -> Any:
 
 
 def _shape_name(leaf: jax.Array) -> str:
-    return "x".join(map(str, leaf.shape)) or "scalar"
+    return "x".join(map(str, (leaf.dtype, *leaf.shape)))

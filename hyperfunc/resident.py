@@ -141,6 +141,7 @@ def make_resident_batches(
     numbers = itertools.count(start)
     if mesh.size > 1:  # All devices have to get their work in one order, so from one thread.
         yield from map(make_batch, numbers)
+        return
     # A thread of its own: to send work to an accelerator takes about as long as the work does.
     with ThreadPoolExecutor(1) as thread:
         ahead = collections.deque(

@@ -63,6 +63,12 @@ def test_the_best_of_an_earlier_session_is_kept(save):
     assert kept(save({4: 29.0, 5: None, 6: None})) == [1, 5, 6]
 
 
+def test_another_versions_optimiser_is_told_from_damage(save, variables):
+    folder = save({1: None})
+    with Workdir(folder) as workdir, pytest.raises(UserError, match=r"--run\.start_from=.*run$"):
+        workdir.restore(1, variables, {"step": np.asarray(0), "momentum": np.zeros(3)})
+
+
 def test_a_model_is_the_newest_unless_a_step_is_given(save, variables, tiny_experiment):
     folder = save({1: 30.0, 2: 29.0, 10: None})
     model = load_model(folder)
