@@ -36,15 +36,16 @@ The bundled checkpoint is 77,117 steps of 64 crops, eleven minutes of an H100 (d
 SR_FINETUNE = dataclasses.replace(
     SR,
     data=dataclasses.replace(SR.data, weights=()),
-    optimizer=Optimizer(
-        method="muon", learning_rate=3e-4, muon_learning_rate=3e-3, schedule="trapezoid", decay=0.9
+    optimizer=dataclasses.replace(
+        SR.optimizer, learning_rate=3e-5, muon_learning_rate=3e-4, decay=0.9, weight_decay=0.0
     ),
     run=Run(steps=5_000, start_from="sr"),
 )
-"""On from the bundled flagship, with images of one's own: 40 minutes of two cores.
+"""On from the bundled flagship, with images of one's own: half an hour of two cores.
 
-At lower rates, which start to fall soon, and without weight decay: the flagship's own would set
-back what it has learned (docs/experiments.md, "Weight decay for Muon").
+At a thirtieth of the flagship's rates, which soon fall: at a tenth, batches of 8 set back what it
+has learned from batches of 64 (docs/experiments.md, "Wallpapers"). Nothing grows in so few steps
+that a weight decay would have to hold.
 
     python train.py --workdir=runs/mine --preset=sr_finetune --data.dataset=my_photos
 """
