@@ -139,8 +139,8 @@ class Plan:
         return self.scale, self.fixed_steps, self.slots
 
 
-def extend_to_border(extent: int, last: Span, step: float, unit: int) -> int:
-    """Let the last tile of an axis end at the image's border, or far enough beyond.
+def holds_border(extent: int, last: Span, step: float) -> bool:
+    """Whether the last tile of an axis ends at the image's border, or far enough beyond.
 
     What a tile holds beyond the image is mirrored, as interpolation at the border needs it; and
     where a tile ends it mirrors itself, which would be once again.
@@ -149,11 +149,17 @@ def extend_to_border(extent: int, last: Span, step: float, unit: int) -> int:
         extent: the tiles', in input pixels.
         last: the last tile.
         step: the pitch of the output, in input pixels.
-        unit: extents are multiples of it, except those of tiles that are the whole of an image
-            that is reduced.
     """
-    reach = 2 * max(step, 1)
-    while 0 < last.start + extent - last.high < reach:
+    beyond = last.start + extent - last.high
+    return beyond == 0 or beyond >= 2 * max(step, 1)
+
+
+def extend_to_border(extent: int, last: Span, step: float, unit: int) -> int:
+    """Make tiles longer by some ``unit``, until the last one holds the border.
+
+    Those that are the whole of an image that is reduced are as long as it is instead.
+    """
+    while not holds_border(extent, last, step):
         if step > 1 and last.start == 0:
             return last.high
         extent += unit

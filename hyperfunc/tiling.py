@@ -35,6 +35,7 @@ from hyperfunc.tiles import (
     Span,
     extend_to_border,
     first_kept,
+    holds_border,
     plan_axis,
     plan_kept,
     plan_strips,
@@ -193,6 +194,7 @@ class Upscaler:
             known
             for known in self._plans
             if known.kind == plan.kind
+            and all(map(holds_border, known.extents, plan.tiles[-1], plan.steps))
             and all(a >= b for a, b in zip(known.extents, plan.extents, strict=True))
             and all(a >= b for a, b in zip(known.kept, plan.kept, strict=True))
             and all(a >= b for a, b in zip(known.count, plan.count, strict=True))

@@ -119,6 +119,15 @@ def test_the_border_is_mirrored_wherever_a_tile_ends(variables, whole, pixels, s
     assert_same(upscaler(smaller, size), whole(smaller, size))
 
 
+def test_a_reduced_image_does_not_use_tiles_that_end_a_little_beyond_it(variables, whole):
+    """Of one pitch, which is compiled in, so that the second image might use the first one's."""
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
+    for pixels in (64, 62):
+        image = np.random.default_rng(0).integers(0, 256, (pixels, pixels, 3)).astype(np.uint8)
+        size = (pixels // 2, pixels // 2)
+        assert_same(upscaler(image, size), whole(image, size))
+
+
 def test_tiles_differ_by_what_is_rendered_of_them(draw, monkeypatch):
     """Those of the second and the third image are of one size and have as many samples."""
     monkeypatch.setattr(tiling, "LARGEST_TILE", 32)
