@@ -1,9 +1,10 @@
 """Train on a lent GPU that has no network: pack what it needs, train there, bring back a file.
 
 python benchmarks/gpu.py pack --data_dir=../shared/data
-python3 benchmarks/gpu.py unpack                                     # there, once for each part
-python3 benchmarks/gpu.py train --limit=150 --out=$OUT               # there
-python3 benchmarks/gpu.py train --limit=590 --fall=True --out=$OUT   # there
+python3 benchmarks/gpu.py unpack                           # there, once for each part
+python3 benchmarks/gpu.py start --steps=N                  # after the first part and after the last
+python3 benchmarks/gpu.py wait --limit=580 --out=$OUT      # with the last part
+python3 benchmarks/gpu.py wait --limit=200 --stop=True --out=$OUT
 
 The first command runs here. It fills the git-ignored folders .gpu/1, .gpu/2 and so on with the
 training images (large lossless ones as JPEGs) and with the wheels that the machine lacks (it has
@@ -11,20 +12,20 @@ JAX, Flax, Optax, Orbax and scikit-image). Each is small enough to travel with t
 carry one in each call, with unpack as the command. The machine waits for the next call for half a
 minute only, so prepare them all.
 
-A call of train goes on from the last one, and ends in time. At first the learning rate is constant,
-and the first call shows how fast the machine is; the next one, with --fall, lets it fall linearly
-to where that speed leads, and any call after that goes on with the same fall. What comes back is
-the metrics and run.tar.gz: the workdir, to go on from here, for evaluate.py and for
-benchmarks/bundle.py.
+A training runs on between the calls. What starts before all parts are there is a rehearsal with
+those that are: it compiles every scale meanwhile, and shows the speed; a trace of it comes back in
+the end. Once all are there, start ends it and begins, or goes on. The learning rate falls linearly
+from the first step to the last, so choose as many as the rehearsal's speed allows, or a little
+more: with --stop, a training ends after that call, with its newest state saved. What every wait
+brings back is the log, the metrics and run.tar.gz: the workdir, to go on from here, for evaluate.py
+and for benchmarks/bundle.py. (Another number of steps is compiled anew.)
 """
 
 import dataclasses
-import json
 import os
 import shlex
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -44,14 +45,11 @@ MOST_BYTES = 63 * 2**20
 LARGE = 2**19
 """Of lossless images, in bytes: more of these would take more calls than minutes."""
 
-STARTING, ENDING = 25.0, 25.0
-"""Seconds of a call before the first step (when XLA's cache is warm) and after the last."""
+ENDING = 20.0
+"""Seconds that a training has to save its state, or that a call has for what comes back."""
 
-CAUTION = 0.85
-"""Of the speed that was seen: an H100 was a fifth slower in the second call than in the first."""
-
-ENDLESS = 10**7
-"""Steps of a run whose end is not known yet."""
+REHEARSAL = 40.0
+"""So long, in seconds, a training waits at most for the end of its rehearsal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,20 +74,31 @@ class Unpack:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
-    """Train, or go on with it, and export.
+class Start:
+    """Rehearse, train or go on, in the background.
+
+    Attributes:
+        steps: of the whole training.
+        flags: for train.py, as one string.
+    """
+
+    steps: int
+    flags: str = "--preset=sr_large"
+
+
+@dataclasses.dataclass(frozen=True)
+class Wait:
+    """Wait until the training ends, and export it.
 
     Attributes:
         out: folder of what comes back.
-        limit: seconds after which this call ends.
-        fall: let the learning rate fall, to its end at the end of this call; not in the first one.
-        flags: for train.py, as one string.
+        limit: seconds after which this call ends, whether the training does or not.
+        stop: end the training in time.
     """
 
     out: Path
     limit: float = 590.0
-    fall: bool = False
-    flags: str = "--preset=sr_large"
+    stop: bool = False
 
 
 def pack(arguments: Pack) -> None:
@@ -162,69 +171,125 @@ def unpack() -> None:
         (THERE / "parts").mkdir(parents=True, exist_ok=True)
         shutil.copy(part / "parts", THERE / "parts" / part.name)
         print(f"part {part.name} of {(part / 'parts').read_text()} is there")
+        if is_running("rehearsal"):
+            print((THERE / "rehearsal.log").read_text()[-100:])
         shutil.rmtree(part)
 
 
-def train(arguments: Train) -> None:
-    """Train until shortly before the limit, and write what came of it, whatever happened."""
-    check_parts()
-    end = time.monotonic() + arguments.limit - ENDING
-    workdir = THERE / "run"
-    steps, decay = plan(workdir, end) if arguments.fall else (ENDLESS, 1 / ENDLESS)
+def start(arguments: Start) -> None:
+    """Begin, in a session of its own: what a call leaves running otherwise ends with it."""
+    if is_running("run"):
+        sys.exit("it trains already")
+    end_rehearsal()
+    missing = missing_parts()
+    name = "rehearsal" if missing else "run"
     code = f"import sys; sys.path += ['{THERE / 'site'}']; import train; train.main()"
-    command = [sys.executable, "-c", code, f"--workdir={workdir}", f"--data_dir={THERE / 'data'}"]
-    command += ["--data.resident=True", "--run.log_every=250", "--run.save_every=2500"]
+    if missing:
+        code = TRACED.format(there=THERE) + code
+    command = [sys.executable, "-c", code, f"--workdir={THERE / name}"]
+    command += [f"--data_dir={THERE / 'data'}", "--data.resident=True", "--run.log_every=250"]
     # A validation compiles once more for every scale: only the last step has one.
-    command += [f"--run.validate_every={ENDLESS}", f"--run.steps={steps}"]
-    command += [f"--optimizer.decay={decay}", *shlex.split(arguments.flags)]
+    command += ["--run.save_every=2500", f"--run.validate_every={arguments.steps}"]
+    # The schedule is compiled, too: a rehearsal and its training have the same.
+    command += [f"--run.steps={arguments.steps}", "--optimizer.decay=0.99"]
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(THERE / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
     }
-    process = subprocess.Popen(command, env=os.environ | cache)
+    with (THERE / f"{name}.log").open("a") as log:
+        process = subprocess.Popen(
+            [*command, *shlex.split(arguments.flags)],
+            env=os.environ | cache,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    (THERE / f"{name}.pid").write_text(str(process.pid))
+    print(f"{name}: {arguments.steps} steps" + (f", without parts {missing}" if missing else ""))
+
+
+TRACED = """
+import threading, time
+from pathlib import Path
+
+def trace():
+    import jax
+
+    metrics, options = Path("{there}/rehearsal/metrics.jsonl"), jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    while not metrics.exists() or metrics.read_text().count("images_per_second") < 4:
+        time.sleep(0.2)
+    jax.profiler.start_trace("{there}/trace", profiler_options=options)
+    time.sleep(0.2)
+    jax.profiler.stop_trace()
+    Path("{there}/traced").touch()
+
+threading.Thread(target=trace, daemon=True).start()
+"""
+
+
+def end_rehearsal() -> None:
+    """End it, not before it has compiled everything, measured its speed and been traced."""
+    end = time.monotonic() + REHEARSAL
+    while is_running("rehearsal") and time.monotonic() < end and not (THERE / "traced").exists():
+        time.sleep(0.1)
+    if is_running("rehearsal"):
+        stop("rehearsal")
+    if (THERE / "rehearsal.log").exists():
+        print("the rehearsal has ended:", (THERE / "rehearsal.log").read_text()[-200:])
+
+
+def wait(arguments: Wait) -> None:
+    """Wait, and write what came of it, whatever happened."""
+    end = time.monotonic() + arguments.limit - ENDING
+    while is_running("run") and time.monotonic() < end:
+        time.sleep(0.5)
+    if arguments.stop and is_running("run"):
+        stop("run")
+    state = "trains on" if is_running("run") else "has ended"
+    export(THERE / "run", arguments.out)
+    print(f"the training {state}, its newest checkpoint is {last_step(THERE / 'run')}; the log:")
+    print((THERE / "run.log").read_text()[-500:])
+
+
+def is_running(name: str) -> bool:
+    """Whether a rehearsal or the training is under way."""
+    path = THERE / f"{name}.pid"
+    if not path.exists():
+        return False
     try:
-        process.wait(max(end - time.monotonic(), 1))
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(0.7 * ENDING)
-        except subprocess.TimeoutExpired:  # It validates: what it saved last has to do.
-            process.kill()
-    export(workdir, arguments.out)
-    if process.returncode:
-        sys.exit(f"train.py ended with {process.returncode}")
+        status = Path(f"/proc/{path.read_text()}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"  # Dead, but nobody has asked how it ended.
 
 
-def check_parts() -> None:
-    """End if a part is missing: a folder of images would be, and nothing else would tell."""
+def stop(name: str) -> None:
+    """Let a training save its state and end."""
+    pid = int((THERE / f"{name}.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + 0.7 * ENDING
+    while is_running(name) and time.monotonic() < end:
+        time.sleep(0.1)
+    if is_running(name):  # It validates, or compiles: what it saved last has to do.
+        os.kill(pid, signal.SIGKILL)
+    while is_running(name):
+        time.sleep(0.1)
+
+
+def missing_parts() -> list[int]:
+    """Numbers of parts of the pack that have not arrived."""
     arrived = {int(path.name): int(path.read_text()) for path in (THERE / "parts").glob("*")}
-    missing = set(range(1, max(arrived.values(), default=1) + 1)) - arrived.keys()
-    if missing:
-        sys.exit(f"unpack part {', '.join(map(str, sorted(missing)))} first")
-
-
-def plan(workdir: Path, end: float) -> tuple[int, float]:
-    """Choose the last step and the part in which the rate falls, or find what was chosen."""
-    step = last_step(workdir)
-    if not step:
-        sys.exit("nothing is trained yet: leave --fall out in the first call")
-    config = workdir / "checkpoints" / str(step) / "config" / "metadata"
-    experiment = json.loads(config.read_text())["experiment"]
-    if experiment["run"]["steps"] < ENDLESS:
-        return experiment["run"]["steps"], experiment["optimizer"]["decay"]
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    rates = [line["images_per_second"] for line in lines if "images_per_second" in line]
-    rate = CAUTION * statistics.median(rates[-12:]) / experiment["data"]["batch_size"]
-    steps = step + int(rate * (end - time.monotonic() - STARTING))
-    print(f"at {rate:.0f} steps a second: from {step} to {steps}", flush=True)
-    return steps, (steps - step) / steps
+    return sorted(set(range(1, max(arrived.values(), default=1) + 1)) - arrived.keys())
 
 
 def export(workdir: Path, out: Path) -> None:
-    """Write the metrics and the newest checkpoint, with the state of the optimiser."""
+    """Write the logs, the metrics and the newest checkpoint, with the state of the optimiser."""
     out.mkdir(parents=True, exist_ok=True)
-    if (workdir / "metrics.jsonl").exists():
-        shutil.copy(workdir / "metrics.jsonl", out)
+    others = [*THERE.glob("*.log"), *(THERE / "trace").rglob("*.trace.json.gz")]
+    for path in (workdir / "metrics.jsonl", *others):
+        if path.exists():
+            shutil.copy(path, out)
     if step := last_step(workdir):
         with tarfile.open(out / "run.tar.gz", "w:gz") as archive:
             for name in ("metrics.jsonl", f"checkpoints/{step}"):
@@ -246,12 +311,14 @@ def main() -> None:
     sys.path += [str(THERE / "site"), "."]
     import tyro
 
-    commands = Pack | Unpack | Train
+    commands = Pack | Unpack | Start | Wait
     arguments = tyro.cli(commands, config=(tyro.conf.FlagConversionOff,))  # pyright: ignore
     if isinstance(arguments, Pack):
         pack(arguments)
-    elif isinstance(arguments, Train):
-        train(arguments)
+    elif isinstance(arguments, Start):
+        start(arguments)
+    elif isinstance(arguments, Wait):
+        wait(arguments)
 
 
 if __name__ == "__main__":
