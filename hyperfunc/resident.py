@@ -197,17 +197,24 @@ def make_examples(
     number = images.numbers[jax.random.randint(draws[0], (count,), 0, len(images.numbers))]
     size = images.size[number]
     room = size - task.crop * scale
-    corner = jnp.where(
-        room > 0, jax.random.randint(draws[1], room.shape, 0, jnp.maximum(room + 1, 1)), room // 2
-    )
-    index = corner[:, :, None] - margin + jnp.arange(padded)[None, None]
-    index = mirror_indices(index, size[:, :, None])
+    corners = jax.random.randint(draws[1], (task.tries, *room.shape), 0, jnp.maximum(room + 1, 1))
+    corners = jnp.where(room > 0, corners, room // 2)
+    indices = corners[..., None] - margin + jnp.arange(padded)
+    indices = mirror_indices(indices, size[:, :, None])
+
+    def read(index: Int[Array, "count 2 padded"]) -> UInt8[Array, "count padded padded 3"]:
+        rows, cols = index[:, 0, :, None], index[:, 1, None, :]
+        pixel = images.first[number][:, None, None] + rows * size[:, 1, None, None] + cols
+        return images.pixels[pixel]
+
+    index = indices[0]
+    if task.tries > 1:
+        best = jax.vmap(_detail)(jax.lax.map(read, indices)).argmax(axis=0)
+        index = jnp.take_along_axis(indices, best[None, :, None, None], axis=0)[0]
     if task.flips:
         is_turned = jax.random.bernoulli(draws[2], shape=(count, 3))
         index = jnp.where(is_turned[:, :2, None], index[:, :, ::-1], index)
-    rows, cols = index[:, 0, :, None], index[:, 1, None, :]
-    pixel = images.first[number][:, None, None] + rows * size[:, 1, None, None] + cols
-    region = images.pixels[pixel]
+    region = read(index)
     if task.permute_colors:
         channels = jnp.tile(jnp.arange(3), (count, 1))
         is_permuted = jax.random.bernoulli(draws[3], task.permute_colors, (count, 1))
@@ -229,6 +236,13 @@ def make_examples(
         "target": target.astype(jnp.uint8),
         "phase": jnp.tile(phase, (count, 1)),
     }
+
+
+def _detail(images: UInt8[Array, "b n n 3"]) -> Float[Array, " b"]:
+    """As `hyperfunc.tasks.detail`."""
+    green = images[..., 1].astype(jnp.float32)
+    rows, cols = (jnp.abs(jnp.diff(green, axis=axis)).mean((1, 2)) for axis in (1, 2))
+    return rows + cols
 
 
 def _apply(

@@ -56,6 +56,8 @@ class SuperResolution:
         crop: side of the observed crop, low-resolution pixels.
         protocol_phase: part of the batches that have the phase of the evaluation protocol (0).
         shrink: the image is first reduced by a random factor between 1 and this.
+        tries: from so many crops at random places that with most `detail` is taken: a large
+            photograph is mostly sky and blur, of which there is little to learn.
         flips: mirror and transpose at random.
         permute_colors: probability to permute the colour channels.
         noise: probability to disturb the observed crop by strong noise, or to dither it to two
@@ -67,6 +69,7 @@ class SuperResolution:
     crop: int = 32
     protocol_phase: float = 0.5
     shrink: float = 1.0
+    tries: int = 1
     flips: bool = True
     permute_colors: float = 0.0
     noise: float = 0.0
@@ -79,6 +82,8 @@ class SuperResolution:
             raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
         if self.shrink < 1:
             raise ValueError(f"shrink {self.shrink} would enlarge: give at least 1")
+        if self.tries < 1:
+            raise ValueError(f"tries {self.tries}: give at least 1")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise {self.noise}: give a probability between 0 and 1")
 
@@ -100,7 +105,11 @@ class SuperResolution:
         side, margin = self.crop * setting.scale, crop_margin(setting.scale)
         factor = rng.uniform(1.0, self.shrink) if self.shrink > 1 else 1.0
         padded = side + 2 * margin
-        region = crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
+        regions = (
+            crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
+            for _ in range(self.tries)
+        )
+        region = next(regions) if self.tries == 1 else max(regions, key=detail)
         if region.shape[0] != padded:
             region = shrink_image(region, (padded, padded))
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
@@ -175,6 +184,12 @@ def crop_at_random(
             index = mirror_indices(np.arange(first, first + side), pixels)
         image = image[index] if axis == 0 else image[:, index]
     return image
+
+
+def detail(image: UInt8[np.ndarray, "h w 3"]) -> float:
+    """Mean absolute difference of neighbours, in levels; of the green channel, as all are alike."""
+    green = image[..., 1].astype(np.int16)
+    return sum(float(np.abs(np.diff(green, axis=axis)).mean()) for axis in (0, 1))
 
 
 def shrink_image(image: HostImage, size: Size) -> HostImage:

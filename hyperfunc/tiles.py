@@ -1,17 +1,21 @@
 """How an image is cut into tiles or strips: geometry on the host, no pixels."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
 from hyperfunc.types import Size
 from hyperfunc.windows import WindowLayout
 
-LARGEST_TILE = 256
-"""Side of a tile without its halo, in input pixels, at most."""
+LARGEST_TILE = 512
+"""Side of a tile without its halo, in input pixels, at most; half of it on more than two devices.
 
-LARGEST_OUTPUT = 1024
-"""Side of a tile without its halo, in output pixels, at most: large scales get smaller tiles."""
+So many tiles are in memory at once as there are devices.
+"""
+
+LARGEST_SCALE = 4
+"""At larger scales tiles are smaller, so that one's output takes no more than at this."""
 
 ROUNDING = 32
 """Sides of tiles are multiples of this, so that images of many sizes share what is compiled."""
@@ -38,6 +42,11 @@ class Span:
     start: int
 
 
+def choose_largest_tile(devices: int) -> int:
+    """`LARGEST_TILE`, or half of it, for so many devices."""
+    return LARGEST_TILE if devices <= 2 else LARGEST_TILE // 2
+
+
 def plan_axis(
     pixels: int, halo: int, parts: int, *, largest: int | None = None, unit: int | None = None
 ) -> tuple[int, list[Span]]:
@@ -59,8 +68,17 @@ def plan_axis(
     starts = [max(edge - halo, 0) for edge in edges[:-1]]
     ends = [min(edge + halo, pixels) for edge in edges[1:]]
     extent = max(end - start for start, end in zip(starts, ends, strict=True))
-    return round_up(extent, unit), [
-        Span(*span) for span in zip(edges[:-1], edges[1:], starts, strict=True)
+    spans = [Span(*span) for span in zip(edges[:-1], edges[1:], starts, strict=True)]
+    extent = round_up(extent, unit)
+    return extent, place(spans, extent, halo)
+
+
+def place(spans: list[Span], extent: int, halo: int) -> list[Span]:
+    """Choose where tiles of ``extent`` begin: none ends beyond the image, unless it is longer."""
+    pixels = spans[-1].high
+    return [
+        dataclasses.replace(span, start=max(min(span.low - halo, pixels - extent), 0))
+        for span in spans
     ]
 
 
@@ -117,7 +135,9 @@ class Plan:
         steps: the pitch of the output, in input pixels, per axis.
         scale: the scale if it is an integer, the same on both axes.
         slots: samples within a pixel's length, at most, per axis.
-        tiles: rows and columns of each tile.
+        rows: of the tiles.
+        cols: of the tiles.
+        halo: what a tile reads besides its own pixels, on each side.
     """
 
     extents: Size
@@ -126,7 +146,19 @@ class Plan:
     steps: tuple[float, float]
     scale: int | None
     slots: Size
-    tiles: list[tuple[Span, Span]]
+    rows: list[Span]
+    cols: list[Span]
+    halo: int
+
+    @property
+    def tiles(self) -> list[tuple[Span, Span]]:
+        """Rows and columns of each tile."""
+        return list(itertools.product(self.rows, self.cols))
+
+    @property
+    def shape(self) -> Size:
+        """(height, width) of the image."""
+        return self.rows[-1].high, self.cols[-1].high
 
     @property
     def fixed_steps(self) -> tuple[float, float] | None:
@@ -138,30 +170,50 @@ class Plan:
         """What else of a plan is compiled in, besides shapes."""
         return self.scale, self.fixed_steps, self.slots
 
+    def fits(self, known: "Plan") -> bool:
+        """Whether tiles of the shape of another plan serve this one, and waste little."""
+        needs, has = ((*plan.extents, *plan.kept, *plan.count) for plan in (self, known))
+        return (
+            known.kind == self.kind
+            and all(a >= b for a, b in zip(has, needs, strict=True))
+            and all(map(holds_border, known.extents, self.shape, self.steps))
+            and math.prod(known.extents) <= MOST_WASTE * math.prod(self.extents)
+        )
 
-def holds_border(extent: int, last: Span, step: float) -> bool:
-    """Whether the last tile of an axis ends at the image's border, or far enough beyond.
+    def with_tiles_of(self, known: "Plan") -> "Plan":
+        """This plan with tiles of the shape of another one."""
+        rows, cols = (
+            place(spans, extent, self.halo)
+            for spans, extent in zip((self.rows, self.cols), known.extents, strict=True)
+        )
+        return dataclasses.replace(
+            self, extents=known.extents, kept=known.kept, count=known.count, rows=rows, cols=cols
+        )
 
-    What a tile holds beyond the image is mirrored, as interpolation at the border needs it; and
-    where a tile ends it mirrors itself, which would be once again.
+
+def holds_border(extent: int, pixels: int, step: float) -> bool:
+    """Whether tiles along an axis end at the image's border, or far enough beyond.
+
+    They end beyond it where the image is smaller than a tile. What a tile holds beyond the image is
+    mirrored, as interpolation at the border needs it; and where a tile ends it mirrors itself,
+    which would be once again.
 
     Args:
         extent: the tiles', in input pixels.
-        last: the last tile.
+        pixels: the image's.
         step: the pitch of the output, in input pixels.
     """
-    beyond = last.start + extent - last.high
-    return beyond == 0 or beyond >= 2 * max(step, 1)
+    return extent <= pixels or extent - pixels >= 2 * max(step, 1)
 
 
-def extend_to_border(extent: int, last: Span, step: float, unit: int) -> int:
-    """Make tiles longer by some ``unit``, until the last one holds the border.
+def extend_to_border(extent: int, pixels: int, step: float, unit: int) -> int:
+    """Make tiles longer by some ``unit``, until they hold the border.
 
-    Those that are the whole of an image that is reduced are as long as it is instead.
+    An image that is reduced and smaller than a tile is one that is as long as it is instead.
     """
-    while not holds_border(extent, last, step):
-        if step > 1 and last.start == 0:
-            return last.high
+    if step > 1:
+        return min(extent, pixels)
+    while not holds_border(extent, pixels, step):
         extent += unit
     return extent
 

@@ -9,7 +9,6 @@ Where a model reads windows of its own instead, tiles are strips whose halo hold
 reaches into them.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -27,15 +26,14 @@ from hyperfunc.hypernetwork import Hypernetwork
 from hyperfunc.sharding import AXIS, make_mesh
 from hyperfunc.tiles import (
     FIRST_ROUNDING,
-    LARGEST_OUTPUT,
-    LARGEST_TILE,
-    MOST_WASTE,
+    LARGEST_SCALE,
     ROUNDING,
     Plan,
     Span,
+    choose_largest_tile,
     extend_to_border,
     first_kept,
-    holds_border,
+    place,
     plan_axis,
     plan_kept,
     plan_strips,
@@ -56,7 +54,8 @@ class Upscaler:
         variables: its variables.
         devices: on which to work; all if not given.
         largest_tile: side of a tile in input pixels, at most: the smaller, the less memory is
-            needed and the more of the work is done twice; `LARGEST_TILE` if not given.
+            needed and the more of the work is done twice; if not given, 512 on one or two devices
+            and 256 on more.
     """
 
     def __init__(
@@ -68,7 +67,8 @@ class Upscaler:
         largest_tile: int | None = None,
     ) -> None:
         """Keep the model on the devices."""
-        self.model, self.mesh, self.largest_tile = model, make_mesh(devices), largest_tile
+        self.model, self.mesh = model, make_mesh(devices)
+        self.largest_tile = largest_tile or choose_largest_tile(self.mesh.size)
         self.variables = jax.device_put(variables, jax.NamedSharding(self.mesh, PartitionSpec()))
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._plans: list[Plan] = []
@@ -146,13 +146,13 @@ class Upscaler:
         worth_dividing = min(shape) > 2 * halo
         parts = self.mesh.size if worth_dividing else 1
         tall = shape[0] >= shape[1]
-        largest = self.largest_tile or LARGEST_TILE
+        largest_output = LARGEST_SCALE * choose_largest_tile(self.mesh.size)
         (height, rows), (width, cols) = (
             plan_axis(
                 pixels,
                 halo,
                 parts if is_longer else 1,
-                largest=min(largest, max(int(LARGEST_OUTPUT * step), 1)),
+                largest=min(self.largest_tile, max(int(largest_output * step), 1)),
                 unit=unit,
             )
             for pixels, step, is_longer in zip(shape, steps, (tall, not tall), strict=True)
@@ -163,9 +163,10 @@ class Upscaler:
                 for extent in (height, width)
             )
         height, width = (
-            extend_to_border(extent, spans[-1], step, unit)
-            for extent, spans, step in ((height, rows, steps[0]), (width, cols, steps[1]))
+            extend_to_border(extent, pixels, step, unit)
+            for extent, pixels, step in zip((height, width), shape, steps, strict=True)
         )
+        rows, cols = place(rows, height, halo), place(cols, width, halo)
         scale = round(1 / steps[0])
         is_integer = all(scale * n == out for n, out in zip(shape, size, strict=True))
         is_enlarged = max(steps) <= 1
@@ -183,27 +184,15 @@ class Upscaler:
             ]
             count = (round_up(most[0], unit), round_up(most[1], unit))
         slots = (Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots)
-        tiles = [(row, col) for row in rows for col in cols]
         integer = scale if is_integer else None
-        return Plan((height, width), kept, count, steps, integer, slots, tiles)
+        return Plan((height, width), kept, count, steps, integer, slots, rows, cols, halo)
 
     def _fit(self, plan: Plan) -> Plan | None:
         """The plan with tiles of a shape that was compiled before, if little is wasted by that."""
-        height, width = plan.extents
-        fitting = [
-            known
-            for known in self._plans
-            if known.kind == plan.kind
-            and all(map(holds_border, known.extents, plan.tiles[-1], plan.steps))
-            and all(a >= b for a, b in zip(known.extents, plan.extents, strict=True))
-            and all(a >= b for a, b in zip(known.kept, plan.kept, strict=True))
-            and all(a >= b for a, b in zip(known.count, plan.count, strict=True))
-            and known.extents[0] * known.extents[1] <= MOST_WASTE * height * width
-        ]
+        fitting = [known for known in self._plans if plan.fits(known)]
         if not fitting:
             return None
-        best = min(fitting, key=lambda known: known.extents[0] * known.extents[1])
-        return dataclasses.replace(plan, extents=best.extents, kept=best.kept, count=best.count)
+        return plan.with_tiles_of(min(fitting, key=lambda known: math.prod(known.extents)))
 
     def _plan_strips(self, shape: Size, size: Size) -> tuple[int, list[Span]]:
         steps = (shape[0] / size[0], shape[1] / size[1])

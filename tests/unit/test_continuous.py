@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import hyperfunc
-from hyperfunc import bounded, encoding, tiling
+from hyperfunc import bounded, encoding, tiles
 from hyperfunc.backbones import EDSR
 from hyperfunc.checkpoint import Model
 from hyperfunc.config import Experiment
@@ -80,7 +80,7 @@ class TestRepresent:
         assert leaves_close(f.function.base, whole.base)
 
     def test_tiles_are_the_whole(self, model: Model, f: ContinuousImage, draw, monkeypatch) -> None:
-        monkeypatch.setattr(tiling, "LARGEST_TILE", 9)
+        monkeypatch.setattr(tiles, "LARGEST_TILE", 9)
         tiled = represent(draw(0, SIZE), checkpoint=model)
         assert leaves_close(f.function.theta, tiled.function.theta, 2e-6)
 

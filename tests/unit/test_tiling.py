@@ -1,10 +1,11 @@
 import functools
+import math
 
 import jax
 import numpy as np
 import pytest
 
-from hyperfunc import cli, tiles, tiling
+from hyperfunc import tiles, tiling
 from hyperfunc.backbones import EDSR
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
@@ -46,7 +47,7 @@ def assert_same(a: np.ndarray, b: np.ndarray) -> None:
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(tiling, "LARGEST_TILE", 8)
+    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 8)
     monkeypatch.setattr(tiles, "ROUNDING", 4)
 
 
@@ -85,7 +86,7 @@ def test_a_small_network_for_each_pixel_in_tiles(draw, small_tiles, scale):
 @pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
 def test_what_is_mostly_halo_is_not_rendered(draw, monkeypatch, scale):
     """As at large scales, whose tiles have few pixels of their own."""
-    monkeypatch.setattr(tiling, "LARGEST_TILE", 2)
+    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 2)
     monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
     model = PixelHypernetwork(EDSR(4, 3), FourierField(4, bandwidth=2.0), branch_scale=1.0)
     image = draw(1, (27, 22))
@@ -130,7 +131,7 @@ def test_a_reduced_image_does_not_use_tiles_that_end_a_little_beyond_it(variable
 
 def test_tiles_differ_by_what_is_rendered_of_them(draw, monkeypatch):
     """Those of the second and the third image are of one size and have as many samples."""
-    monkeypatch.setattr(tiling, "LARGEST_TILE", 32)
+    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 32)
     monkeypatch.setattr(tiling, "FIRST_ROUNDING", 4)
     for module in (tiles, tiling):
         monkeypatch.setattr(module, "ROUNDING", 8)
@@ -291,12 +292,18 @@ def test_tiles_divide_an_axis():
                 # The halo, as far as there is an image.
                 assert span.start <= max(span.low - 7, 0)
                 assert span.start + extent >= min(span.high + 7, pixels)
+                # None ends beyond an image that it fits into, so that it mirrors the image's border.
+                assert span.start == 0 or span.start + extent <= pixels
             assert extent % tiles.ROUNDING == 0
 
 
-def test_the_command_has_the_same_largest_tile():
-    """It repeats the number, because it starts without JAX."""
-    assert cli.Upscale.tile == tiles.LARGEST_TILE
+def test_many_devices_have_no_more_memory(variables):
+    one, two, four = (
+        Upscaler(MODEL, variables, devices=jax.devices()[:n]).plan((2000, 2000), (4000, 4000))
+        for n in (1, 2, 4)
+    )
+    assert one.extents == two.extents
+    assert 4 * math.prod(four.extents) <= 1.3 * 2 * math.prod(two.extents)
 
 
 @pytest.mark.parametrize("size", [(0, 8), (8, -1)], ids=str)
