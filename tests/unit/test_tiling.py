@@ -292,7 +292,7 @@ def test_tiles_divide_an_axis():
                 # The halo, as far as there is an image.
                 assert span.start <= max(span.low - 7, 0)
                 assert span.start + extent >= min(span.high + 7, pixels)
-                # None ends beyond an image that it fits into, so that it mirrors the image's border.
+                # None ends beyond an image that it fits into.
                 assert span.start == 0 or span.start + extent <= pixels
             assert extent % tiles.ROUNDING == 0
 
