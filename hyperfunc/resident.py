@@ -197,20 +197,25 @@ def make_examples(
     number = images.numbers[jax.random.randint(draws[0], (count,), 0, len(images.numbers))]
     size = images.size[number]
     room = size - task.crop * scale
-    corners = jax.random.randint(draws[1], (task.tries, *room.shape), 0, jnp.maximum(room + 1, 1))
-    corners = jnp.where(room > 0, corners, room // 2)
-    indices = corners[..., None] - margin + jnp.arange(padded)
-    indices = mirror_indices(indices, size[:, :, None])
+
+    def draw_index(key: Array) -> Int[Array, "count 2 padded"]:
+        corner = jnp.where(
+            room > 0, jax.random.randint(key, room.shape, 0, jnp.maximum(room + 1, 1)), room // 2
+        )
+        index = corner[:, :, None] - margin + jnp.arange(padded)[None, None]
+        return mirror_indices(index, size[:, :, None])
 
     def read(index: Int[Array, "count 2 padded"]) -> UInt8[Array, "count padded padded 3"]:
         rows, cols = index[:, 0, :, None], index[:, 1, None, :]
         pixel = images.first[number][:, None, None] + rows * size[:, 1, None, None] + cols
         return images.pixels[pixel]
 
-    index = indices[0]
-    if task.tries > 1:
-        best = jax.vmap(_detail)(jax.lax.map(read, indices)).argmax(axis=0)
-        index = jnp.take_along_axis(indices, best[None, :, None, None], axis=0)[0]
+    if task.tries == 1:
+        index = draw_index(draws[1])
+    else:
+        indices = jax.vmap(draw_index)(jax.random.split(draws[1], task.tries))
+        best = jax.lax.map(lambda index: _detail(read(index)), indices).argmax(axis=0)
+        index = indices[best, jnp.arange(count)]
     if task.flips:
         is_turned = jax.random.bernoulli(draws[2], shape=(count, 3))
         index = jnp.where(is_turned[:, :2, None], index[:, :, ::-1], index)

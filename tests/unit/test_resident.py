@@ -19,7 +19,7 @@ from hyperfunc.resident import (
 )
 from hyperfunc.resize import crop_margin, degrade_crop, imresize
 from hyperfunc.sharding import make_mesh
-from hyperfunc.tasks import Reconstruction, Setting, SuperResolution, add_enlarged
+from hyperfunc.tasks import Reconstruction, Setting, SuperResolution, add_enlarged, detail
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,30 @@ def test_crops_come_from_the_images_turned_in_eight_ways(source, mesh):
         turns.add(found[0])
     assert {number for number, _ in turns} == {0, 1}
     assert {turn for _, turn in turns} == set(range(8))
+
+
+def test_of_several_crops_that_with_most_detail_is_taken(mesh, tmp_path):
+    """Here, too: a quarter of the image has any."""
+    image = np.full((400, 400, 3), 128, np.uint8)
+    image[:, :100] = np.random.default_rng(0).integers(0, 256, (400, 100, 3))
+    write_image(tmp_path / "image.png", image)
+    found = {}
+    for tries in (1, 4):
+        task = SuperResolution(crop=8, tries=tries)
+        batch = draw_batch(open_dataset(tmp_path), mesh, task, 2, (0.0, 0.0), count=200)
+        found[tries] = np.mean(np.ptp(batch["target"], axis=(1, 2, 3)) > 0)
+        # What is observed is of the crop that was taken.
+        expected = np.stack([degrade_crop(crop, 2, margin=0) for crop in batch["target"]])
+        difference = np.abs(expected.astype(int) - batch["observed"])
+        assert difference[:, 3:-3, 3:-3].max() <= 1
+    assert 0.15 < found[1] < 0.36
+    assert 0.6 < found[4] < 0.83
+
+
+def test_detail_is_that_of_the_host(draw):
+    images = np.stack([draw(seed, (12, 12)) for seed in range(3)])
+    expected = [detail(image) for image in images]
+    np.testing.assert_allclose(resident._detail(jnp.asarray(images)), expected, rtol=1e-5)
 
 
 def all_turns(crop):
