@@ -13,12 +13,12 @@ carry one in each call, with unpack as the command. The machine waits for the ne
 minute only, so prepare them all.
 
 A training runs on between the calls. What starts before all parts are there is a rehearsal with
-those that are: it compiles every scale meanwhile, and shows the speed; a trace of it comes back in
-the end. Once all are there, start ends it and begins, or goes on. The learning rate falls linearly
-from the first step to the last, so choose as many as the rehearsal's speed allows, or a little
-more: with --stop, a training ends after that call, with its newest state saved. What every wait
-brings back is the log, the metrics and run.tar.gz: the workdir, to go on from here, for evaluate.py
-and for benchmarks/bundle.py. (Another number of steps is compiled anew.)
+those that are: it compiles every scale meanwhile, and shows the speed. Once all are there, start
+ends it and begins, or goes on. The learning rate falls linearly from the first step to the last, so
+choose as many as the rehearsal's speed allows, or a little more: with --stop, a training ends after
+that call, with its newest state saved. What every wait brings back is the log, the metrics and
+run.tar.gz: the workdir, to go on from here, for evaluate.py and for benchmarks/bundle.py. (Another
+number of steps is compiled anew.)
 """
 
 import dataclasses
@@ -184,8 +184,6 @@ def start(arguments: Start) -> None:
     missing = missing_parts()
     name = "rehearsal" if missing else "run"
     code = f"import sys; sys.path += ['{THERE / 'site'}']; import train; train.main()"
-    if missing:
-        code = TRACED.format(there=THERE) + code
     command = [sys.executable, "-c", code, f"--workdir={THERE / name}"]
     command += [f"--data_dir={THERE / 'data'}", "--data.resident=True", "--run.log_every=250"]
     # A validation compiles once more for every scale: only the last step has one.
@@ -208,30 +206,12 @@ def start(arguments: Start) -> None:
     print(f"{name}: {arguments.steps} steps" + (f", without parts {missing}" if missing else ""))
 
 
-TRACED = """
-import threading, time
-from pathlib import Path
-
-def trace():
-    import jax
-
-    metrics, options = Path("{there}/rehearsal/metrics.jsonl"), jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
-    while not metrics.exists() or metrics.read_text().count("images_per_second") < 4:
-        time.sleep(0.2)
-    jax.profiler.start_trace("{there}/trace", profiler_options=options)
-    time.sleep(0.2)
-    jax.profiler.stop_trace()
-    Path("{there}/traced").touch()
-
-threading.Thread(target=trace, daemon=True).start()
-"""
-
-
 def end_rehearsal() -> None:
-    """End it, not before it has compiled everything, measured its speed and been traced."""
-    end = time.monotonic() + REHEARSAL
-    while is_running("rehearsal") and time.monotonic() < end and not (THERE / "traced").exists():
+    """End it, not before it has compiled everything and measured its speed."""
+    end, metrics = time.monotonic() + REHEARSAL, THERE / "rehearsal" / "metrics.jsonl"
+    while is_running("rehearsal") and time.monotonic() < end:
+        if metrics.exists() and metrics.read_text().count("images_per_second") > 2:
+            break
         time.sleep(0.1)
     if is_running("rehearsal"):
         stop("rehearsal")
@@ -286,8 +266,7 @@ def missing_parts() -> list[int]:
 def export(workdir: Path, out: Path) -> None:
     """Write the logs, the metrics and the newest checkpoint, with the state of the optimiser."""
     out.mkdir(parents=True, exist_ok=True)
-    others = [*THERE.glob("*.log"), *(THERE / "trace").rglob("*.trace.json.gz")]
-    for path in (workdir / "metrics.jsonl", *others):
+    for path in (workdir / "metrics.jsonl", *THERE.glob("*.log")):
         if path.exists():
             shutil.copy(path, out)
     if step := last_step(workdir):
