@@ -21,6 +21,7 @@ run.tar.gz: the workdir, to go on from here, for evaluate.py and for benchmarks/
 number of steps is compiled anew.)
 """
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -183,6 +184,8 @@ def start(arguments: Start) -> None:
     end_rehearsal()
     missing = missing_parts()
     name = "rehearsal" if missing else "run"
+    if missing:
+        shutil.rmtree(THERE / name, ignore_errors=True)
     code = f"import sys; sys.path += ['{THERE / 'site'}']; import train; train.main()"
     command = [sys.executable, "-c", code, f"--workdir={THERE / name}"]
     command += [f"--data_dir={THERE / 'data'}", "--data.resident=True", "--run.log_every=250"]
@@ -203,6 +206,7 @@ def start(arguments: Start) -> None:
             start_new_session=True,
         )
     (THERE / f"{name}.pid").write_text(str(process.pid))
+    (THERE / "steps").write_text(str(arguments.steps))
     print(f"{name}: {arguments.steps} steps" + (f", without parts {missing}" if missing else ""))
 
 
@@ -221,15 +225,20 @@ def end_rehearsal() -> None:
 
 def wait(arguments: Wait) -> None:
     """Wait, and write what came of it, whatever happened."""
+    if not (THERE / "run.pid").exists():
+        sys.exit(f"nothing trains: parts {missing_parts()} are missing, or start was")
     end = time.monotonic() + arguments.limit - ENDING
     while is_running("run") and time.monotonic() < end:
         time.sleep(0.5)
-    if arguments.stop and is_running("run"):
+    if is_stopped := arguments.stop and is_running("run"):
         stop("run")
     state = "trains on" if is_running("run") else "has ended"
     export(THERE / "run", arguments.out)
     print(f"the training {state}, its newest checkpoint is {last_step(THERE / 'run')}; the log:")
     print((THERE / "run.log").read_text()[-500:])
+    is_done = last_step(THERE / "run") >= int((THERE / "steps").read_text())
+    if not (is_done or is_stopped or is_running("run")):
+        sys.exit("the training ended before its last step")
 
 
 def is_running(name: str) -> bool:
@@ -239,7 +248,7 @@ def is_running(name: str) -> bool:
         return False
     try:
         status = Path(f"/proc/{path.read_text()}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"  # Dead, but nobody has asked how it ended.
 
@@ -247,12 +256,14 @@ def is_running(name: str) -> bool:
 def stop(name: str) -> None:
     """Let a training save its state and end."""
     pid = int((THERE / f"{name}.pid").read_text())
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + 0.7 * ENDING
     while is_running(name) and time.monotonic() < end:
         time.sleep(0.1)
     if is_running(name):  # It validates, or compiles: what it saved last has to do.
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     while is_running(name):
         time.sleep(0.1)
 

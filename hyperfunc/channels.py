@@ -20,9 +20,20 @@ ALPHA_REACH = 2
 
 
 def through_rgb(
-    draw: Callable[[jax.Array], jax.Array], images: jax.Array, axes: Sequence[Axis | Samples]
+    draw: Callable[[jax.Array], jax.Array],
+    images: jax.Array,
+    axes: Sequence[Axis | Samples],
+    *,
+    origin: Sequence[int | jax.Array] = (0, 0),
 ) -> jax.Array:
-    """Send an image [1, h, w, c] of any kind through a function of RGB images in [0, 1]."""
+    """Send an image [1, h, w, c] of any kind through a function of RGB images in [0, 1].
+
+    Args:
+        draw: the function.
+        images: the image.
+        axes: where ``draw`` samples, rows and columns.
+        origin: the pixel (row, column) of the image that the axes count from.
+    """
     dtype, channels = images.dtype, images.shape[-1]
     largest = 1 if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).max
     pixels = images.astype(jnp.float32) / largest
@@ -32,7 +43,7 @@ def through_rgb(
         colour, alpha = pixels[..., :-1], jnp.clip(pixels[..., -1:], 0, 1)
         drawn = draw(jnp.concatenate([_to_rgb(colour * alpha), _to_rgb(alpha)]))
         # Where alpha is constant it stays so, exactly: what is opaque must not become translucent.
-        alpha = jnp.clip(_to_channels(drawn[1:], 1), *_alpha_bounds(alpha, axes))
+        alpha = jnp.clip(_to_channels(drawn[1:], 1), *_alpha_bounds(alpha, axes, origin))
         is_seen = alpha > 0.5 / 65535
         colour = _to_channels(drawn[:1], channels - 1) / jnp.where(is_seen, alpha, 1.0)
         values = jnp.concatenate([jnp.where(is_seen, colour, 0.0), alpha], axis=-1)
@@ -49,7 +60,9 @@ def _to_channels(pixels: jax.Array, channels: int) -> jax.Array:
     return pixels if channels == 3 else pixels.mean(axis=-1, keepdims=True)
 
 
-def _alpha_bounds(alpha: jax.Array, axes: Sequence[Axis | Samples]) -> list[jax.Array]:
+def _alpha_bounds(
+    alpha: jax.Array, axes: Sequence[Axis | Samples], origin: Sequence[int | jax.Array]
+) -> list[jax.Array]:
     """Smallest and largest alpha near each output sample."""
     window, strides = (1, 2 * ALPHA_REACH + 1, 2 * ALPHA_REACH + 1, 1), (1, 1, 1, 1)
     bounds = [
@@ -57,7 +70,7 @@ def _alpha_bounds(alpha: jax.Array, axes: Sequence[Axis | Samples]) -> list[jax.
         for start, operation in ((np.inf, jax.lax.min), (-np.inf, jax.lax.max))
     ]
     rows, cols = (
-        jnp.clip(axis.split()[0], 0, pixels - 1)
-        for axis, pixels in zip(axes, alpha.shape[1:3], strict=True)
+        jnp.clip(axis.split()[0] + first, 0, pixels - 1)
+        for axis, first, pixels in zip(axes, origin, alpha.shape[1:3], strict=True)
     )
     return [jnp.take(jnp.take(bound, rows, axis=1), cols, axis=2) for bound in bounds]

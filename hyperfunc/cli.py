@@ -55,8 +55,8 @@ class Upscale:
         format: of the outputs of a folder: png, jpg, webp or tif; as the input if not given.
         quality: of JPEG and WebP, 1 to 100; WebP is lossless at 100.
         report: write what became of each file to this JSON file.
-        tile: side of a tile in input pixels: less needs less memory, and more time; if not given,
-            512 on one or two cores, 256 on more.
+        tile: side of a tile in input pixels, at most: less needs less memory, and more time; if not
+            given, 512 on one or two cores (or accelerators), 256 on more.
         threads: how many threads decode files ahead of the model.
         quiet: print errors only.
     """

@@ -18,7 +18,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage, encode
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
 from hyperfunc.images import read_image, to_float
-from hyperfunc.tiles import plan_axis
+from hyperfunc.tiles import LARGEST_TILE, plan_axis
 
 LARGEST_THETA = 2**32
 """The largest theta to hold, in bytes: 22 megapixels with the bundled model."""
@@ -119,7 +119,9 @@ def _encode_tiles(
     if not model.layout.is_per_pixel:
         return _encode_whole(model, variables, jnp.asarray(pixels)[None])
     halo = model.backbone.receptive_radius + 1
-    (tall, rows), (wide, cols) = (plan_axis(n, halo, 1) for n in (height, width))
+    # Half of what one image in bounded memory gets: more pictures share what is compiled.
+    largest = LARGEST_TILE // 2
+    (tall, rows), (wide, cols) = (plan_axis(n, halo, 1, largest=largest) for n in (height, width))
     tiles, first = [], None
     for row in rows:
         line = []

@@ -68,8 +68,8 @@ def plan_axis(
     starts = [max(edge - halo, 0) for edge in edges[:-1]]
     ends = [min(edge + halo, pixels) for edge in edges[1:]]
     extent = max(end - start for start, end in zip(starts, ends, strict=True))
-    spans = [Span(*span) for span in zip(edges[:-1], edges[1:], starts, strict=True)]
     extent = round_up(extent, unit)
+    spans = [Span(low, high, 0) for low, high in itertools.pairwise(edges)]
     return extent, place(spans, extent, halo)
 
 

@@ -27,6 +27,7 @@ from hyperfunc.sharding import AXIS, make_mesh
 from hyperfunc.tiles import (
     FIRST_ROUNDING,
     LARGEST_SCALE,
+    MARGIN,
     ROUNDING,
     Plan,
     Span,
@@ -54,8 +55,8 @@ class Upscaler:
         variables: its variables.
         devices: on which to work; all if not given.
         largest_tile: side of a tile in input pixels, at most: the smaller, the less memory is
-            needed and the more of the work is done twice; if not given, 512 on one or two devices
-            and 256 on more.
+            needed and the more of the work is done twice; `choose_largest_tile` if not given.
+            At scales above `LARGEST_SCALE` tiles are smaller.
     """
 
     def __init__(
@@ -142,7 +143,9 @@ class Upscaler:
     def _cut(self, shape: Size, size: Size, unit: int) -> Plan:
         steps = (shape[0] / size[0], shape[1] / size[1])
         # Reduced, an output pixel averages the base over more than the model's own neighbourhood.
-        halo = max(self.model.backbone.receptive_radius + 1, math.ceil(2 * max(steps)) + 1)
+        halo = max(
+            self.model.backbone.receptive_radius + 1, math.ceil(2 * max(steps)) + 1, MARGIN + 2
+        )
         worth_dividing = min(shape) > 2 * halo
         parts = self.mesh.size if worth_dividing else 1
         tall = shape[0] >= shape[1]
@@ -383,7 +386,7 @@ def _render_tile(
             return render_phases(function, plan.scale)
         return render_grid(function, *axes)
 
-    return through_rgb(draw, images, axes)
+    return through_rgb(draw, images, axes, origin=(lows[0], lows[1]))
 
 
 def _on_every_device(

@@ -80,7 +80,8 @@ class TestRepresent:
         assert leaves_close(f.function.base, whole.base)
 
     def test_tiles_are_the_whole(self, model: Model, f: ContinuousImage, draw, monkeypatch) -> None:
-        monkeypatch.setattr(tiles, "LARGEST_TILE", 9)
+        monkeypatch.setattr(encoding, "LARGEST_TILE", 18)
+        monkeypatch.setattr(tiles, "ROUNDING", 1)
         tiled = represent(draw(0, SIZE), checkpoint=model)
         assert leaves_close(f.function.theta, tiled.function.theta, 2e-6)
 

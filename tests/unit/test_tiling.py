@@ -47,6 +47,7 @@ def assert_same(a: np.ndarray, b: np.ndarray) -> None:
 
 @pytest.fixture
 def small_tiles(monkeypatch):
+    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
     monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 8)
     monkeypatch.setattr(tiles, "ROUNDING", 4)
 
@@ -96,6 +97,27 @@ def test_what_is_mostly_halo_is_not_rendered(draw, monkeypatch, scale):
     plan = upscaler.plan((27, 22), size)
     assert plan.extents == (20, 20) and plan.kept == (10, 10)
     assert_same(upscaler(image, size), draw_whole(model, variables, image, size))
+
+
+@pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
+def test_alpha_where_most_is_halo(draw, monkeypatch, scale):
+    """It is clipped to what it is nearby: in the image, not in what is rendered of a tile."""
+    model = PixelHypernetwork(EDSR(4, 3), FourierField(4, bandwidth=2.0), branch_scale=1.0)
+    colour = draw(1, (27, 22))
+    alpha = np.full((27, 22, 1), 250, np.uint8)
+    alpha[12:] = 90
+    alpha[:, 15:] -= 60
+    image = np.concatenate([colour, alpha], axis=-1)
+    variables = jax.jit(model.init)(jax.random.key(0), colour[None].astype(np.float32))
+    size = (round(27 * scale[0]), round(22 * scale[1]))
+    whole = Upscaler(model, variables, devices=jax.devices()[:1])
+    assert len(whole.plan((27, 22), size).tiles) == 1
+    expected = whole(image, size)
+    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 2)
+    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
+    tiled = Upscaler(model, variables)
+    assert tiled.plan((27, 22), size).kept == (10, 10)
+    assert_same(tiled(image, size), expected)
 
 
 @pytest.mark.parametrize(
