@@ -29,8 +29,8 @@ decay kernels grow, so that Muon's steps count for less and less. Gradients have
 
     python train.py --workdir=runs/sr --data_dir=../shared/data
 
-The bundled checkpoint is 77,117 steps of 64 crops, eleven minutes of an H100 (docs/experiments.md,
-"Fifteen more minutes of an H100").
+The bundled checkpoint is 181,063 steps of 64 crops, 23 minutes of an H100 (docs/experiments.md,
+"Fifteen more minutes of an H100" and the section "A third time").
 """
 
 SR_FINETUNE = dataclasses.replace(
