@@ -226,7 +226,10 @@ def end_rehearsal() -> None:
 def wait(arguments: Wait) -> None:
     """Wait, and write what came of it, whatever happened."""
     if not (THERE / "run.pid").exists():
-        sys.exit(f"nothing trains: parts {missing_parts()} are missing, or start was")
+        missing = missing_parts()
+        sys.exit(
+            "nothing trains: " + (f"unpack parts {missing}, then " if missing else "") + "start"
+        )
     end = time.monotonic() + arguments.limit - ENDING
     while is_running("run") and time.monotonic() < end:
         time.sleep(0.5)
