@@ -27,6 +27,13 @@ from hyperfunc.types import HostPixels, Size
 AHEAD = 2
 """Files that are decoded before the model needs them."""
 
+ENOUGH = 0.1
+"""The part of all output pixels from which the time of the rest is told: one image of a folder says
+little of the others."""
+
+PATIENCE = 5.0
+"""After so many seconds it is told from less."""
+
 
 def run(
     batch: Batch,
@@ -113,8 +120,8 @@ def _enlarge(
     began, start = time.perf_counter(), bar.n
 
     def show(done: int, total: int) -> None:
-        clock.note(done / total * job.megapixels)
         bar.n = start + job.megapixels * done / total
+        clock.note(bar.n)
         bar.refresh()
 
     pixels = render(upscaler, photo.pixels, job.size, show)
@@ -151,25 +158,28 @@ def _write(job: Job, photo: Photo, quality: int) -> None:
 
 
 class _Clock:
-    """Says once, after the first tiles, how long all will take and how much memory."""
+    """Says once how long all will take, and how much memory, as soon as enough has been seen."""
 
     def __init__(
         self, megapixels: float, upscaler: Upscaler, image_bytes: int, say: Callable[[str], None]
     ) -> None:
         self.megapixels, self.upscaler, self.image_bytes = megapixels, upscaler, image_bytes
-        self.say, self.began, self.has_said = say, 0.0, False
+        self.say, self.has_said = say, False
+        self.began: tuple[float, float] | None = None
 
     def note(self, megapixels: float) -> None:
-        """Is told how much of the first image is done."""
-        if self.has_said:
-            return
-        if megapixels == 0:
-            self.began = time.perf_counter()
+        """Is told how much is done, of all images; first when the model has been compiled."""
+        now = time.perf_counter()
+        if self.began is None:
+            self.began = now, megapixels
+        seconds, done = now - self.began[0], megapixels - self.began[1]
+        is_enough = done >= ENOUGH * self.megapixels or seconds >= PATIENCE
+        if self.has_said or not done or not is_enough:
             return
         self.has_said = True
-        seconds = (time.perf_counter() - self.began) * self.megapixels / megapixels
+        total = format_seconds(seconds * self.megapixels / done)
         gib = (self.upscaler.workspace + self.image_bytes) / 2**30
-        self.say(f"expected: {format_seconds(seconds)}, {gib:.1f} GiB of memory")
+        self.say(f"expected: {total}, {gib:.1f} GiB of memory")
 
 
 def describe(batch: Batch, upscaler: Upscaler) -> str:

@@ -1,14 +1,17 @@
 """Images of every kind go through a model of RGB images."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
 
-from hyperfunc import tiling, upscale
+from hyperfunc import jobs, tiling, upscale
 from hyperfunc.backbones import EDSR
 from hyperfunc.channels import ALPHA_REACH
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PixelHypernetwork
+from hyperfunc.images import write_image
 from hyperfunc.targets import FourierField
 from hyperfunc.upscale import format_seconds
 
@@ -137,6 +140,33 @@ def test_floats_of_any_range(upscaler, draw):
     low, high = spread.min(), spread.max()
     wanted = upscaler((spread - low) / (high - low), (60, 60)) * (high - low) + low
     np.testing.assert_allclose(upscale.render(upscaler, spread, (60, 60)), wanted, atol=0.01)
+
+
+class PretendedUpscaler(tiling.Upscaler):
+    """Takes a second for 10 rows of pixels, and 3 for an image of so few, on a clock of its own."""
+
+    def __init__(self):
+        self.workspace, self.seconds = 2**30, 0.0
+
+    def __call__(self, image, size, *, progress):
+        rows = max(size[0] // 10, 1)
+        for done in range(rows + 1):
+            progress(done, rows)
+            self.seconds += (3 if rows == 1 else 1) * (done < rows)
+        return np.zeros((*size, image.shape[2]), image.dtype)
+
+
+@pytest.mark.parametrize(("sides", "expected"), [([10, 190], "40 s"), ([900], "90 s")])
+def test_expects_from_more_than_a_small_image(tmp_path, monkeypatch, sides, expected):
+    for i, side in enumerate(sides):
+        write_image(tmp_path / "in" / f"{i}.png", np.zeros((side, 10, 3), np.uint8))
+    upscaler, said = PretendedUpscaler(), []
+    clock = types.SimpleNamespace(perf_counter=lambda: upscaler.seconds)
+    monkeypatch.setattr(upscale, "time", clock)
+    batch = jobs.plan(tmp_path / "in", tmp_path / "out", jobs.Request(scale=(1.0, 1.0)))
+    upscale.run(batch, upscaler, say=said.append)
+    assert batch.count("done") == len(sides)
+    assert said == [f"expected: {expected}, 1.0 GiB of memory"]
 
 
 def test_durations():
