@@ -4,9 +4,10 @@ Images have 1 to 4 channels (grey, grey + alpha, RGB, RGBA; alpha is straight, n
 and are uint8 (0..255), uint16 (0..65535) or float32 (nominally [0, 1]). The models see RGB: grey
 becomes R = G = B and is averaged back. With alpha, the colour multiplied by alpha and alpha as a
 grey image go through the model as two images, so that the unseen colour of transparent pixels
-leaves no fringe.
+leaves no fringe. Near an edge of alpha their quotient stays between the colours seen there.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -15,8 +16,11 @@ import numpy as np
 
 from hyperfunc.coords import Axis, Samples
 
-ALPHA_REACH = 2
-"""Alpha stays between its smallest and largest value within so many input pixels."""
+REACH = 2
+"""How far alpha and colour spread: so many input pixels, or output pixels if these are larger."""
+
+SEEN = 0.5 / 65535
+"""A pixel with less alpha than this has no colour."""
 
 
 def through_rgb(
@@ -40,13 +44,7 @@ def through_rgb(
     if channels in (1, 3):
         values = _to_channels(draw(_to_rgb(pixels)), channels)
     else:
-        colour, alpha = pixels[..., :-1], jnp.clip(pixels[..., -1:], 0, 1)
-        drawn = draw(jnp.concatenate([_to_rgb(colour * alpha), _to_rgb(alpha)]))
-        # Where alpha is constant it stays so, exactly: what is opaque must not become translucent.
-        alpha = jnp.clip(_to_channels(drawn[1:], 1), *_alpha_bounds(alpha, axes, origin))
-        is_seen = alpha > 0.5 / 65535
-        colour = _to_channels(drawn[:1], channels - 1) / jnp.where(is_seen, alpha, 1.0)
-        values = jnp.concatenate([jnp.where(is_seen, colour, 0.0), alpha], axis=-1)
+        values = _through_alpha(draw, pixels, axes, origin)
     if largest == 1:
         return values
     return jnp.floor(jnp.clip(values, 0, 1) * largest + 0.5).astype(dtype)
@@ -60,17 +58,58 @@ def _to_channels(pixels: jax.Array, channels: int) -> jax.Array:
     return pixels if channels == 3 else pixels.mean(axis=-1, keepdims=True)
 
 
-def _alpha_bounds(
-    alpha: jax.Array, axes: Sequence[Axis | Samples], origin: Sequence[int | jax.Array]
-) -> list[jax.Array]:
-    """Smallest and largest alpha near each output sample."""
-    window, strides = (1, 2 * ALPHA_REACH + 1, 2 * ALPHA_REACH + 1, 1), (1, 1, 1, 1)
-    bounds = [
-        jax.lax.reduce_window(alpha, np.float32(start), operation, window, strides, "SAME")
-        for start, operation in ((np.inf, jax.lax.min), (-np.inf, jax.lax.max))
-    ]
-    rows, cols = (
-        jnp.clip(axis.split()[0] + first, 0, pixels - 1)
-        for axis, first, pixels in zip(axes, origin, alpha.shape[1:3], strict=True)
+def _through_alpha(
+    draw: Callable[[jax.Array], jax.Array],
+    pixels: jax.Array,
+    axes: Sequence[Axis | Samples],
+    origin: Sequence[int | jax.Array],
+) -> jax.Array:
+    colour, alpha = pixels[..., :-1], jnp.clip(pixels[..., -1:], 0, 1)
+    drawn = draw(jnp.concatenate([_to_rgb(colour * alpha), _to_rgb(alpha)]))
+    products, alphas = _to_channels(drawn[:1], colour.shape[-1]), _to_channels(drawn[1:], 1)
+    # Where alpha is constant it stays so, exactly: what is opaque must not become translucent.
+    least, most = _bounds(alpha, alpha, axes, origin)
+    is_edge = least < most
+    # At an edge colour is divided by alpha as it is drawn: what overshoots in both does not change.
+    divisors = jnp.where(is_edge, alphas, least)
+    quotients = products / jnp.where(divisors > SEEN, divisors, 1.0)
+    darkest, lightest = _bounds(
+        jnp.where(alpha > SEEN, colour, np.inf),
+        jnp.where(alpha > SEEN, colour, -np.inf),
+        axes,
+        origin,
     )
-    return [jnp.take(jnp.take(bound, rows, axis=1), cols, axis=2) for bound in bounds]
+    quotients = jnp.where(is_edge, jnp.clip(quotients, darkest, lightest), quotients)
+    alphas = jnp.clip(alphas, least, most)
+    return jnp.concatenate([jnp.where(alphas > SEEN, quotients, 0.0), alphas], axis=-1)
+
+
+def _bounds(
+    lows: jax.Array,
+    highs: jax.Array,
+    axes: Sequence[Axis | Samples],
+    origin: Sequence[int | jax.Array],
+) -> list[jax.Array]:
+    """The smallest of ``lows`` and the largest of ``highs`` near each output sample."""
+    pairs = (lows, np.inf, jax.lax.min), (highs, -np.inf, jax.lax.max)
+    return [_near(*pair, axes, origin) for pair in pairs]
+
+
+def _near(
+    values: jax.Array,
+    start: float,
+    operation: Callable[[jax.Array, jax.Array], jax.Array],
+    axes: Sequence[Axis | Samples],
+    origin: Sequence[int | jax.Array],
+) -> jax.Array:
+    for along, (axis, first) in enumerate(zip(axes, origin, strict=True), 1):
+        # Where it is traced the image is enlarged.
+        step = axis.step if isinstance(axis.step, float | int) else 1.0
+        window = [1, 1, 1, 1]
+        window[along] = 2 * max(REACH, math.ceil(REACH * step)) + 1
+        index = jnp.clip(axis.split()[0] + first, 0, values.shape[along] - 1)
+        values = jax.lax.reduce_window(
+            values, np.float32(start), operation, window, (1, 1, 1, 1), "SAME"
+        )
+        values = jnp.take(values, index, axis=along)
+    return values

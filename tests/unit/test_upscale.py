@@ -8,10 +8,11 @@ import pytest
 
 from hyperfunc import jobs, tiling, upscale
 from hyperfunc.backbones import EDSR
-from hyperfunc.channels import ALPHA_REACH
+from hyperfunc.channels import REACH
 from hyperfunc.functional_image import encode, render
 from hyperfunc.hypernetwork import PixelHypernetwork
 from hyperfunc.images import write_image
+from hyperfunc.resize import imresize
 from hyperfunc.targets import FourierField
 from hyperfunc.upscale import format_seconds
 
@@ -75,7 +76,7 @@ def test_alpha(variables, upscaler, draw, channels):
     alpha = result[..., -1] / 255
     # What is opaque for two pixels around stays opaque, what is clear stays clear.
     near = np.repeat(np.repeat(inside, 2, axis=0), 2, axis=1)
-    reach = 2 * ALPHA_REACH + 2
+    reach = 2 * REACH + 2
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(near, reach, mode="edge"), (2 * reach + 1, 2 * reach + 1)
     )
@@ -83,17 +84,32 @@ def test_alpha(variables, upscaler, draw, channels):
     clear = ~windows.any(axis=(2, 3))
     assert (result[clear] == 0).all()
     assert 0 < alpha[~clear & ~windows.all(axis=(2, 3))].mean() < 1
-    seen = alpha > 0.5
-    assert abs(result[seen, 0] - 200).max() < 60  # a random model's error, divided by alpha
+    seen, is_between = alpha > 0.5, (alpha > 0) & (alpha < 1)
+    assert abs(result[seen, 0] - 200).max() < 60  # a random model's error
+    assert is_between.mean() > 0.02 and (result[is_between, 0] == 200).all()
     if channels == 4:
-        assert result[seen, 1].max() < 60
-    # The same as the definition, in float32.
-    exact = upscaler(image.astype(np.float32) / 255, (200, 200))
-    colour, mask = image[..., :-1] / 255, image[..., -1:] / 255
-    expected = whole(variables, colour * mask, (200, 200))
-    expected = expected.mean(axis=-1, keepdims=True) if channels == 2 else expected
-    shown = exact[..., :-1] * exact[..., -1:]
-    np.testing.assert_allclose(shown, expected * (exact[..., -1:] > 0), atol=3e-5)
+        assert result[seen, 1].max() < 60 and (result[is_between, 1] == 0).all()
+    # What is opaque is what the model makes of it without alpha.
+    opaque = windows.all(axis=(2, 3))
+    plain = upscaler(image[..., :-1] * (image[..., -1:] > 0), (200, 200))
+    assert (result[opaque, :-1] == plain[opaque]).all()
+    # Where alpha is not held it is the mask's rendering.
+    exact = upscaler(image.astype(np.float32) / 255, (200, 200))[..., -1:]
+    expected = whole(variables, image[..., -1:] / 255, (200, 200)).mean(axis=-1, keepdims=True)
+    is_between = (exact > 0) & (exact < 1)
+    np.testing.assert_allclose(exact[is_between], expected[is_between], atol=3e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 24), (12, 12), (96, 12)])
+def test_reduced_alpha_is_the_average(upscaler, size):
+    """Thin lines on transparent pixels of another colour, much thinner than the pixels drawn."""
+    image = np.zeros((192, 192, 4), np.uint8)
+    image[..., 2] = 255
+    image[:, np.arange(192) % 16 < 3] = (240, 100, 0, 255)
+    result = upscaler(image, size).astype(np.float64)
+    average = imresize(image[..., 3:].repeat(3, axis=-1), size)[..., 0]
+    assert abs(result[..., 3] - average).mean() < 1
+    assert (result[result[..., 3] > 0][:, :3] == (240, 100, 0)).all()
 
 
 def test_opaque_alpha_costs_nothing_and_changes_nothing(upscaler, draw):
