@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from hyperfunc import blur
-from hyperfunc.coords import Axis, axis_over, mirrored
+from hyperfunc.coords import Axis, axis_over, is_reflected, mirrored
 from hyperfunc.functional_image import (
     FunctionalImage,
     cut_windows,
@@ -147,20 +147,23 @@ def differentiate_grid(
 
     Args:
         function: what to evaluate.
-        lines: y of the rows and x of the columns, in [0, 1].
+        lines: y of the rows and x of the columns, in [0, 1]; beyond, the image is mirrored.
         footprint: the pixel pitch (y, x) everywhere, in input pixels.
         orders: of each derivative, along y and along x, per unit of the coordinates.
         sigma: standard deviation of the Gaussian, in input pixels.
         widest: as for `hyperfunc.functional_image.sample`.
     """
-    rows, cols = (line * n for line, n in zip(lines, function.size, strict=True))
+    rows, cols = (mirrored(line) * n for line, n in zip(lines, function.size, strict=True))
+    signs = [jnp.where(is_reflected(line), -1.0, 1.0) for line in lines]
     pitch = jnp.broadcast_to(footprint, (2,))
 
     def derivative(order: tuple[int, int]) -> Array:
         unit = math.prod(n**k for n, k in zip(function.size, order, strict=True))
-        return unit * blur.differentiate_blurred(
+        values = blur.differentiate_blurred(
             function, rows, cols, (pitch[0], pitch[1]), sigma=sigma, widest=widest, order=order
         )
+        along_rows, along_cols = (sign**k for sign, k in zip(signs, order, strict=True))
+        return unit * along_rows[:, None, None] * along_cols[None, :, None] * values
 
     return jnp.stack([derivative(order) for order in orders], axis=-1)
 

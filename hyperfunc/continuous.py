@@ -75,7 +75,7 @@ class ContinuousImage:
         height: int | None = None,
         width: int | None = None,
         *,
-        scale: Number | Pair | None = None,
+        scale: Number | np.number | Pair | None = None,
         clip: bool = True,
     ) -> Float[Array, "height width c"]:
         """Render the whole image.
@@ -102,7 +102,7 @@ class ContinuousImage:
         height: int | None = None,
         width: int | None = None,
         *,
-        scale: Number | Pair | None = None,
+        scale: Number | np.number | Pair | None = None,
         clip: bool = True,
     ) -> Float[Array, "height width c"]:
         """Render a window; only the window is computed.

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hyperfunc.types import Coords, Size
 
@@ -90,7 +90,7 @@ def choose_size(
     extent: tuple[float | int, float | int],
     height: int | None,
     width: int | None,
-    scale: float | int | tuple[float | int, float | int] | None,
+    scale: float | int | np.number | tuple[float | int, float | int] | None,
 ) -> Size:
     """The size of a picture of ``extent`` input pixels, from a size or a scale.
 
@@ -100,7 +100,8 @@ def choose_size(
     if (scale is None) == (height is None and width is None):
         raise ValueError("give either height and width or a scale")
     if scale is not None:
-        scales = (scale, scale) if isinstance(scale, float | int) else tuple(scale)
+        scales = np.ravel(scale).tolist()
+        scales = scales * 2 if np.ndim(scale) == 0 else scales
         if len(scales) != 2 or not all(0 < one < math.inf for one in scales):
             raise ValueError(f"a scale is one or two positive numbers, not {scale}")
         height, width = (max(round(n * one), 1) for n, one in zip(extent, scales, strict=True))
@@ -152,3 +153,8 @@ def mirrored(coords: Float[Array, "*points"], extent: float | int = 1.0) -> Floa
     folded = jnp.minimum(rest, 2.0 * extent - rest)
     # Inside, the value itself: no rounding, and a derivative on the border too.
     return jnp.where((coords >= 0) & (coords <= extent), coords, folded)
+
+
+def is_reflected(coords: Float[Array, "*points"]) -> Bool[Array, "*points"]:
+    """Whether `mirrored` runs backwards at coordinates, so that odd derivatives change their sign."""
+    return (jnp.mod(coords, 2.0) > 1.0) & ((coords < 0) | (coords > 1))

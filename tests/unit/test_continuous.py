@@ -176,6 +176,10 @@ class TestRender:
         np.testing.assert_allclose(f(coords), whole, atol=1e-6)
         bounded.evaluate_points.clear_cache()
 
+    def test_a_scale_may_be_of_numpy(self, f: ContinuousImage) -> None:
+        for scale in (np.int64(2), np.float32(2)):
+            np.testing.assert_array_equal(f.render(scale=scale), f.render(scale=2))
+
     @pytest.mark.parametrize(
         "arguments",
         [{}, {"height": 3}, {"height": 0, "width": 3}, {"scale": 0}],
@@ -192,6 +196,20 @@ class TestPytree:
         outside = jnp.array([[-0.1, 0.3], [1.2, 0.3], [0.4, -0.25], [2.3, 0.5]])
         inside = jnp.array([[0.1, 0.3], [0.8, 0.3], [0.4, 0.25], [0.3, 0.5]])
         np.testing.assert_allclose(f(outside), f(inside), atol=1e-5)
+
+    def test_mirrors_a_blurred_grid_beyond_the_border(self, f: ContinuousImage) -> None:
+        lines = jnp.array([-1.2, -0.3, 0.0, 0.4, 1.0, 1.3, 2.1])
+        grid = jnp.stack(jnp.meshgrid(lines, lines[::-1], indexing="ij"), axis=-1)
+        points, blurred = grid.reshape(-1, 2), f.gaussian(1.5)
+        np.testing.assert_allclose(
+            blurred(grid).reshape(-1, 3), blurred(points), atol=1e-5, rtol=1e-5
+        )
+        inside = ~jnp.isin(points, jnp.array([0.0, 1.0])).any(axis=1)  # On it are two slopes.
+        for name in ("gradient", "laplacian"):
+            whole, single = getattr(blurred, name)(grid), getattr(blurred, name)(points)
+            whole = whole.reshape(single.shape)[inside]
+            scale = float(jnp.abs(single).max())
+            np.testing.assert_allclose(whole / scale, single[inside] / scale, atol=1e-4)
 
     def test_refuses_other_points(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="shape"):
