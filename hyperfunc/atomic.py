@@ -1,6 +1,7 @@
 """Files that are whole or not there: write beside, then rename."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: the place cannot be written to.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Shorter than the longest name there can be, and this name's own.
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+    beside = path.with_name(f".{path.name[:40]}.{digest}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside

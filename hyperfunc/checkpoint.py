@@ -190,7 +190,7 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     Raises:
         UserError: there is none, or it is damaged, or another version wrote it.
     """
-    is_bundled = isinstance(path, str) and path and (BUNDLED / path).is_dir()
+    is_bundled = isinstance(path, str) and path in {p.name for p in BUNDLED.glob("*")}
     folder = BUNDLED / path if is_bundled else Path(path)
     if not folder.is_dir():
         names = ", ".join(sorted(p.name for p in BUNDLED.glob("*"))) or "none"

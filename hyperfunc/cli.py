@@ -46,7 +46,7 @@ class Upscale:
 
     Attributes:
         source: an image, or a folder (subfolders included).
-        target: the output: a file or a folder for an image, a folder for a folder. The suffix says
+        target: the output: a file or a folder/ for an image, a folder for a folder. The suffix says
             the format.
         scale: output pixels per input pixel, at least 1: 3, 2.5, or 2.5x1 for rows x columns.
         size: instead of a scale, the output's width x height in pixels: 3840x2160.
@@ -62,7 +62,7 @@ class Upscale:
     """
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
-    target: Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
+    target: Positional[Annotated[str, tyro.conf.arg(metavar="OUT")]]
     scale: str | None = None
     size: str | None = None
     checkpoint: str = "sr"

@@ -156,5 +156,5 @@ def mirrored(coords: Float[Array, "*points"], extent: float | int = 1.0) -> Floa
 
 
 def is_reflected(coords: Float[Array, "*points"]) -> Bool[Array, "*points"]:
-    """Whether `mirrored` runs backwards at coordinates, so that odd derivatives change their sign."""
+    """Whether `mirrored` runs backwards there, so that odd derivatives change their sign."""
     return (jnp.mod(coords, 2.0) > 1.0) & ((coords < 0) | (coords > 1))

@@ -7,11 +7,12 @@ Files come from strangers: functions that read may raise any exception on damage
 caller turns it into a message.
 """
 
+import contextlib
 import io
 import logging
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +22,9 @@ from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image, TiffImagePlugin
 
 from hyperfunc.types import HostPixels
+
+Source = Path | io.BytesIO | io.BufferedReader
+"""A file, or an open one, which is read from its start."""
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What matters is raised as well.
 
@@ -56,13 +60,13 @@ def read_png_exif(path: Path) -> bytes | None:
     return None
 
 
-def read_samples16(path: Path) -> UInt16[np.ndarray, "h w c"]:
+def read_samples16(path: Source) -> UInt16[np.ndarray, "h w c"]:
     """Read a file of 16 bits per channel that Pillow would reduce to 8.
 
     Its decoder drops one byte of each sample, so it runs twice and keeps another byte each time.
     Where it has no such mode (grey + alpha), two channels of 16 bits are read as four of 8.
     """
-    with Image.open(path) as image:
+    with _open(path) as image:
         mode = image.mode
         if mode.startswith("I;16"):
             return np.asarray(image).astype(np.uint16)[..., None]
@@ -74,9 +78,9 @@ def read_samples16(path: Path) -> UInt16[np.ndarray, "h w c"]:
     return high << 8 | _read_as(path, mode, lambda raw: raw[:-1] + LOW_BYTES[raw[-1]])
 
 
-def _read_as(path: Path, mode: str, rename: Callable[[str], str]) -> UInt8[np.ndarray, "h w c"]:
+def _read_as(path: Source, mode: str, rename: Callable[[str], str]) -> UInt8[np.ndarray, "h w c"]:
     """Decode a file with other raw modes, set as a plugin of Pillow would set them."""
-    with Image.open(path) as image:
+    with _open(path) as image:
         plugin = cast(Any, image)
         tiles = []
         for tile in plugin.tile:
@@ -86,6 +90,14 @@ def _read_as(path: Path, mode: str, rename: Callable[[str], str]) -> UInt8[np.nd
             tiles.append(tile._replace(args=(rename(raw), *others) if others else rename(raw)))
         plugin.tile, plugin._mode = tiles, mode
         return np.array(image)
+
+
+@contextlib.contextmanager
+def _open(source: Source) -> Iterator[Image.Image]:
+    if not isinstance(source, Path):
+        source.seek(0)
+    with Image.open(source) as image:
+        yield image
 
 
 def write_png16(
@@ -155,54 +167,61 @@ def _filter_rows(
     return np.concatenate([best[:, None].astype(np.uint8), chosen], axis=1)
 
 
-def is_deep_tiff(path: Path) -> bool:
+def is_deep_tiff(source: Source) -> bool:
     """Whether a file is a grey or RGB TIFF with floats or more than 8 bits per channel."""
-    with path.open("rb") as file:
-        if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return False
-    with tifffile.TiffFile(path) as tiff:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return is_deep_tiff(file)
+    source.seek(0)
+    is_tiff = source.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    source.seek(0)
+    if not is_tiff:
+        return False
+    with tifffile.TiffFile(source) as tiff:
         page = _first_page(tiff)
         is_deep = page.sampleformat == 3 or page.bitspersample > 8
         return is_deep and int(page.photometric) in COLOURS
 
 
-def describe_deep_tiff(path: Path) -> tuple[tuple[int, int], int, np.dtype[Any], int]:
-    """Upright (height, width), channels, dtype as read, and bits per channel of a TIFF."""
+def describe_deep_tiff(path: Path) -> tuple[tuple[int, int], int, np.dtype[Any], int, int]:
+    """Upright (height, width), channels, dtype as read, bits per channel and pages of a TIFF."""
     with tifffile.TiffFile(path) as tiff:
         page = _first_page(tiff)
         size = (page.imagelength, page.imagewidth)
         if _orientation(page) >= 5:
             size = (size[1], size[0])
-        return size, _channels(page), _dtype(page), page.bitspersample
+        return size, _channels(page), _dtype(page), page.bitspersample, len(tiff.pages)
 
 
 def read_deep_tiff(
-    path: Path,
+    source: Source,
 ) -> UInt16[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"]:
     """Read the first page of a TIFF of more than 8 bits per channel.
 
     Raises:
         ValueError: samples or a compression that cannot be read.
     """
-    with tifffile.TiffFile(path) as tiff:
+    if not isinstance(source, Path):
+        source.seek(0)
+    with tifffile.TiffFile(source) as tiff:
         page = _first_page(tiff)
-        channels, dtype = _channels(page), _dtype(page)
+        channels, dtype, orientation = _channels(page), _dtype(page), _orientation(page)
         try:
             pixels = page.asarray()
         except ValueError as error:
             # Pillow knows more compressions (LZW, which many programs write), for integers.
             if dtype != np.uint16:
                 raise ValueError(f"{error}; save it without compression or with Deflate") from None
-            return read_samples16(path)
-        if page.planarconfig == 2 and pixels.ndim == 3:  # channels one after the other
-            pixels = np.moveaxis(pixels, 0, -1)
-        pixels = pixels.reshape(*pixels.shape[:2], -1)[..., :channels].astype(dtype)
+            pixels, orientation = read_samples16(source), 1  # It is upright already.
+        else:
+            if page.planarconfig == 2 and pixels.ndim == 3:  # channels one after the other
+                pixels = np.moveaxis(pixels, 0, -1)
+            pixels = pixels.reshape(*pixels.shape[:2], -1)[..., :channels].astype(dtype)
         if page.photometric == 0:  # white is zero
             pixels[..., 0] = (1 if dtype == np.float32 else 65535) - pixels[..., 0]
         if channels in (2, 4) and page.extrasamples[0] == 1:  # stored multiplied by alpha
             pixels = _divide_by_alpha(pixels)
-        pixels = turn(pixels, _orientation(page))
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(turn(pixels, orientation))
 
 
 def write_tiff(
@@ -213,6 +232,7 @@ def write_tiff(
     icc: bytes | None = None,
     xmp: bytes | None = None,
     texts: Mapping[int, bytes] | None = None,
+    values: Mapping[int, bytes | int] | None = None,
     directories: Mapping[int, Mapping[int, Any]] | None = None,
 ) -> None:
     """Write a TIFF with Deflate, which every reader knows.
@@ -224,6 +244,7 @@ def write_tiff(
         icc: colour profile.
         xmp: an XMP packet.
         texts: tags of text, such as 271 (camera make).
+        values: tags of bytes or of one number below 65536, such as 18246 (rating).
         directories: the tags of directories of their own: 34665 (EXIF) and 34853 (GPS).
     """
     channels = pixels.shape[2]
@@ -231,6 +252,9 @@ def write_tiff(
     tags: list[tuple[int, int, int, Any, bool]] = []
     for tag, text in (texts or {}).items():
         tags.append((tag, 2, len(text) + 1, text + b"\0", True))
+    for tag, value in (values or {}).items():
+        kind, count = (1, len(value)) if isinstance(value, bytes) else (3, 1)
+        tags.append((tag, kind, count, value, True))
     if xmp:
         tags.append((700, 1, len(xmp), xmp, True))
     # Where a directory lies is known only when the pixels are written. tifffile refuses these tags,

@@ -17,7 +17,7 @@ from hyperfunc.continuous import ContinuousImage
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage, encode
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
-from hyperfunc.images import read_image, to_float
+from hyperfunc.photos import read_photo
 from hyperfunc.tiles import LARGEST_TILE, plan_axis
 
 LARGEST_THETA = 2**32
@@ -57,7 +57,11 @@ def to_pixels(
 ) -> Float[np.ndarray, "h w 3"]:
     """Read a picture in any of its forms as float32 RGB in [0, 1]; see `represent`."""
     if isinstance(image, str | os.PathLike):
-        return to_float(read_image(image))
+        pixels = read_photo(image).pixels
+        try:
+            return to_pixels(pixels[..., : pixels.shape[2] - (pixels.shape[2] in (2, 4))])
+        except ValueError as error:
+            raise UserError(f"{os.fspath(image)}: {error}") from None
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image)
         if image.mode == "P" and "transparency" in image.info:

@@ -4,6 +4,7 @@ The models see `float32` in [0, 1]: `to_float` and `to_uint8` lead there and bac
 the project decodes an image file.
 """
 
+import contextlib
 import io
 import os
 from collections.abc import Sequence
@@ -22,9 +23,9 @@ def read_image(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Reads an image file as RGB, 0..255.
 
-    Grey becomes R = G = B, a palette its colours; an alpha channel is dropped; 16-bit grey is
-    scaled to 8 bits; the orientation that a camera noted (EXIF) is applied; of an animation the
-    first frame is taken.
+    Grey becomes R = G = B, a palette its colours; an alpha channel is dropped; 16 bits and floats
+    (as [0, 1]) are reduced to 8 bits; the orientation that a camera noted (EXIF) is applied; of an
+    animation the first frame is taken.
 
     Args:
       source: a path, or a binary file object.
@@ -36,8 +37,11 @@ def read_image(
     if name is None:
         name = str(getattr(source, "name", "image") if hasattr(source, "read") else source)
     try:
-        with Image.open(source) as image:
-            pixels = _to_rgb(ImageOps.exif_transpose(image))
+        source = Path(source) if isinstance(source, str | os.PathLike) else source
+        pixels = _read_deep(source)
+        if pixels is None:
+            with Image.open(source) as image:
+                pixels = _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; check the path") from None
     # Pillow's decoders raise nearly anything on damaged data (OSError, SyntaxError, ValueError,
@@ -108,6 +112,26 @@ def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
 def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """0..255 to [0, 1]."""
     return image.astype(np.float32) / np.float32(255.0)
+
+
+def _read_deep(source: Path | io.BytesIO | io.BufferedReader) -> UInt8[np.ndarray, "h w 3"] | None:
+    """Read a TIFF of more than 8 bits, of which Pillow reads some and some wrongly; else None."""
+    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as file:
+        file.seek(0)
+        start = file.read(4)
+        file.seek(0)
+        if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return None
+        # Needs JAX' types, and who reads other images does not.
+        from hyperfunc import deep
+
+        if not deep.is_deep_tiff(file):
+            file.seek(0)
+            return None
+        pixels = deep.read_deep_tiff(file)
+    colour = pixels[..., : pixels.shape[2] - (pixels.shape[2] in (2, 4))]
+    colour = to_uint8(colour / np.float32(1 if colour.dtype == np.float32 else 65535))
+    return np.broadcast_to(colour, (*colour.shape[:2], 3)).copy()
 
 
 def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:

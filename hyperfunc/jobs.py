@@ -141,7 +141,7 @@ class Batch:
 
 def plan(
     source: Path,
-    target: Path,
+    target: str | os.PathLike[str],
     request: Request,
     *,
     overwrite: bool = False,
@@ -152,7 +152,8 @@ def plan(
 
     Args:
         source: a file, or a folder whose images are taken at any depth.
-        target: a file or a folder for a file, a folder for a folder.
+        target: a file or a folder for a file, a folder for a folder. What ends with a slash is a
+            folder, whether it is there or not.
         request: the size of the outputs.
         overwrite: whether outputs that exist are made anew.
         suffix: of the outputs in a folder; that of the input (`.png` where it cannot be written) if
@@ -162,12 +163,14 @@ def plan(
     Raises:
         UserError: there is no input, or the output cannot be where it was asked for.
     """
+    is_folder = os.fspath(target).endswith(("/", os.sep))
+    target = Path(target)
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")
     if source.is_dir():
         pairs = _pair_folder(source, target, suffix, skip)
     else:
-        if target.is_dir() or str(target).endswith(("/", os.sep)):
+        if target.is_dir() or is_folder:
             target = target / _rename(source, suffix).name
         check_output(target, (1, 1))
         pairs = [(source, target)]

@@ -62,7 +62,7 @@ def read_metadata(path: Path, format_: str, info: dict[Any, Any]) -> tuple[Metad
         metadata = Metadata(
             exif=_pack_exif(exif),
             icc=info.get("icc_profile") or _as_bytes(exif.get(34675)),
-            xmp=_drop_orientation(_as_bytes(info.get("xmp")) or _as_bytes(exif.get(700))),
+            xmp=read_xmp(info) or _drop_orientation(_as_bytes(exif.get(700))),
             dpi=_to_dpi(info, exif, orientation >= 5),
         )
     return metadata, orientation
@@ -89,6 +89,11 @@ def _as_bytes(value: Any) -> bytes | None:
     if isinstance(value, str):
         value = value.encode()
     return bytes(value) if isinstance(value, bytes | bytearray) and value else None
+
+
+def read_xmp(info: dict[Any, Any]) -> bytes | None:
+    """The XMP packet in what Pillow says of a file, which is upright by now."""
+    return _drop_orientation(_as_bytes(info.get("xmp")))
 
 
 def _drop_orientation(xmp: bytes | None) -> bytes | None:
@@ -201,4 +206,7 @@ def save_arguments(
             if arguments[key] and len(arguments[key]) > limit:
                 notes.append(f"{key.upper()} dropped: {len(arguments[key])} bytes exceed JPEG's")
                 arguments[key] = None
+    if format_ == "WEBP" and metadata.icc and metadata.icc[16:20] == b"GRAY":
+        notes.append("ICC profile dropped: it is of grey, and WebP holds RGB")
+        arguments["icc_profile"] = None
     return {key: value for key, value in arguments.items() if value is not None}

@@ -26,6 +26,7 @@ from hyperfunc.metadata import (
     load_exif,
     read_metadata,
     read_texts,
+    read_xmp,
     resize_exif,
     save_arguments,
 )
@@ -46,6 +47,9 @@ LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 
 
 CHANNELS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}
 """Names of the arrays we know, by their channels."""
+
+TIFF_VALUES = (18246, 18249, *range(40091, 40096))
+"""Tags that are no texts and that a TIFF takes over: ratings, and what Windows says of a file."""
 
 _MODES = {
     "1": "black and white",
@@ -142,9 +146,11 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
                     pixels = deep.read_samples16(path)
                     pixels = _apply_key(pixels, image.info.get("transparency"))
                 else:
+                    _stretch_key(image, header)
                     pixels, metadata = _to_pixels(image, metadata, notes)
-                image.load()  # PNG: texts may stand behind the pixels
+                image.load()  # PNG: texts and XMP may stand behind the pixels
                 texts = read_texts(image)
+                metadata = dataclasses.replace(metadata, xmp=metadata.xmp or read_xmp(image.info))
         if header.format != "TIFF":  # which is read upright
             pixels = np.ascontiguousarray(deep.turn(pixels, header.orientation))
         if 0 in pixels.shape:
@@ -248,7 +254,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _read_header(path: Path) -> Header:
     frames, info = 1, {}
     if deep.is_deep_tiff(path):
-        size, channels, dtype, bits = deep.describe_deep_tiff(path)
+        size, channels, dtype, bits, frames = deep.describe_deep_tiff(path)
         format_, colours = "TIFF", CHANNELS[channels]
     else:
         with Image.open(path) as image:
@@ -283,6 +289,13 @@ def _describe(image: Image.Image) -> tuple[str, int]:
 
 def _is_deep_png(path: Path) -> bool:
     return (deep.read_png_header(path) or (8, 0))[0] == 16
+
+
+def _stretch_key(image: Image.Image, header: Header) -> None:
+    """Bring PNG's transparent grey to the range to which Pillow brings pixels of 2 or 4 bits."""
+    key = image.info.get("transparency")
+    if header.format == "PNG" and image.mode == "L" and header.bits < 8 and isinstance(key, int):
+        image.info["transparency"] = key * 255 // (2**header.bits - 1)
 
 
 def _to_pixels(
@@ -379,6 +392,7 @@ def _write_tiff(path: Path, pixels: np.ndarray, metadata: Metadata, exif: bytes 
     entries, directories = load_exif(exif) if exif else ({}, {})
     texts = {tag: value for tag, value in entries.items() if isinstance(value, str)}
     texts = {tag: text.encode("latin-1", "replace") for tag, text in texts.items() if text}
+    values = {tag: entries[tag] for tag in TIFF_VALUES if isinstance(entries.get(tag), bytes | int)}
     if "comment" in metadata.texts:
         texts.setdefault(ExifTags.Base.ImageDescription, metadata.texts["comment"].encode())
     deep.write_tiff(
@@ -388,5 +402,6 @@ def _write_tiff(path: Path, pixels: np.ndarray, metadata: Metadata, exif: bytes 
         icc=metadata.icc,
         xmp=metadata.xmp,
         texts=texts,
+        values=values,
         directories={tag: keep_letters(entries) for tag, entries in directories.items()},
     )

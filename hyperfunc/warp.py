@@ -101,8 +101,9 @@ def coverage(
 ) -> Float[Array, "*points"]:
     """Which part of each pixel's footprint, taken as a box, lies inside the image (0 to 1)."""
     extent = jnp.asarray(size, jnp.float32).reshape(*[1] * (coords.ndim - 1), 2)
-    depth = jnp.minimum(coords, 1 - coords) * extent
-    return jnp.clip(0.5 + depth / footprint, 0.0, 1.0).prod(axis=-1)
+    # To either side of a centre a box reaches half its width, or to the border.
+    sides = [jnp.minimum(part * extent / footprint, 0.5) for part in (coords, 1 - coords)]
+    return jnp.clip(sides[0] + sides[1], 0.0, 1.0).prod(axis=-1)
 
 
 def _to_unit(size: Size) -> Float[Array, "3 3"]:

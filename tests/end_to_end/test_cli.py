@@ -284,6 +284,11 @@ def test_refused(run, tmp_path, folder, args, message):
     assert not (tmp_path / "b.jpg").exists()
 
 
+def test_a_slash_makes_a_folder(run, tmp_path, folder):
+    code, _, err = run("upscale", folder / "a.png", f"{tmp_path}/new/", "--scale", 2)
+    assert code == 0 and (tmp_path / "new" / "a.png").is_file(), err
+
+
 def test_refused_places(run, tmp_path, folder):
     for source, target, message in (
         (tmp_path / "none.png", tmp_path / "b.png", "no such file"),

@@ -37,6 +37,13 @@ def save(tiny_experiment, variables, tmp_path):
     return run
 
 
+def test_a_workdir_named_by_dots_is_no_bundled_checkpoint(save, monkeypatch):
+    monkeypatch.chdir(save({3: None}))
+    assert load_model(".").step == load_model("../run").step == 3
+    monkeypatch.chdir("checkpoints")
+    assert load_model("..").step == 3
+
+
 def kept(folder):
     return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
 

@@ -39,6 +39,7 @@ def test_where_files_go(tmp_path):
     single = tmp_path / "in" / "a.png"
     (tmp_path / "folder").mkdir()
     assert plan(single, tmp_path / "folder", request).jobs[0].target == tmp_path / "folder/a.png"
+    assert plan(single, f"{tmp_path}/new/", request).jobs[0].target == tmp_path / "new/a.png"
     assert plan(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
 
 

@@ -1,5 +1,6 @@
 """Files of every kind: what is read is what was drawn, and what is written is what was given."""
 
+import io
 import struct
 import warnings
 import zlib
@@ -11,8 +12,10 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
-from hyperfunc.deep import write_png16
+from hyperfunc.deep import PNG_SIGNATURE, png_chunk, write_png16
+from hyperfunc.encoding import to_pixels
 from hyperfunc.errors import UserError
+from hyperfunc.images import read_image
 from hyperfunc.metadata import Metadata, load_exif
 from hyperfunc.photos import Photo, check_output, read_header, read_photo, write_photo
 
@@ -121,8 +124,98 @@ def test_deep_tiff_is_turned_as_others_are(tmp_path, orientation, monkeypatch):
 
 def test_lzw_tiff(tmp_path):
     pixels = draw((20, 30), 1, np.uint16)
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "image.tif", compression="tiff_lzw")
-    np.testing.assert_array_equal(read_photo(tmp_path / "image.tif").pixels, pixels)
+    path = tmp_path / "image.tif"
+    Image.fromarray(pixels[..., 0]).save(path, compression="tiff_lzw")
+    np.testing.assert_array_equal(read_photo(path).pixels, pixels)
+    # The same with white as zero: a tag of two bytes, which stands in the file once.
+    entry = struct.pack("<HHII", 262, 3, 1, 1)
+    data = path.read_bytes()
+    assert data.count(entry) == 1
+    path.write_bytes(data.replace(entry, struct.pack("<HHII", 262, 3, 1, 0)))
+    np.testing.assert_array_equal(read_photo(path).pixels, 65535 - pixels)
+
+
+def test_pages_of_a_deep_tiff_are_noted(tmp_path):
+    path, pixels = tmp_path / "image.tif", draw((3, 12), 10, np.uint16)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    photo = read_photo(path)
+    np.testing.assert_array_equal(photo.pixels[..., 0], pixels[0])
+    assert photo.notes == ("only the first of 3 images",)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_key_of_a_png_of_few_bits(tmp_path, bits):
+    samples, key = [0, 1, 2, 3], 2
+    row = sum(sample << bits * (3 - i) for i, sample in enumerate(samples))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 1, bits, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", key)),
+        (b"IDAT", zlib.compress(b"\0" + row.to_bytes(bits // 2, "big"))),
+        (b"IEND", b""),
+    ]
+    path = tmp_path / "image.png"
+    path.write_bytes(PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks))
+    pixels = read_photo(path).pixels
+    np.testing.assert_array_equal(pixels[0, :, 0], np.multiply(samples, 255) // (2**bits - 1))
+    np.testing.assert_array_equal(pixels[0, :, 1], [255, 255, 0, 255])
+
+
+def test_xmp_behind_the_pixels_of_a_png(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(draw((8, 8), 3, np.uint8)).save(path)
+    pixels, end = path.read_bytes().split(png_chunk(b"IEND", b""))
+    text = b"XML:com.adobe.xmp" + b"\0" * 5 + XMP
+    path.write_bytes(pixels + png_chunk(b"iTXt", text) + png_chunk(b"IEND", b"") + end)
+    xmp = read_photo(path).metadata.xmp
+    assert xmp is not None and b"ducks" in xmp and b"Orientation" not in xmp
+
+
+def test_what_windows_notes_of_a_jpeg_is_kept_in_a_tiff(tmp_path):
+    exif = Image.Exif()
+    title = "Enten".encode("utf-16-le") + b"\0\0"
+    exif[40091], exif[18246] = title, 4
+    Image.fromarray(draw((8, 8), 3, np.uint8)).save(tmp_path / "a.jpg", exif=exif.tobytes())
+    write_photo(tmp_path / "a.tif", read_photo(tmp_path / "a.jpg"))
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        tags = tiff.pages[0].tags
+        assert bytes(tags[40091].value) == title and tags[18246].value == 4
+
+
+def test_a_profile_of_grey_does_not_go_with_rgb(tmp_path):
+    grey = b"\0" * 16 + b"GRAY" + b"\0" * 108
+    photo = Photo(draw((8, 8), 1, np.uint8), Metadata(icc=grey))
+    assert write_photo(tmp_path / "a.png", photo) == []
+    assert read_photo(tmp_path / "a.png").metadata.icc == grey
+    (note,) = write_photo(tmp_path / "a.webp", photo)
+    assert "ICC profile dropped" in note and read_photo(tmp_path / "a.webp").metadata.icc is None
+
+
+def test_a_long_name(tmp_path):
+    path = tmp_path / ("ü" * 123 + ".png")  # 250 of the 255 bytes that there may be.
+    write_photo(path, Photo(draw((8, 8), 3, np.uint8)))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "options"),
+    [
+        (1, np.float32, {"photometric": "minisblack"}),
+        (1, np.uint16, {"photometric": "miniswhite"}),
+        (3, np.uint16, {"photometric": "rgb", "planarconfig": "separate"}),
+        (3, np.float32, {"photometric": "rgb"}),
+        (2, np.uint16, {"photometric": "minisblack", "extrasamples": ["unassalpha"]}),
+    ],
+)
+def test_every_way_to_read_a_deep_tiff_agrees(tmp_path, channels, dtype, options):
+    path, pixels = tmp_path / "image.tif", draw((12, 10), channels, dtype)
+    stored = np.moveaxis(pixels, -1, 0) if "planarconfig" in options else pixels
+    tifffile.imwrite(path, stored[..., 0] if channels == 1 else stored, **options)
+    expected = pixels / (1 if dtype is np.float32 else 65535)
+    expected = 1 - expected if options["photometric"] == "miniswhite" else expected
+    expected = np.broadcast_to(expected[..., : 3 if channels == 3 else 1], (12, 10, 3))
+    np.testing.assert_allclose(to_pixels(path), expected, atol=1e-6)
+    for image in (read_image(path), read_image(io.BytesIO(path.read_bytes()))):
+        np.testing.assert_allclose(image / 255, expected, atol=0.501 / 255)
 
 
 def test_tiff_variants(tmp_path):

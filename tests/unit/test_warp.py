@@ -84,6 +84,10 @@ class TestGeometry:
         coords = jnp.array([[0.5, 0.5], [0.0, 0.5], [0.0, 1.0], [-0.1, 0.5]])
         part = coverage(coords, jnp.ones((4, 2)), SIZE)
         np.testing.assert_allclose(part, [1.0, 0.5, 0.25, 0.0])
+        wide = jnp.array([4.0, 1.0]) * jnp.array(SIZE)  # Boxes larger than the image.
+        coords = jnp.array([[0.5, 0.5], [0.0, 0.5], [2.5, 0.5], [3.5, 0.5]])
+        part = coverage(coords, jnp.broadcast_to(wide, (4, 2)), SIZE)
+        np.testing.assert_allclose(part, [0.25, 0.25, 0.125, 0.0])
 
     def test_refuses_other_transforms(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="3 x 3"):
