@@ -35,7 +35,8 @@ class Arguments:
     Attributes:
         task: "super_resolution", or "interpolate": reconstruct test images and walk between pairs
             of them in weight space and in pixel space.
-        dataset: set5, set14, b100, urban100, sample (needs no data), faces, or a folder of images.
+        dataset: set5, set14, b100, urban100, sample (needs no data), faces, or a folder of images
+            (for --task=interpolate every third of them is a test image, the others the reference).
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
         methods: what to compare, of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+ (self-ensemble:
             the mean over the eight symmetries of the square, at eight times the cost).
@@ -79,6 +80,7 @@ def main(args: list[str] | None = None) -> None:
 def evaluate_scale(arguments: Arguments) -> None:
     """Enlarge a dataset with every method."""
     scale = parse_scale(arguments.scale)
+    _check_save_dir(arguments)
     source = open_dataset(arguments.dataset, data_dir=arguments.data_dir, split="test")
     names = [name.strip() for name in arguments.methods.split(",")]
     methods = {name: make_method(name, arguments) for name in names}
@@ -86,6 +88,17 @@ def evaluate_scale(arguments: Arguments) -> None:
     print(table)
     if arguments.json is not None:
         table.save(arguments.json)
+
+
+def _check_save_dir(arguments: Arguments) -> None:
+    folder = Path(arguments.dataset).expanduser().resolve()
+    if arguments.save_dir is None or not folder.is_dir():
+        return
+    if arguments.save_dir.resolve().is_relative_to(folder):
+        raise UserError(
+            f"--save_dir {arguments.save_dir} lies in the folder of the images, {folder}, and "
+            "would be evaluated with them the next time: give another folder"
+        )
 
 
 def make_method(name: str, arguments: Arguments) -> Method:
@@ -132,10 +145,16 @@ def evaluate_interpolation(arguments: Arguments) -> None:
         return open_dataset(arguments.dataset, data_dir=arguments.data_dir, split=split, size=size)
 
     test, real = open_at(task.size, "test"), open_at(task.size, "train")
+    if test.names == real.names:  # A folder has no split of its own: a third of it is the test.
+        test, real = (
+            real.select([i for i in range(len(real)) if (i % 3 == 0) == is_test])
+            for is_test in (True, False)
+        )
     # As many other faces again as there are test faces for the reference, and for the features.
     count = min(2 * len(test), len(real))
     real = real.select([i * len(real) // count for i in range(count)])
-    large = open_at(2 * task.size, "test") if 2 * task.size in FACE_SIZES else None
+    has_large = arguments.dataset in ("faces", "celeb_a") and 2 * task.size in FACE_SIZES
+    large = open_at(2 * task.size, "test") if has_large else None
     result = evaluate_weight_space(
         model, test, large, real, pairs=arguments.pairs, out=arguments.out
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from hyperfunc.atomic import replacing
 from hyperfunc.baselines import bicubic
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import BENCHMARKS, ImageSource, open_dataset
@@ -68,6 +69,8 @@ def main(args: list[str] | None = None) -> None:
         known = json.loads(path.read_text()) if path.exists() else {}
         is_same = known.get("model") == (identity := model.fingerprint)
         cells = known["cells"] if is_same else []
+        continuity = known.get("continuity", {}) if is_same else {}
+        about = {"protocol": PROTOCOL, "model": identity, "step": model.step}
         for dataset in arguments.datasets:
             source = open_dataset(dataset, data_dir=arguments.data_dir)
             for scale in arguments.scales:
@@ -87,25 +90,24 @@ def main(args: list[str] | None = None) -> None:
                         },
                     }
                 )
-        continuity = known.get("continuity", {}) if is_same else {}
+                save(arguments.out, {**about, "cells": cells, "continuity": continuity})
         for dataset in arguments.continuity:
             source = open_dataset(dataset, data_dir=arguments.data_dir)
             continuity[dataset] = measure_continuity(source, methods)
             print(dataset, continuity[dataset], flush=True)
-        result = {
-            "protocol": PROTOCOL,
-            "model": identity,
-            "step": model.step,
-            "cells": cells,
-            "continuity": continuity,
-        }
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        save_json(path, result)
-        (arguments.out / "quality.md").write_text(to_markdown(result))
+            save(arguments.out, {**about, "cells": cells, "continuity": continuity})
         if arguments.readme is not None:
             head, _, rest = arguments.readme.read_text().partition(BEGIN)
             tail = rest.partition(END)[2]
-            arguments.readme.write_text(f"{head}{BEGIN}\n{to_summary(result)}{END}{tail}")
+            arguments.readme.write_text(f"{head}{BEGIN}\n{to_summary(cells)}{END}{tail}")
+
+
+def save(folder: Path, result: dict) -> None:
+    """Write what has been measured so far."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_json(folder / "quality.json", result)
+    with replacing(folder / "quality.md") as beside:
+        beside.write_text(to_markdown(result))
 
 
 def measure_continuity(source: ImageSource, methods: Mapping[str, Method]) -> dict[str, float]:
@@ -166,14 +168,16 @@ def to_markdown(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_summary(result: dict, scales: tuple[str, ...] = ("2", "3", "4")) -> str:
+def to_summary(cells: list[dict], scales: tuple[str, ...] = ("2", "3", "4")) -> str:
     """Format the integer scales as one table: a row for each set, bicubic in brackets."""
     lines = ["| | " + " | ".join(f"x{scale}" for scale in scales) + " |", "|---|" + "---|" * 3]
-    for dataset in dict.fromkeys(cell["dataset"] for cell in result["cells"]):
-        of_scale = {c["scale"]: c for c in result["cells"] if c["dataset"] == dataset}
+    for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
+        of_scale = {c["scale"]: c for c in cells if c["dataset"] == dataset}
         values = [
             f"**{of_scale[scale]['hyperfunc']['psnr_y']:.2f}** "
             f"({of_scale[scale]['bicubic']['psnr_y']:.2f})"
+            if scale in of_scale
+            else "not measured"
             for scale in scales
         ]
         lines.append(f"| {TITLES.get(dataset, dataset)} | " + " | ".join(values) + " |")

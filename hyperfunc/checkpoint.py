@@ -124,18 +124,23 @@ class Workdir:
     def save(
         self, step: int, experiment: Experiment, model: Any, training: Any, psnr: float | None
     ) -> None:
-        """Save in the background; ``psnr`` (dB, of held-out images) ranks checkpoints."""
+        """Save in the background; ``psnr`` (dB, of held-out images) ranks checkpoints.
+
+        Raises:
+            UserError: this checkpoint, or the one before, cannot be written.
+        """
         config = {"format": FORMAT, "step": step, "experiment": to_dict(experiment)}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                config=ocp.args.JsonSave(config),
-                model=ocp.args.StandardSave(model),
-                training=ocp.args.StandardSave(training),
-            ),
-            metrics=None if psnr is None else {"psnr": psnr},
-            force=True,
-        )
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    config=ocp.args.JsonSave(config),
+                    model=ocp.args.StandardSave(model),
+                    training=ocp.args.StandardSave(training),
+                ),
+                metrics=None if psnr is None else {"psnr": psnr},
+                force=True,
+            )
 
     def restore_experiment(self, step: int) -> Experiment:
         """Read the experiment that wrote a checkpoint."""
@@ -166,9 +171,27 @@ class Workdir:
         return restored["model"], restored["training"]
 
     def close(self) -> None:
-        """Wait for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait for what is being written.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn whatever Orbax raises, in time or later, where a disk is full into a `UserError`."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise UserError(
+                f"{self.path}: a checkpoint cannot be written ({type(error).__name__}: "
+                f"{reason[0][:200] if reason else ''}): make room on the disk and run again, which "
+                "goes on from the newest one that is whole"
+            ) from error
 
     def __enter__(self) -> "Workdir":
         """Use as a context."""

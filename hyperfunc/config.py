@@ -53,8 +53,8 @@ class Data:
         """Check the ranges."""
         if self.batch_size < 1:
             raise ValueError(f"batch_size {self.batch_size}: give at least 1")
-        if not 0 <= self.validation < 1:
-            raise ValueError(f"validation {self.validation}: give a part between 0 and 1")
+        if not 0 <= self.validation <= 0.5:
+            raise ValueError(f"validation {self.validation}: give a part from 0 to 0.5")
         folders = [folder for folder, _ in self.weights]
         for folder, weight in self.weights:
             if folders.count(folder) > 1:

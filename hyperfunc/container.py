@@ -184,7 +184,9 @@ def parse_json(text: Any, what: str) -> Any:
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
         depth = 0
-        for bracket in re.findall(r"[][{}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.S)):
+        # A string that is never closed goes on to the end: else each of its quotes would be tried.
+        strings = r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+        for bracket in re.findall(r"[][{}]", re.sub(strings, "", text, flags=re.S)):
             depth += 1 if bracket in "[{" else -1
             if depth > MAX_DEPTH:
                 raise Invalid(f"{what} is nested more than {MAX_DEPTH} deep")

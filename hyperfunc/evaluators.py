@@ -17,7 +17,7 @@ from tqdm import tqdm
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
-from hyperfunc.metrics import border_for, psnr_y, ssim_y
+from hyperfunc.metrics import border_for, mean_psnr, psnr_y, ssim_y
 from hyperfunc.pictures import compare
 from hyperfunc.resize import degrade
 from hyperfunc.types import HostImage, Size
@@ -125,7 +125,7 @@ def evaluate_super_resolution(
     rows = [
         Row(
             method,
-            float(np.mean([image[method]["psnr_y"] for image in per_image])),
+            mean_psnr([image[method]["psnr_y"] for image in per_image]),
             float(np.mean([image[method]["ssim_y"] for image in per_image])),
             seconds[method],
             len(per_image),

@@ -8,6 +8,7 @@ similarity", Section III-B; luma is MATLAB's `rgb2ycbcr` (ITU-R BT.601) without 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -18,6 +19,8 @@ from hyperfunc.errors import UserError
 SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, in pixels."""
 
+EXACT = 100.0
+"""What an image without any error, whose PSNR is infinite, counts in a mean, in dB."""
 
 YCBCR = (
     np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
@@ -99,6 +102,16 @@ def ssim_rgb(
     """Structural similarity, the mean over the three channels; otherwise as `ssim_y`."""
     a, b = _cropped(a, b, border)
     return _ssim(a.astype(np.float64), b.astype(np.float64), channel_axis=-1)
+
+
+def mean_psnr(values: Sequence[float]) -> float:
+    """Mean of the PSNR (dB) of several images.
+
+    Images without any error count `EXACT`, unless all are: then the mean is infinite, too.
+    """
+    if all(value == math.inf for value in values):
+        return math.inf
+    return float(np.mean(np.minimum(values, EXACT)))
 
 
 def _cropped(a: np.ndarray, b: np.ndarray, border: tuple[int, int]) -> tuple[np.ndarray, ...]:

@@ -49,7 +49,7 @@ class Optimizer:
         if self.schedule == "cosine":
             fall = optax.cosine_decay_schedule(peak, rest, alpha=self.final)
         else:
-            length = max(round(steps * self.decay), 1)
+            length = min(max(round(steps * self.decay), 1), rest)
             fall = optax.linear_schedule(peak, peak * self.final, length, rest - length)
         return optax.join_schedules([rise, fall], [warmup])
 

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from hyperfunc.border import mirror_indices
 from hyperfunc.datasets import ImageSource
+from hyperfunc.errors import UserError
 from hyperfunc.pipeline import repeat_by_weight
 from hyperfunc.resize import ROUND_HALF_UP, axis_weights, crop_margin
 from hyperfunc.sharding import batch_sharded, replicated
@@ -70,12 +71,13 @@ def load_resident(
     factors = np.linspace(1.0, shrink, SIZES) if shrink > 1 else np.ones(1)
     with ThreadPoolExecutor() as threads:
         originals = list(threads.map(source.__getitem__, range(len(source))))
-        total = sum(image.size // 3 for image in originals) * (1 / factors**2).sum()
+        at_one_size = sum(image.size // 3 for image in originals)
+        total = at_one_size * (1 / factors**2).sum()
         if total > LARGEST:
-            raise ValueError(
+            hint = "--task.shrink=1 or " if at_one_size <= LARGEST else ""
+            raise UserError(
                 f"{source.description} has {total / 1e6:.0f} megapixels in {len(factors)} sizes, "
-                "too many to keep on the devices: train with --task.shrink=1 or "
-                "--data.resident=False"
+                f"too many to keep on the devices: train with {hint}--data.resident=False"
             )
         copies = itertools.product(factors, originals)
         images = list(threads.map(lambda copy: _shrink(*copy), copies))

@@ -13,7 +13,7 @@ from hyperfunc.config import Model
 from hyperfunc.datasets import ImageSource
 from hyperfunc.functional_image import encode, render
 from hyperfunc.images import to_uint8
-from hyperfunc.metrics import border_for, psnr_rgb, psnr_y
+from hyperfunc.metrics import EXACT, border_for, mean_psnr, psnr_rgb, psnr_y
 from hyperfunc.resize import degrade, imresize
 from hyperfunc.sharding import batch_sharded, replicated
 from hyperfunc.tasks import Reconstruction, Task
@@ -67,7 +67,7 @@ class Validator:
                 psnr_y(a, b, border) if scale > 1 else psnr_rgb(a, b)
                 for a, b in zip(outputs, targets, strict=True)
             ]
-            scores[f"validation/psnr_x{scale:g}"] = float(np.mean(values))
+            scores[f"validation/psnr_x{scale:g}"] = min(mean_psnr(values), EXACT)
             if picture is None or scale == 3.0:
                 picture = _side_by_side(inputs[:4], outputs[:4], targets[:4])
         ranked = [scores[f"validation/psnr_x{s:g}"] for s in RANKING if s in self._pairs]

@@ -1,7 +1,9 @@
 """Metrics out: JSON lines for programs, TensorBoard for people, and sample pictures."""
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +13,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from hyperfunc.atomic import replacing
+from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
 
 
@@ -45,27 +48,49 @@ class Writer:
     """
 
     def __init__(self, workdir: Path, *, active: bool = True) -> None:
-        """Open the files."""
-        self._samples = workdir / "samples"
+        """Open the files.
+
+        Raises:
+            UserError: the place cannot be written to; so do the methods.
+        """
+        self._workdir = workdir
         self._lines = self._board = None
-        if active:
+        if not active:
+            return
+        with self._writing():
             workdir.mkdir(parents=True, exist_ok=True)
-            self._lines = (workdir / "metrics.jsonl").open("a", buffering=1)
+            path = workdir / "metrics.jsonl"
+            before = path.read_bytes() if path.exists() else b""
+            self._lines = path.open("a", buffering=1)
+            if before and not before.endswith(b"\n"):  # A full disk took the rest of the line.
+                self._lines.write("\n")
             self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
 
     def write(self, step: int, **metrics: float) -> None:
         """Write scalars; names may contain "/" to group them."""
         if self._lines is None or self._board is None:
             return
-        self._lines.write(to_json({"step": step, **metrics}) + "\n")
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
+        with self._writing():
+            self._lines.write(to_json({"step": step, **metrics}) + "\n")
+            for name, value in metrics.items():
+                self._board.add_scalar(name, value, step)
 
     def write_picture(self, step: int, name: str, picture: UInt8[ndarray, "h w 3"]) -> None:
         """Write a picture as ``samples/<name>-<step>.png``."""
         if self._board is not None:
-            write_image(self._samples / f"{name}-{step:07d}.png", picture)
-            self._board.add_image(name, picture, step, dataformats="HWC")
+            write_image(self._workdir / "samples" / f"{name}-{step:07d}.png", picture)
+            with self._writing():
+                self._board.add_image(name, picture, step, dataformats="HWC")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self._workdir}: cannot be written ({error.strerror or error}): make room on the "
+                "disk, or give another --workdir, and run again"
+            ) from error
 
     def __enter__(self) -> "Writer":
         """Use as a context."""

@@ -71,7 +71,8 @@ class FileReader:
 def find_images(root: Path) -> list[ImageFile]:
     """The image files below a folder or in a zip archive, at any depth, sorted by path.
 
-    Hidden files and folders, and those that macOS adds to archives, are passed over.
+    Hidden files and folders, those that macOS adds to archives, and members of an archive that do
+    not lie within it are passed over.
 
     Raises:
       UserError: if the file is no zip archive.
@@ -99,7 +100,7 @@ def name_files(files: Sequence[ImageFile]) -> list[str]:
 def _is_image(member: str) -> bool:
     path = PurePosixPath(member)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_absolute()
 
 
 def _identity(path: Path) -> tuple[int, int]:

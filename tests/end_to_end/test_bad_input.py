@@ -207,6 +207,13 @@ def test_too_few_images_to_hold_one_out(refuse, flags, photos, tmp_path):
     assert "--data.validation=0" in error
 
 
+def test_results_do_not_go_among_the_images(refuse, trained, photos):
+    evaluation = [f"--workdir={trained}", f"--dataset={photos}", "--scale=2"]
+    for folder in (photos, photos / "out"):
+        error = refuse(evaluate.main, *evaluation, f"--save_dir={folder}")
+        assert "lies in the folder of the images" in error and not (photos / "out").exists()
+
+
 def test_places_that_cannot_be_written(refuse, flags, trained, photos, tmp_path):
     (tmp_path / "file").write_text("a file, no folder")
     below = tmp_path / "file" / "x"

@@ -13,6 +13,7 @@ from hyperfunc import training
 from hyperfunc.backbones import EDSR
 from hyperfunc.checkpoint import load_model
 from hyperfunc.config import Data, Run
+from hyperfunc.errors import UserError
 from hyperfunc.hypernetwork import PatchHypernetwork
 from hyperfunc.images import read_image, write_image
 from hyperfunc.metrics import psnr_rgb
@@ -133,6 +134,21 @@ def test_datasets_that_cannot_be_walked_in(refuse, faces_run, draw, tmp_path):
     assert "faces" in refuse(evaluate.main, *walk, "--dataset=faces", f"--data_dir={tmp_path}")
     write_image(tmp_path / "one" / "only.png", draw(0, (64, 64)))
     assert "too few" in refuse(evaluate.main, *walk, f"--dataset={tmp_path / 'one'}")
+
+
+def test_the_images_of_a_folder_are_not_their_own_reference(faces_run, draw, tmp_path, monkeypatch):
+    for i in range(9):
+        write_image(tmp_path / f"{i}.png", draw(i, (64, 64)))
+    sets = []
+
+    def note(model, test, large, real, **_):
+        sets.extend([list(test.names), large, list(real.names)])
+        raise UserError("enough")
+
+    monkeypatch.setattr(evaluate, "evaluate_weight_space", note)
+    with pytest.raises(SystemExit):
+        evaluate.main(["--task=interpolate", f"--workdir={faces_run}", f"--dataset={tmp_path}"])
+    assert sets == [["0", "3", "6"], None, ["1", "2", "4", "5", "7", "8"]]
 
 
 def test_a_folder_of_several_sizes(refuse, faces_run, photos):

@@ -204,3 +204,16 @@ def test_what_is_no_photograph_stays_an_image(name):
     )
     rendered = np.asarray(render_grid(function, axis, axis))
     assert -excess < rendered.min() and rendered.max() < 1 + excess
+
+
+def test_a_full_disk_is_told(save, tiny_experiment, variables, tmp_path, monkeypatch):
+    save({1: None})
+
+    def fail(*_, **__):
+        raise OSError("No space left on device\nand much more")
+
+    with Workdir(tmp_path / "run") as workdir:
+        with monkeypatch.context() as patch, pytest.raises(UserError, match=r"No space left.*room"):
+            patch.setattr(workdir._manager, "save", fail)
+            workdir.save(2, tiny_experiment, variables, {"step": np.asarray(2)}, None)
+    assert load_model(tmp_path / "run").step == 1

@@ -392,8 +392,10 @@ class TestHostileFiles:
             (join(b"[" * 100_000, b""), "nested more than 16 deep"),
             (join(b'{"a":' * 100_000, b""), "nested more than 16 deep"),
             (join(b'{"a":1,"a":2}', b""), "twice"),
+            (join(b'{"a' + rb"\"" * 500_000, b""), "no JSON"),  # A string that never ends.
+            (join(b'{"a' + rb"\"" * 500_000 + b"\\", b""), "no JSON"),
         ],
-        ids=range(11),
+        ids=range(13),
     )
     def test_no_header(self, data: bytes, reason: str, tmp_path: Path) -> None:
         (tmp_path / "f.hfn").write_bytes(data)

@@ -170,6 +170,15 @@ def test_a_zip_is_read_like_its_folder(folder, tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[0], draw(seed=1))
 
 
+def test_members_that_lie_outside_of_a_zip_are_passed_over(tmp_path):
+    archive, picture = tmp_path / "images.zip", tmp_path / "a.png"
+    write_image(picture, draw())
+    with zipfile.ZipFile(archive, "w") as file:
+        for member in ("good.png", f"{tmp_path}/absolute.png", "../above.png"):
+            file.writestr(zipfile.ZipInfo(member), picture.read_bytes())
+    assert open_dataset(archive).names == ("good",)
+
+
 def test_names_keep_their_suffix_where_they_need_it(tmp_path):
     write_image(tmp_path / "a.png", draw())
     write_image(tmp_path / "a.bmp", draw())

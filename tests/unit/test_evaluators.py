@@ -87,6 +87,15 @@ def test_perfect_images_have_infinite_psnr_and_valid_json(source, tmp_path):
     assert saved["rows"][0]["ssim_y"] == 1.0
 
 
+def test_one_perfect_image_does_not_make_the_mean_infinite(draw):
+    images = [draw(0, (40, 48)), np.full((40, 48, 3), 255, np.uint8)]
+    source = ImageSource("two", ["a", "page"], lambda i: images[i].copy())
+    table = evaluate_super_resolution(source, {"bicubic": imresize}, (2.0, 2.0))
+    scores = [image["bicubic"]["psnr_y"] for image in table.per_image]
+    assert scores[1] == math.inf
+    assert table.rows[0].psnr_y == (scores[0] + 100) / 2
+
+
 TABLE = Table("set5", (2.0, 2.0), PROTOCOL, [], [{"image": "baby"}])
 
 

@@ -33,6 +33,13 @@ def test_a_trapezoid_is_flat_until_its_last_part():
     np.testing.assert_allclose(np.diff(values[700:], n=2), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("decay", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 10, 100, 500])
+def test_a_trapezoid_comes_to_its_end_in_short_runs_too(steps, decay):
+    optimizer = Optimizer(schedule="trapezoid", warmup=100, decay=decay, final=0.1)
+    np.testing.assert_allclose(rates(optimizer, steps)[-1], 0.05, rtol=1e-5)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "trapezoid"])
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 100), (4, 100), (10, 0)])
 def test_short_runs_warm_up_for_half_of_them_at_most(schedule, steps, warmup):

@@ -8,6 +8,7 @@ import pytest
 from hyperfunc import resident
 from hyperfunc.config import Data, Experiment
 from hyperfunc.datasets import ImageSource, open_dataset
+from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
 from hyperfunc.resident import (
     SIZES,
@@ -215,9 +216,11 @@ def test_batches_come_from_all_sizes(mesh, tmp_path):
 
 
 def test_too_many_pixels_for_the_devices_are_told(source, mesh, monkeypatch):
-    monkeypatch.setattr(resident, "LARGEST", 1000)
-    with pytest.raises(ValueError, match=r"4 sizes.*shrink=1 or --data.resident=False"):
-        load_resident(source, mesh, shrink=1.5)
+    pixels = sum(image.size // 3 for image in source)
+    for largest, hint in ((pixels, "--task.shrink=1 or "), (pixels - 1, "")):
+        monkeypatch.setattr(resident, "LARGEST", largest)
+        with pytest.raises(UserError, match=f"4 sizes.*train with {hint}--data.resident=False"):
+            load_resident(source, mesh, shrink=1.5)
 
 
 def test_other_tasks_are_refused():

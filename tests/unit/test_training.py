@@ -19,6 +19,7 @@ from hyperfunc.sharding import make_mesh
 from hyperfunc.targets import CosineMLP
 from hyperfunc.tasks import Reconstruction
 from hyperfunc.training import make_init, make_train_step, split_validation
+from hyperfunc.validation import Validator
 from hyperfunc.windows import WHOLE_IMAGE, WindowLayout
 
 
@@ -219,3 +220,20 @@ def test_a_stride_would_change_a_footprint(changes):
     with pytest.raises(ValueError, match="--task.stride=1"):
         Experiment(model=model, task=Reconstruction(size=16, stride=2))
     Experiment(model=model, task=Reconstruction(size=16))
+
+
+def test_a_flat_held_out_image_does_not_hide_the_others(tiny_experiment):
+    """A network of zeros gives the bicubic base: exact on white, and not on noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    images = [np.full((40, 40, 3), 255, np.uint8), noise]
+    model = tiny_experiment.model
+    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+
+    def score(count):
+        source = ImageSource("some", list("ab"[:count]), lambda i: images[i])
+        scores, _ = Validator(model, tiny_experiment.task, source, make_mesh(jax.devices()[:1]))(
+            variables
+        )
+        return scores["validation/psnr"]
+
+    assert score(1) == 100 and 50 < score(2) < 70

@@ -1,7 +1,9 @@
 """What a run writes for programs and for people."""
 
+import errno
 import json
 import math
+import types
 
 import pytest
 
@@ -61,6 +63,26 @@ def test_a_process_that_is_not_the_first_writes_nothing(tmp_path, draw):
         writer.write(1, loss=0.5)
         writer.write_picture(1, "validation", draw(0, (20, 30)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_line_that_a_full_disk_cut_off_stays_alone(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "lo')
+    with Writer(tmp_path) as writer:
+        writer.write(3, loss=0.5)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert lines[1:] == ['{"step": 2, "lo', '{"step": 3, "loss": 0.5}']
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    with Writer(tmp_path) as writer:
+
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full = types.SimpleNamespace(write=fail, close=writer._lines.close)
+        monkeypatch.setattr(writer, "_lines", full)
+        with pytest.raises(UserError, match=f"{tmp_path}: cannot be written .No space left"):
+            writer.write(1, loss=0.5)
 
 
 def test_files_are_closed_after_an_error(tmp_path):
