@@ -42,6 +42,7 @@ class Arguments:
         "sr",
         "sr_finetune",
         "sr_large",
+        "sr_vapsr",
         "sr_paper",
         "sr_patches",
         "faces",

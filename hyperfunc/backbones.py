@@ -8,12 +8,15 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hyperfunc.convolution import (
     add_gated,
     convolve_and_add,
+    convolve_depthwise,
+    convolve_depthwise_to_train,
     dot_for_flax,
     plain_convolve,
 )
@@ -137,6 +140,110 @@ class RDN(nn.Module):
             outputs.append(x)
         x = inside(Fusion(self.width, self.dtype, name="fusion_a")(outputs), mask)
         return shallow + conv("fusion_b", self.width, 3)(x)
+
+
+class VapSR(nn.Module):
+    """Blocks of 1x1 and depthwise convolutions, in which features weigh features.
+
+    A block normalises its input, widens it, and multiplies it by what depthwise 5x5 convolutions
+    make of its neighbourhood (no sigmoid); a 1x1 convolution of the outputs of all blocks ends the
+    trunk. A block has a third of the parameters of one of `EDSR`, so there are more of them and
+    they see further. Different from the paper: normalisation by the root mean square, at a block's
+    start, and the fusion.
+
+    Attributes:
+        width: channels between the blocks.
+        attention_width: channels within them.
+        blocks: how many.
+        dilations: of the depthwise convolutions of a block, one after the other; the paper's are 1
+            and 3. What they see is the halo of a tile.
+        dtype: of the computation, "float32" or "bfloat16"; parameters stay float32.
+
+    Reference: Zhou et al. 2022, "Efficient image super-resolution using vast-receptive-field
+    attention"; Zhang & Sennrich 2019 for the normalisation.
+    """
+
+    width: int = 48
+    attention_width: int = 64
+    blocks: int = 12
+    dilations: tuple[int, ...] = (1,)
+    dtype: str = "float32"
+
+    @property
+    def receptive_radius(self) -> int:
+        """How many pixels away a feature still depends on the image."""
+        return 2 * sum(self.dilations) * self.blocks + 2
+
+    @nn.compact
+    def __call__(
+        self, images: Images, *, mask: Mask | None = None, train: bool = False
+    ) -> Float[Array, "b h w d"]:
+        """Compute features; the arguments are those of `EDSR`."""
+
+        def conv(name: str, width: int, size: int) -> Callable[[Array], Array]:
+            layer = Convolution(width, size, False, self.dtype, name=name)
+            return lambda x: inside(layer(x, train=train), mask)
+
+        shallow = conv("head", self.width, 3)(inside(images - 0.5, mask))
+        x = shallow
+        outputs = []
+        for i in range(self.blocks):
+            normalised = RMSNorm(self.dtype, name=f"block_{i}_norm")(x)
+            wide = nn.gelu(conv(f"block_{i}_a", self.attention_width, 1)(normalised))
+            attention = conv(f"block_{i}_b", self.attention_width, 1)(wide)
+            for j, dilation in enumerate(self.dilations):
+                layer = Depthwise(5, dilation, self.dtype, name=f"block_{i}_depthwise_{j}")
+                attention = inside(layer(attention, train=train), mask)
+            x = x + conv(f"block_{i}_c", self.width, 1)(wide * attention)
+            outputs.append(x)
+        x = inside(Fusion(self.width, self.dtype, name="fusion")(outputs), mask)
+        return shallow + conv("tail", self.width, 3)(x)
+
+
+class Depthwise(nn.Module):
+    """A convolution of each channel with a kernel of its own, zeros around the image, and a bias.
+
+    Attributes:
+        size: of the kernel's sides.
+        dilation: distance of its taps.
+        dtype: of the computation.
+    """
+
+    size: int
+    dilation: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h w c"]:
+        """Apply the layer; with ``train`` in the way that has the faster gradient."""
+        channels = x.shape[-1]
+        initializer = nn.initializers.normal(1 / self.size)
+        kernel = self.param("kernel", initializer, (self.size, self.size, channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        x, kernel, bias = _as_dtype(self.dtype, x, kernel, bias.reshape(1, 1, 1, -1))
+        if train:
+            return jnp.asarray(convolve_depthwise_to_train(x, kernel, self.dilation)) + bias
+        return convolve_depthwise(x, kernel, self.dilation) + bias
+
+
+class RMSNorm(nn.Module):
+    """Divides the channels of each pixel by their root mean square, and scales them.
+
+    Attributes:
+        dtype: of the result; the mean is of float32.
+    """
+
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Apply the layer."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        x = x.astype(jnp.float32)
+        power = jnp.mean(x * x, axis=-1, keepdims=True)
+        return (x * jax.lax.rsqrt(power + 1e-6) * scale.reshape(1, 1, 1, -1)).astype(
+            jnp.dtype(self.dtype)
+        )
 
 
 class Fusion(nn.Module):
@@ -341,4 +448,4 @@ class DenseTrunk(nn.Module):
         return x
 
 
-Backbone = EDSR | RDN | InceptionTrunk | DenseTrunk
+Backbone = EDSR | RDN | VapSR | InceptionTrunk | DenseTrunk

@@ -1,9 +1,10 @@
-"""Layers whose kernels' gradients are fast on CPUs: 3x3 and 1x1 convolutions, and dense layers.
+"""Layers whose kernels' gradients are fast on CPUs: convolutions and dense layers.
 
 XLA's own convolutions take half of a training step there, at a third of the rate of a matrix
 product; these take half of that (docs/experiments.md, "The kernel's gradient").
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -126,6 +127,96 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
     y = jnp.pad(gradient, ((0, 0), (1, 1), (0, 0), (0, 0)))
     rows = jnp.stack([y[:, 2 - i : 2 - i + height] for i in range(3)], axis=3)
     return jnp.einsum("bhwjc,bhwid->ijcd", columns, rows)
+
+
+def convolve_depthwise(
+    inputs: Features, kernel: Float[Array, "n n c"], dilation: int = 1
+) -> Features:
+    """Convolve each channel with a kernel of its own, with zeros around the image.
+
+    A sum of shifted products: XLA's grouped convolution takes nine times as long on a CPU
+    (docs/experiments.md, "Half of the layers depthwise").
+
+    Args:
+        inputs: features.
+        kernel: weights, of an odd size.
+        dilation: distance of the taps.
+    """
+    taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
+    shifted = _shift(inputs, kernel.shape[0], dilation)
+    return functools.reduce(jnp.add, (x * tap for x, tap in zip(shifted, taps, strict=True)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolve_depthwise_to_train(
+    inputs: Features, kernel: Float[Array, "n n c"], dilation: int
+) -> Features:
+    """Do the same as `convolve_depthwise`, with a faster gradient; reverse mode only."""
+    return convolve_depthwise(inputs, kernel, dilation)
+
+
+def _depthwise_forward(inputs: Array, kernel: Array, dilation: int) -> tuple[Array, Any]:
+    return convolve_depthwise(inputs, kernel, dilation), (inputs, kernel)
+
+
+def _depthwise_backward(dilation: int, kept: Any, gradient: Array) -> tuple[Array, Array]:
+    inputs, kernel = kept
+    for_inputs = convolve_depthwise(gradient, kernel[::-1, ::-1], dilation)
+    arguments = {"size": kernel.shape[0], "dilation": dilation}
+    for_kernel = lax.platform_dependent(
+        inputs,
+        gradient,
+        cpu=functools.partial(depthwise_gradient_in_one_pass, **arguments),
+        default=functools.partial(depthwise_gradient, **arguments),
+    )
+    return for_inputs, for_kernel
+
+
+convolve_depthwise_to_train.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def depthwise_gradient_in_one_pass(
+    inputs: Features, gradient: Features, *, size: int, dilation: int
+) -> Float[Array, "n n c"]:
+    """Compute the gradient of the kernel, all taps in one loop over the pixels."""
+    products = tuple(x.astype(jnp.float32) * gradient for x in _shift(inputs, size, dilation))
+    sums = lax.reduce(
+        products,
+        tuple(jnp.float32(0) for _ in products),
+        lambda a, b: tuple(map(jnp.add, a, b)),
+        (0, 1, 2),
+    )
+    return jnp.stack(sums).reshape(size, size, -1).astype(inputs.dtype)
+
+
+def depthwise_gradient(
+    inputs: Features, gradient: Features, *, size: int, dilation: int
+) -> Float[Array, "n n c"]:
+    """Compute the same as XLA's grouped convolution does."""
+    channels = inputs.shape[-1]
+
+    def convolve(kernel: Array) -> Array:
+        return lax.conv_general_dilated(
+            inputs,
+            kernel,
+            (1, 1),
+            "SAME",
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=channels,
+        )
+
+    kernel = jnp.zeros((size, size, 1, channels), inputs.dtype)
+    return jax.vjp(convolve, kernel)[1](gradient)[0][:, :, 0]
+
+
+def _shift(x: Features, size: int, dilation: int) -> list[Features]:
+    """What each tap of a kernel sees, row by row."""
+    height, width = x.shape[1:3]
+    reach = dilation * (size // 2)
+    x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    starts = [dilation * i for i in range(size)]
+    return [x[:, i : i + height, j : j + width] for i in starts for j in starts]
 
 
 def lay_out_patches(

@@ -1,6 +1,7 @@
 """Optimisers: an Optax chain from a small config."""
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
 import jax
@@ -18,6 +19,8 @@ class Optimizer:
             by AdamW with Nesterov's momentum.
         learning_rate: peak of AdamW's.
         muon_learning_rate: peak of Muon's.
+        muon_pointwise: let Muon update 1x1 kernels between hidden layers, too, but for the fusions
+            of many.
         warmup: steps of linear warm-up.
         schedule: "cosine" to the end of the run, or "trapezoid": constant until the last
             ``decay`` of the run, then linear.
@@ -33,6 +36,7 @@ class Optimizer:
     method: Literal["adamw", "muon"] = "muon"
     learning_rate: float = 1e-3
     muon_learning_rate: float = 1e-2
+    muon_pointwise: bool = False
     warmup: int = 100
     schedule: Literal["cosine", "trapezoid"] = "cosine"
     decay: float = 0.3
@@ -67,7 +71,9 @@ class Optimizer:
                 weight_decay=self.weight_decay,
                 adam_learning_rate=learning_rate,
                 adam_b2=self.b2,
-                muon_weight_dimension_numbers=_muon_dimensions,
+                muon_weight_dimension_numbers=functools.partial(
+                    _muon_dimensions, self.muon_pointwise
+                ),
             )
             return _on_stacks(optax.chain(clip, update))
         return optax.chain(clip, update)
@@ -77,7 +83,7 @@ def _is_kernel(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def _muon_dimensions(stacks: Any) -> Any:
+def _muon_dimensions(is_pointwise_too: bool, stacks: Any) -> Any:
     """Say which stacks are of hidden convolutions, and how their kernels are matrices.
 
     [n, k, k, c_in, c_out] are n matrices [k k c_in, c_out].
@@ -85,7 +91,11 @@ def _muon_dimensions(stacks: Any) -> Any:
 
     def dimensions(stack: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
         shape = stack.shape[1:]
-        if len(shape) == 4 and shape[0] * shape[1] > 1 and shape[2] >= 16:
+        if len(shape) != 4 or shape[2] < 16:
+            return None
+        # A fusion of many layers has far more inputs than outputs.
+        is_layer = is_pointwise_too and 16 <= shape[3] and shape[2] <= 2 * shape[3]
+        if shape[0] * shape[1] > 1 or is_layer:
             return optax.contrib.MuonDimensionNumbers((1, 2, 3), 4)
         return None
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk
+from hyperfunc.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
 from hyperfunc.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.config import Experiment, from_dict, to_dict
 from hyperfunc.functional_image import encode, render_phases
@@ -22,6 +22,7 @@ from hyperfunc.windows import WindowLayout
 SMALL = {
     EDSR: EDSR(width=4, blocks=1, attention=True, fusion=True),
     RDN: RDN(width=4, blocks=2, layers=2, growth=3),
+    VapSR: VapSR(width=4, attention_width=6, blocks=2, dilations=(1, 2)),
     InceptionTrunk: InceptionTrunk(stem_width=2, width=4),
     DenseTrunk: DenseTrunk(width=6),
     CosineMLP: CosineMLP((4, 5, 6, 5), footprint=True, normalization="batch", emitted=(0, 2, 4)),

@@ -1,11 +1,13 @@
 """What is special to one backbone; what all of them owe is in the contract tests."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.backbones import RDN, DenseTrunk, InceptionTrunk
+from hyperfunc.backbones import RDN, DenseTrunk, InceptionTrunk, VapSR
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 16, 24, 3)).astype(np.float32)
 
@@ -38,6 +40,32 @@ def test_a_dense_block_reads_all_that_came_before():
     expected = shallow + convolve(fused, layers["fusion_b"])
     features = jax.jit(model.apply)({"params": layers}, IMAGES)
     np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_features_weigh_features():
+    """A block of VapSR written out, tap by tap."""
+    model = VapSR(width=4, attention_width=6, blocks=1, dilations=(1, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+    layers = jax.tree.map(lambda leaf: leaf + 0.01, variables["params"])
+    shallow = convolve(IMAGES - 0.5, layers["head"])
+    power = np.square(shallow).mean(axis=-1, keepdims=True)
+    normalised = shallow / np.sqrt(power + 1e-6) * np.asarray(layers["block_0_norm"]["scale"])
+    wide = np.asarray(jax.nn.gelu(convolve(normalised, layers["block_0_a"])))
+    attention = convolve(wide, layers["block_0_b"])
+    for i, dilation in enumerate((1, 3)):
+        layer = jax.tree.map(np.asarray, layers[f"block_0_depthwise_{i}"])
+        reach, (height, width) = 2 * dilation, attention.shape[1:3]
+        padded = np.pad(attention, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+        attention = layer["bias"] + sum(
+            padded[:, dilation * y :, dilation * x :][:, :height, :width] * layer["kernel"][y, x]
+            for y, x in np.ndindex(5, 5)
+        )
+    block = shallow + convolve(wide * attention, layers["block_0_c"])
+    expected = shallow + convolve(convolve(block, layers["fusion"]), layers["tail"])
+    for train in (False, True):
+        apply = jax.jit(functools.partial(model.apply, train=train))
+        features = apply({"params": layers}, IMAGES)
+        np.testing.assert_allclose(features, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

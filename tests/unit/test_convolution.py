@@ -10,7 +10,11 @@ from hyperfunc.backbones import EDSR, RDN, Convolution, DenseTrunk, Fusion, Pixe
 from hyperfunc.convolution import (
     convolve,
     convolve_and_add,
+    convolve_depthwise,
+    convolve_depthwise_to_train,
     dense,
+    depthwise_gradient,
+    depthwise_gradient_in_one_pass,
     dot_for_flax,
     kernel_gradient,
     kernel_gradient_as_product,
@@ -37,6 +41,42 @@ def test_gradients_are_those_of_xla(size):
         for function in (convolve, plain_convolve)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
+
+
+@pytest.mark.parametrize(("size", "dilation"), [((1, 1), 1), ((7, 4), 1), ((9, 5), 3)])
+def test_depthwise_is_a_grouped_convolution(size, dilation):
+    inputs, kernel, weight = draw(2, *size, 6), draw(5, 5, 6), draw(2, *size, 6)
+
+    def grouped(inputs, kernel):
+        return jax.lax.conv_general_dilated(
+            inputs,
+            kernel[:, :, None],
+            (1, 1),
+            "SAME",
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=6,
+        )
+
+    def loss(function):
+        return lambda *arguments: (function(*arguments) * weight).sum()
+
+    theirs = jax.value_and_grad(loss(grouped), argnums=(0, 1))(inputs, kernel)
+    for function in (convolve_depthwise, convolve_depthwise_to_train):
+        ours = loss(lambda *arguments, f=function: f(*arguments, dilation))
+        ours = jax.value_and_grad(ours, argnums=(0, 1))(inputs, kernel)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=4e-5), ours, theirs
+        )
+    for gradient in (depthwise_gradient, depthwise_gradient_in_one_pass):
+        ours = gradient(inputs, weight, size=5, dilation=dilation)
+        np.testing.assert_allclose(ours, theirs[1][1], rtol=2e-5, atol=4e-5)
+        assert (
+            gradient(
+                *(x.astype("bfloat16") for x in (inputs, weight)), size=5, dilation=dilation
+            ).dtype
+            == "bfloat16"
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

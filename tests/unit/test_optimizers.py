@@ -91,6 +91,18 @@ def test_muon_orthogonalises_hidden_kernels_and_adam_does_the_rest(params, gradi
             assert 0.1 <= np.abs(update).mean() < 0.15, name
 
 
+def test_muon_takes_pointwise_layers_too_but_no_fusion():
+    rng = np.random.default_rng(0)
+    shapes = {"square": (1, 1, 16, 24), "fusion": (1, 1, 64, 16), "narrow": (1, 1, 16, 8)}
+    shapes |= {"spatial": (3, 3, 16, 8), "first": (3, 3, 3, 16)}
+    weights = {name: jnp.asarray(rng.normal(size=x), jnp.float32) for name, x in shapes.items()}
+    for is_pointwise_too, expected in ((False, {"spatial"}), (True, {"spatial", "square"})):
+        optimizer = Optimizer(warmup=1, clip_norm=0.0, muon_pointwise=is_pointwise_too)
+        updates = first_update(optimizer, weights, weights)
+        # Adam's first steps are all of one size.
+        assert {n.strip("[']") for n, x in updates.items() if np.ptp(np.abs(x)) > 2e-3} == expected
+
+
 def test_stacking_changes_no_update(params, gradient):
     """Each kernel is orthogonalised for itself."""
     whole = first_update(Optimizer(warmup=1, clip_norm=0.0), params, gradient)
