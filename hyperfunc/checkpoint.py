@@ -186,11 +186,9 @@ class Workdir:
         try:
             yield
         except Exception as error:
-            reason = str(error).strip().splitlines()
             raise UserError(
-                f"{self.path}: a checkpoint cannot be written ({type(error).__name__}: "
-                f"{reason[0][:200] if reason else ''}): make room on the disk and run again, which "
-                "goes on from the newest one that is whole"
+                f"{self.path}: a checkpoint cannot be written ({_reason(error)}): if the disk is "
+                "full make room, and run again, which goes on from the newest one that is whole"
             ) from error
 
     def __enter__(self) -> "Workdir":
@@ -282,6 +280,12 @@ def _read_config(folder: Path, step: int) -> tuple[Experiment, int]:
     return from_dict(config["experiment"]), config["step"]
 
 
+def _reason(error: Exception) -> str:
+    """An exception of Orbax, whose messages are long, in one line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
 def _item(folder: Path, step: int, item: str) -> Path:
     return folder.absolute() / "checkpoints" / str(step) / item
 
@@ -302,10 +306,8 @@ def _reading(folder: Path, step: int) -> Iterator[None]:
         yield
     except Exception as error:
         warnings.filterwarnings("ignore", f".*{_ABANDONED[1]}", RuntimeWarning)
-        reason = str(error).strip().splitlines()
         raise UserError(
-            f"{folder}: the checkpoint of step {step} cannot be read "
-            f"({type(error).__name__}: {reason[0][:200] if reason else ''}): "
+            f"{folder}: the checkpoint of step {step} cannot be read ({_reason(error)}): "
             "remove that step to go on from an earlier one, or train again in another folder"
         ) from error
     sys.unraisablehook = hook
