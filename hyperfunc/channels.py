@@ -91,25 +91,34 @@ def _bounds(
     origin: Sequence[int | jax.Array],
 ) -> list[jax.Array]:
     """The smallest of ``lows`` and the largest of ``highs`` near each output sample."""
-    pairs = (lows, np.inf, jax.lax.min), (highs, -np.inf, jax.lax.max)
-    return [_near(*pair, axes, origin) for pair in pairs]
+    return [_near(lows, np.inf, axes, origin), _near(highs, -np.inf, axes, origin)]
 
 
 def _near(
     values: jax.Array,
     start: float,
-    operation: Callable[[jax.Array, jax.Array], jax.Array],
     axes: Sequence[Axis | Samples],
     origin: Sequence[int | jax.Array],
 ) -> jax.Array:
+    """The smallest values if ``start`` is infinite, the largest if it is minus that."""
+    is_smallest, last = start > 0, [n - 1 for n in values.shape[1:3]]
     for along, (axis, first) in enumerate(zip(axes, origin, strict=True), 1):
+        index = jnp.clip(axis.split()[0] + first, 0, last[along - 1])
         # Where it is traced the image is enlarged.
         step = axis.step if isinstance(axis.step, float | int) else 1.0
-        window = [1, 1, 1, 1]
-        window[along] = 2 * max(REACH, math.ceil(REACH * step)) + 1
-        index = jnp.clip(axis.split()[0] + first, 0, values.shape[along] - 1)
-        values = jax.lax.reduce_window(
-            values, np.float32(start), operation, window, (1, 1, 1, 1), "SAME"
-        )
-        values = jnp.take(values, index, axis=along)
+        if step > 1:  # Few samples of wide windows: nothing is looked at for each pixel.
+            reach = math.ceil(REACH * step)
+            index = jnp.clip(
+                index[:, None] + jnp.arange(-reach, reach + 1)[None], 0, last[along - 1]
+            )
+            find = jnp.min if is_smallest else jnp.max
+            values = find(jnp.take(values, index, axis=along), axis=along + 1)
+        else:
+            window = [1, 1, 1, 1]
+            window[along] = 2 * REACH + 1
+            operation = jax.lax.min if is_smallest else jax.lax.max
+            values = jax.lax.reduce_window(
+                values, np.float32(start), operation, window, (1, 1, 1, 1), "SAME"
+            )
+            values = jnp.take(values, index, axis=along)
     return values
