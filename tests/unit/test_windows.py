@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hyperfunc.coords import Axis
@@ -99,7 +99,9 @@ def test_boxes_that_abut_share_nothing():
         assert (weights.max(axis=1) == 1).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(  # Most of what is drawn is refused, as it should be.
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
 @given(
     size=st.integers(1, 6),
     stride=st.integers(1, 6),
