@@ -222,7 +222,7 @@ class FourierField:
         theta = {"coefficients": jnp.zeros((self.basis_size, self.channels))}
         shared = {
             "frequencies": jnp.stack([radius * jnp.sin(angle), radius * jnp.cos(angle)], axis=-1),
-            "log_kappa": jnp.log(math.sqrt(math.log(4.0)) / (2 * jnp.pi**2)),
+            "log_kappa": jnp.float32(math.log(math.sqrt(math.log(4.0)) / (2 * math.pi**2))),
         }
         return theta, shared
 

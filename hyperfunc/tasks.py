@@ -92,6 +92,11 @@ class SuperResolution:
         """Size of the observed crop."""
         return self.crop, self.crop
 
+    @property
+    def target_sides(self) -> tuple[int, ...]:
+        """Sides of the targets that batches may have."""
+        return tuple(self.crop * scale for scale in sorted(set(self.scales)))
+
     def draw_setting(self, rng: np.random.Generator) -> Setting:
         """Draw scale and phase of a batch."""
         scale = int(rng.choice(self.scales))
@@ -151,6 +156,11 @@ class Reconstruction:
     def observed_size(self) -> Size:
         """Size of the observed image."""
         return self.size, self.size
+
+    @property
+    def target_sides(self) -> tuple[int, ...]:
+        """Side of the targets."""
+        return (self.size // self.stride,)
 
     def draw_setting(self, rng: np.random.Generator) -> Setting:
         """Draw the first row and column."""

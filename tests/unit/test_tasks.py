@@ -296,3 +296,16 @@ def test_colours_are_permuted_as_often_as_asked():
     ]
     assert len(set(drawn)) == 6
     assert 0.45 < np.mean([colours == (0, 1, 2) for colours in drawn]) < 0.72  # 1/2 + 1/12
+
+
+@pytest.mark.parametrize(
+    "task",
+    [SuperResolution(scales=(2, 3, 3), crop=8), Reconstruction(size=12, stride=3)],
+    ids=lambda task: type(task).__name__,
+)
+def test_targets_have_the_sides_that_are_named(task):
+    image = np.zeros((64, 64, 3), np.uint8)
+    draws = rng()
+    examples = (task.make_example(image, task.draw_setting(draws), draws) for _ in range(30))
+    shapes = {example["target"].shape for example in examples}
+    assert shapes == {(side, side, 3) for side in task.target_sides}
