@@ -201,7 +201,7 @@ class Workdir:
 
 
 def load_model(path: str | Path, *, step: int | None = None) -> Model:
-    """Load a model from a workdir.
+    """Load a model from a workdir, to compute in float32: bfloat16 is for accelerators to train in.
 
     Args:
         path: a workdir; or, as a string, the name of a bundled checkpoint, which goes before a
@@ -228,6 +228,10 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     if step not in steps:
         raise UserError(f"{folder} holds no checkpoint of step {step}: it has {steps}")
     experiment, _ = _read_config(folder, step)
+    network = experiment.model
+    if hasattr(network, "backbone"):
+        network = network.clone(backbone=network.backbone.clone(dtype="float32"))
+        experiment = dataclasses.replace(experiment, model=network)
     abstract = jax.eval_shape(lambda: init_variables(experiment, jax.random.key(0)))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
@@ -239,17 +243,11 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
 
 
 def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
-    """Write what inference needs of a checkpoint as a workdir of its own, to ship it.
-
-    The model then computes in float32: bfloat16 is for accelerators to train in.
-    """
+    """Write what inference needs of a checkpoint as a workdir of its own, to ship it."""
     model = load_model(workdir, step=step)
     manager = ocp.CheckpointManager(destination.absolute() / "checkpoints")
-    network = model.experiment.model
-    if hasattr(network, "backbone"):
-        network = network.clone(backbone=network.backbone.clone(dtype="float32"))
     run = dataclasses.replace(model.experiment.run, start_from="")  # A path of this machine.
-    experiment = dataclasses.replace(model.experiment, model=network, run=run)
+    experiment = dataclasses.replace(model.experiment, run=run)
     config = {"format": FORMAT, "step": model.step, "experiment": to_dict(experiment)}
     manager.save(
         model.step,
