@@ -145,18 +145,17 @@ class RDN(nn.Module):
 class VapSR(nn.Module):
     """Blocks of 1x1 and depthwise convolutions, in which features weigh features.
 
-    A block normalises its input, widens it, and multiplies it by what depthwise 5x5 convolutions
-    make of its neighbourhood (no sigmoid); a 1x1 convolution of the outputs of all blocks ends the
-    trunk. A block has a third of the parameters of one of `EDSR`, so there are more of them and
-    they see further. Different from the paper: normalisation by the root mean square, at a block's
-    start, and the fusion.
+    A block normalises its input, widens it, and multiplies it by what a depthwise 5x5 convolution
+    makes of its neighbourhood (no sigmoid); a 1x1 convolution of the outputs of all blocks ends the
+    trunk. A block has a quarter of the parameters of one of `EDSR`, so there are more of them and
+    they see further. Different from the paper: no second depthwise convolution, with dilation,
+    which is learned late and makes a tile's halo wide; normalisation by the root mean square, at a
+    block's start; and the fusion.
 
     Attributes:
         width: channels between the blocks.
         attention_width: channels within them.
         blocks: how many.
-        dilations: of the depthwise convolutions of a block, one after the other; the paper's are 1
-            and 3. What they see is the halo of a tile.
         dtype: of the computation, "float32" or "bfloat16"; parameters stay float32.
 
     Reference: Zhou et al. 2022, "Efficient image super-resolution using vast-receptive-field
@@ -166,13 +165,12 @@ class VapSR(nn.Module):
     width: int = 48
     attention_width: int = 64
     blocks: int = 12
-    dilations: tuple[int, ...] = (1,)
     dtype: str = "float32"
 
     @property
     def receptive_radius(self) -> int:
         """How many pixels away a feature still depends on the image."""
-        return 2 * sum(self.dilations) * self.blocks + 2
+        return 2 * self.blocks + 2
 
     @nn.compact
     def __call__(
@@ -191,9 +189,8 @@ class VapSR(nn.Module):
             normalised = RMSNorm(self.dtype, name=f"block_{i}_norm")(x)
             wide = nn.gelu(conv(f"block_{i}_a", self.attention_width, 1)(normalised))
             attention = conv(f"block_{i}_b", self.attention_width, 1)(wide)
-            for j, dilation in enumerate(self.dilations):
-                layer = Depthwise(5, dilation, self.dtype, name=f"block_{i}_depthwise_{j}")
-                attention = inside(layer(attention, train=train), mask)
+            depthwise = Depthwise(5, self.dtype, name=f"block_{i}_depthwise")
+            attention = inside(depthwise(attention, train=train), mask)
             x = x + conv(f"block_{i}_c", self.width, 1)(wide * attention)
             outputs.append(x)
         x = inside(Fusion(self.width, self.dtype, name="fusion")(outputs), mask)
@@ -205,12 +202,10 @@ class Depthwise(nn.Module):
 
     Attributes:
         size: of the kernel's sides.
-        dilation: distance of its taps.
         dtype: of the computation.
     """
 
     size: int
-    dilation: int
     dtype: str
 
     @nn.compact
@@ -222,8 +217,8 @@ class Depthwise(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x, kernel, bias = _as_dtype(self.dtype, x, kernel, bias.reshape(1, 1, 1, -1))
         if train:
-            return jnp.asarray(convolve_depthwise_to_train(x, kernel, self.dilation)) + bias
-        return convolve_depthwise(x, kernel, self.dilation) + bias
+            return jnp.asarray(convolve_depthwise_to_train(x, kernel)) + bias
+        return convolve_depthwise(x, kernel) + bias
 
 
 class RMSNorm(nn.Module):

@@ -129,45 +129,39 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
     return jnp.einsum("bhwjc,bhwid->ijcd", columns, rows)
 
 
-def convolve_depthwise(
-    inputs: Features, kernel: Float[Array, "n n c"], dilation: int = 1
-) -> Features:
+def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
     """Convolve each channel with a kernel of its own, with zeros around the image.
 
-    A sum of shifted products: XLA's grouped convolution takes nine times as long on a CPU
-    (docs/experiments.md, "Half of the layers depthwise").
+    On a CPU this is a sum of shifted products, a ninth of the time of XLA's grouped convolution
+    (docs/experiments.md, "Half of the layers depthwise"); on a GPU that is the faster one.
 
     Args:
         inputs: features.
         kernel: weights, of an odd size.
-        dilation: distance of the taps.
     """
-    taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
-    shifted = _shift(inputs, kernel.shape[0], dilation)
-    return functools.reduce(jnp.add, (x * tap for x, tap in zip(shifted, taps, strict=True)))
+    return lax.platform_dependent(
+        inputs, kernel, cpu=depthwise_as_sum, default=depthwise_as_grouped
+    )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve_depthwise_to_train(
-    inputs: Features, kernel: Float[Array, "n n c"], dilation: int
-) -> Features:
+@jax.custom_vjp
+def convolve_depthwise_to_train(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
     """Do the same as `convolve_depthwise`, with a faster gradient; reverse mode only."""
-    return convolve_depthwise(inputs, kernel, dilation)
+    return convolve_depthwise(inputs, kernel)
 
 
-def _depthwise_forward(inputs: Array, kernel: Array, dilation: int) -> tuple[Array, Any]:
-    return convolve_depthwise(inputs, kernel, dilation), (inputs, kernel)
+def _depthwise_forward(inputs: Array, kernel: Array) -> tuple[Array, Any]:
+    return convolve_depthwise(inputs, kernel), (inputs, kernel)
 
 
-def _depthwise_backward(dilation: int, kept: Any, gradient: Array) -> tuple[Array, Array]:
+def _depthwise_backward(kept: Any, gradient: Array) -> tuple[Array, Array]:
     inputs, kernel = kept
-    for_inputs = convolve_depthwise(gradient, kernel[::-1, ::-1], dilation)
-    arguments = {"size": kernel.shape[0], "dilation": dilation}
+    for_inputs = convolve_depthwise(gradient, kernel[::-1, ::-1])
     for_kernel = lax.platform_dependent(
         inputs,
         gradient,
-        cpu=functools.partial(depthwise_gradient_in_one_pass, **arguments),
-        default=functools.partial(depthwise_gradient, **arguments),
+        cpu=functools.partial(depthwise_gradient_in_one_pass, size=kernel.shape[0]),
+        default=functools.partial(depthwise_gradient, size=kernel.shape[0]),
     )
     return for_inputs, for_kernel
 
@@ -175,11 +169,30 @@ def _depthwise_backward(dilation: int, kept: Any, gradient: Array) -> tuple[Arra
 convolve_depthwise_to_train.defvjp(_depthwise_forward, _depthwise_backward)
 
 
+def depthwise_as_sum(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
+    """Convolve each channel, as a sum of shifted products."""
+    taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
+    shifted = _shift(inputs, kernel.shape[0])
+    return functools.reduce(jnp.add, (x * tap for x, tap in zip(shifted, taps, strict=True)))
+
+
+def depthwise_as_grouped(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
+    """Convolve each channel, as XLA's convolution of as many groups as there are channels."""
+    return lax.conv_general_dilated(
+        inputs,
+        kernel[:, :, None],
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=inputs.shape[-1],
+    )
+
+
 def depthwise_gradient_in_one_pass(
-    inputs: Features, gradient: Features, *, size: int, dilation: int
+    inputs: Features, gradient: Features, *, size: int
 ) -> Float[Array, "n n c"]:
     """Compute the gradient of the kernel, all taps in one loop over the pixels."""
-    products = tuple(x.astype(jnp.float32) * gradient for x in _shift(inputs, size, dilation))
+    products = tuple(x.astype(jnp.float32) * gradient for x in _shift(inputs, size))
     sums = lax.reduce(
         products,
         tuple(jnp.float32(0) for _ in products),
@@ -189,34 +202,18 @@ def depthwise_gradient_in_one_pass(
     return jnp.stack(sums).reshape(size, size, -1).astype(inputs.dtype)
 
 
-def depthwise_gradient(
-    inputs: Features, gradient: Features, *, size: int, dilation: int
-) -> Float[Array, "n n c"]:
+def depthwise_gradient(inputs: Features, gradient: Features, *, size: int) -> Float[Array, "n n c"]:
     """Compute the same as XLA's grouped convolution does."""
-    channels = inputs.shape[-1]
-
-    def convolve(kernel: Array) -> Array:
-        return lax.conv_general_dilated(
-            inputs,
-            kernel,
-            (1, 1),
-            "SAME",
-            rhs_dilation=(dilation, dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=channels,
-        )
-
-    kernel = jnp.zeros((size, size, 1, channels), inputs.dtype)
-    return jax.vjp(convolve, kernel)[1](gradient)[0][:, :, 0]
+    kernel = jnp.zeros((size, size, inputs.shape[-1]), inputs.dtype)
+    return jax.vjp(lambda k: depthwise_as_grouped(inputs, k), kernel)[1](gradient)[0]
 
 
-def _shift(x: Features, size: int, dilation: int) -> list[Features]:
+def _shift(x: Features, size: int) -> list[Features]:
     """What each tap of a kernel sees, row by row."""
     height, width = x.shape[1:3]
-    reach = dilation * (size // 2)
+    reach = size // 2
     x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    starts = [dilation * i for i in range(size)]
-    return [x[:, i : i + height, j : j + width] for i in starts for j in starts]
+    return [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
 
 
 def lay_out_patches(

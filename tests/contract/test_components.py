@@ -22,7 +22,7 @@ from hyperfunc.windows import WindowLayout
 SMALL = {
     EDSR: EDSR(width=4, blocks=1, attention=True, fusion=True),
     RDN: RDN(width=4, blocks=2, layers=2, growth=3),
-    VapSR: VapSR(width=4, attention_width=6, blocks=1, dilations=(2,)),
+    VapSR: VapSR(width=4, attention_width=6, blocks=1),
     InceptionTrunk: InceptionTrunk(stem_width=2, width=4),
     DenseTrunk: DenseTrunk(width=6),
     CosineMLP: CosineMLP((4, 5, 6, 5), footprint=True, normalization="batch", emitted=(0, 2, 4)),

@@ -43,25 +43,29 @@ def test_a_dense_block_reads_all_that_came_before():
 
 
 def test_features_weigh_features():
-    """A block of VapSR written out, tap by tap."""
-    model = VapSR(width=4, attention_width=6, blocks=1, dilations=(1, 3))
+    """Blocks of VapSR written out, tap by tap."""
+    model = VapSR(width=4, attention_width=6, blocks=2)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
     layers = jax.tree.map(lambda leaf: leaf + 0.01, variables["params"])
-    shallow = convolve(IMAGES - 0.5, layers["head"])
-    power = np.square(shallow).mean(axis=-1, keepdims=True)
-    normalised = shallow / np.sqrt(power + 1e-6) * np.asarray(layers["block_0_norm"]["scale"])
-    wide = np.asarray(jax.nn.gelu(convolve(normalised, layers["block_0_a"])))
-    attention = convolve(wide, layers["block_0_b"])
-    for i, dilation in enumerate((1, 3)):
-        layer = jax.tree.map(np.asarray, layers[f"block_0_depthwise_{i}"])
-        reach, (height, width) = 2 * dilation, attention.shape[1:3]
-        padded = np.pad(attention, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    shallow = block = convolve(IMAGES - 0.5, layers["head"])
+    outputs = []
+    for i in range(2):
+        power = np.square(block).mean(axis=-1, keepdims=True)
+        scale = np.asarray(layers[f"block_{i}_norm"]["scale"])
+        normalised = block / np.sqrt(power + 1e-6) * scale
+        wide = np.asarray(jax.nn.gelu(convolve(normalised, layers[f"block_{i}_a"])))
+        attention = convolve(wide, layers[f"block_{i}_b"])
+        layer = jax.tree.map(np.asarray, layers[f"block_{i}_depthwise"])
+        height, width = attention.shape[1:3]
+        padded = np.pad(attention, ((0, 0), (2, 2), (2, 2), (0, 0)))
         attention = layer["bias"] + sum(
-            padded[:, dilation * y :, dilation * x :][:, :height, :width] * layer["kernel"][y, x]
+            padded[:, y : y + height, x : x + width] * layer["kernel"][y, x]
             for y, x in np.ndindex(5, 5)
         )
-    block = shallow + convolve(wide * attention, layers["block_0_c"])
-    expected = shallow + convolve(convolve(block, layers["fusion"]), layers["tail"])
+        block = block + convolve(wide * attention, layers[f"block_{i}_c"])
+        outputs.append(block)
+    fused = convolve(np.concatenate(outputs, axis=-1), layers["fusion"])
+    expected = shallow + convolve(fused, layers["tail"])
     for train in (False, True):
         apply = jax.jit(functools.partial(model.apply, train=train))
         features = apply({"params": layers}, IMAGES)

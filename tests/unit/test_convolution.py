@@ -13,6 +13,8 @@ from hyperfunc.convolution import (
     convolve_depthwise,
     convolve_depthwise_to_train,
     dense,
+    depthwise_as_grouped,
+    depthwise_as_sum,
     depthwise_gradient,
     depthwise_gradient_in_one_pass,
     dot_for_flax,
@@ -43,40 +45,35 @@ def test_gradients_are_those_of_xla(size):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
 
 
-@pytest.mark.parametrize(("size", "dilation"), [((1, 1), 1), ((7, 4), 1), ((9, 5), 3)])
-def test_depthwise_is_a_grouped_convolution(size, dilation):
+@pytest.mark.parametrize("size", [(1, 1), (7, 4), (9, 5)])
+def test_depthwise_is_a_convolution_of_each_channel(size):
     inputs, kernel, weight = draw(2, *size, 6), draw(5, 5, 6), draw(2, *size, 6)
 
-    def grouped(inputs, kernel):
-        return jax.lax.conv_general_dilated(
-            inputs,
-            kernel[:, :, None],
-            (1, 1),
-            "SAME",
-            rhs_dilation=(dilation, dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=6,
-        )
+    def one_by_one(inputs, kernel):
+        parts = [
+            plain_convolve(inputs[..., i : i + 1], kernel[:, :, None, i : i + 1]) for i in range(6)
+        ]
+        return jnp.concatenate(parts, axis=-1)
 
     def loss(function):
         return lambda *arguments: (function(*arguments) * weight).sum()
 
-    theirs = jax.value_and_grad(loss(grouped), argnums=(0, 1))(inputs, kernel)
-    for function in (convolve_depthwise, convolve_depthwise_to_train):
-        ours = loss(lambda *arguments, f=function: f(*arguments, dilation))
-        ours = jax.value_and_grad(ours, argnums=(0, 1))(inputs, kernel)
+    theirs = jax.value_and_grad(loss(one_by_one), argnums=(0, 1))(inputs, kernel)
+    for function in (
+        convolve_depthwise,
+        convolve_depthwise_to_train,
+        depthwise_as_grouped,
+        depthwise_as_sum,
+    ):
+        ours = jax.value_and_grad(loss(function), argnums=(0, 1))(inputs, kernel)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=4e-5), ours, theirs
         )
     for gradient in (depthwise_gradient, depthwise_gradient_in_one_pass):
-        ours = gradient(inputs, weight, size=5, dilation=dilation)
+        ours = gradient(inputs, weight, size=5)
         np.testing.assert_allclose(ours, theirs[1][1], rtol=2e-5, atol=4e-5)
-        assert (
-            gradient(
-                *(x.astype("bfloat16") for x in (inputs, weight)), size=5, dilation=dilation
-            ).dtype
-            == "bfloat16"
-        )
+        halves = (x.astype("bfloat16") for x in (inputs, weight))
+        assert gradient(*halves, size=5).dtype == "bfloat16"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
