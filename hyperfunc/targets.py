@@ -119,7 +119,7 @@ class CosineMLP:
                 else jax.random.uniform(bias_key, (fan_out,), minval=-jnp.pi, maxval=jnp.pi),
             }
             if self.normalization == "batch" and not is_last:
-                parameters["scale"] = jnp.full(fan_out, gain)
+                parameters["scale"] = jnp.full(fan_out, gain, jnp.float32)
             (theta if self.is_emitted(layer) else shared)[f"layer_{layer}"] = parameters
         return theta, shared
 

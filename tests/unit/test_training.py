@@ -15,6 +15,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_phases
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pipeline import make_batches
+from hyperfunc.presets import PRESETS
 from hyperfunc.sharding import make_mesh
 from hyperfunc.targets import CosineMLP
 from hyperfunc.tasks import Reconstruction
@@ -80,6 +81,26 @@ def test_a_step_reports_the_loss_and_moves_everything(experiment, batch):
         jax.tree.leaves(state.params), jax.tree.leaves(after.params), strict=True
     ):
         assert not np.array_equal(before, leaf)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_step_keeps_the_types_of_the_state(name):
+    """Else what was compiled for the first step does not fit the second."""
+    experiment = PRESETS[name]
+    task = experiment.task
+    side = task.target_sides[0]
+    batch = {
+        "observed": jax.ShapeDtypeStruct((2, *task.observed_size, 3), np.uint8),
+        "target": jax.ShapeDtypeStruct((2, side, side, 3), np.uint8),
+        "phase": jax.ShapeDtypeStruct((2, 2), np.float32),
+    }
+    before = jax.eval_shape(make_init(experiment))
+    after, _ = jax.eval_shape(make_train_step(experiment), before, batch)
+
+    def types(state):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state)
+
+    assert types(after) == types(before)
 
 
 def test_the_average_warms_up_to_its_decay(experiment, batch):
