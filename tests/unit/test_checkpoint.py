@@ -140,7 +140,7 @@ def test_an_exported_checkpoint_has_no_training_state(save, tmp_path, variables)
 
 
 def test_a_loaded_model_computes_in_float32(tmp_path, variables, tiny_experiment):
-    """What was trained in bfloat16 as well: a CPU takes several times as long for that."""
+    """What was trained in bfloat16 as well: a CPU takes nearly twice as long for that."""
     model = tiny_experiment.model
     backbone = model.backbone.clone(dtype="bfloat16")
     experiment = dataclasses.replace(tiny_experiment, model=model.clone(backbone=backbone))
