@@ -205,9 +205,11 @@ class TestPytree:
             blurred(grid).reshape(-1, 3), blurred(points), atol=1e-5, rtol=1e-5
         )
         inside = ~jnp.isin(points, jnp.array([0.0, 1.0])).any(axis=1)  # On it are two slopes.
-        whole, single = blurred.gradient(grid), blurred.gradient(points)
-        whole, scale = whole.reshape(single.shape)[inside], float(jnp.abs(single).max())
-        np.testing.assert_allclose(whole / scale, single[inside] / scale, atol=1e-4)
+        for name in ("gradient", "laplacian"):
+            whole, single = getattr(blurred, name)(grid), getattr(blurred, name)(points)
+            whole = whole.reshape(single.shape)[inside]
+            scale = float(jnp.abs(single).max())
+            np.testing.assert_allclose(whole / scale, single[inside] / scale, atol=1e-4)
 
     def test_refuses_other_points(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="shape"):
