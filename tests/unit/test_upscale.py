@@ -101,11 +101,12 @@ def test_alpha(variables, upscaler, draw, channels):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 24), (12, 12), (96, 12)])
-def test_reduced_alpha_is_the_average(upscaler, size):
+def test_reduced_alpha_is_the_average(variables, size):
     """Thin lines on transparent pixels of another colour, much thinner than the pixels drawn."""
     image = np.zeros((192, 192, 4), np.uint8)
     image[..., 2] = 255
     image[:, np.arange(192) % 16 < 3] = (240, 100, 0, 255)
+    upscaler = tiling.Upscaler(MODEL, variables, devices=jax.devices()[:1])  # Compiles faster.
     result = upscaler(image, size).astype(np.float64)
     average = imresize(image[..., 3:].repeat(3, axis=-1), size)[..., 0]
     assert abs(result[..., 3] - average).mean() < 1
