@@ -58,7 +58,8 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=args)
     with report_errors():
         model = load_model(arguments.workdir)
-        to_function = jax.jit(lambda v, x: encode(model.experiment.model, v, x)[0])
+        network = model.hypernetwork
+        to_function = jax.jit(lambda v, x: encode(network, v, x)[0])
         functions = {
             name: to_function(model.variables, jnp.asarray(to_float(_middle(image)))[None])
             for name, image in _images(arguments.data_dir).items()

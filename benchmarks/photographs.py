@@ -91,12 +91,12 @@ def main() -> None:
         for row in csv.DictReader(lines):
             packages[row["kind"], row["package"], row["version"]].append(row)
     missing = 0
-    for package, rows in tqdm(packages.items(), unit="package"):
+    for (kind, package, version), rows in tqdm(packages.items(), unit="package"):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                fetch(*package, Path(folder))
+                fetch(kind, package, version, Path(folder))
             except (OSError, subprocess.CalledProcessError) as error:
-                tqdm.write(f"left out {len(rows)} of {' '.join(package)}: {error}")
+                tqdm.write(f"left out {len(rows)} of {kind} {package} {version}: {error}")
                 missing += len(rows)
                 continue
             for row in rows:

@@ -103,7 +103,9 @@ def main(args: list[str] | None = None) -> None:
 
 def read_quality(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
     """What benchmarks/quality.py has measured by the same protocol: by set, scale and model."""
-    quality = json.loads(path.read_text()) if path.exists() else {"protocol": None}
+    if not path.exists():
+        return {}
+    quality = json.loads(path.read_text())
     if quality["protocol"] != PROTOCOL:
         return {}
     names = {"bicubic": "bicubic", quality["model"]: "hyperfunc"}

@@ -114,7 +114,7 @@ def measure(arguments: Arguments) -> dict[str, Any]:
 
     # On with the same stream: another would have to be filled while it is timed.
     compiled: set[int] = set()
-    while len(compiled) < len(set(SR.task.scales)):
+    while len(compiled) < len(SR.task.target_sides):
         batch = next(stream)
         side = batch["target"].shape[1]
         if side not in compiled:
@@ -127,7 +127,8 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     jax.block_until_ready(state)
     seconds = time.perf_counter() - began
 
-    macs = conv_macs(state.params) * SR.task.crop**2 * size
+    height, width = SR.task.observed_size
+    macs = conv_macs(state.params) * height * width * size
     rate = 3 * 2e-9 * macs * arguments.steps / seconds
     return {
         "devices": len(devices),

@@ -139,7 +139,7 @@ def run(arguments: Arguments, loss: Loss, emit: Any, train: np.ndarray, test: np
     state = jax.device_put((params, optimizer.init(params)), replicated(mesh))
 
     def objective(params: Any, images: jax.Array) -> jax.Array:
-        rebuilt = network.apply(params, images)
+        rebuilt = jnp.asarray(network.apply(params, images))
         pixels = jnp.square(rebuilt - images).mean()
         if loss == "pixels":
             return pixels
