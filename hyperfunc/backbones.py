@@ -6,6 +6,7 @@ module and name it in the union at the foot of the file.
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -20,9 +21,11 @@ from hyperfunc.convolution import (
     dot_for_flax,
     plain_convolve,
 )
+from hyperfunc.errors import check_range
 from hyperfunc.types import Images
 
 Mask = Float[Array, "#b h w 1"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class EDSR(nn.Module):
@@ -47,7 +50,13 @@ class EDSR(nn.Module):
     residual_scale: float = 1.0
     attention: bool = False
     fusion: bool = False
-    dtype: str = "float32"
+    dtype: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "width", least=1)
+        check_range(self, "blocks", least=1 if self.fusion else 0)
+        super().__post_init__()
 
     @property
     def receptive_radius(self) -> int:
@@ -109,7 +118,12 @@ class RDN(nn.Module):
     blocks: int = 16
     layers: int = 8
     growth: int = 64
-    dtype: str = "float32"
+    dtype: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "width", "blocks", "layers", "growth", least=1)
+        super().__post_init__()
 
     @property
     def receptive_radius(self) -> int:
@@ -165,7 +179,12 @@ class VapSR(nn.Module):
     width: int = 48
     attention_width: int = 64
     blocks: int = 12
-    dtype: str = "float32"
+    dtype: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "width", "attention_width", "blocks", least=1)
+        super().__post_init__()
 
     @property
     def receptive_radius(self) -> int:
@@ -361,7 +380,12 @@ class InceptionTrunk(nn.Module):
     stem_width: int = 3
     width: int = 24
     stride: int = 1
-    dtype: str = "float32"
+    dtype: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "stem_width", "width", "stride", least=1)
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -423,7 +447,13 @@ class DenseTrunk(nn.Module):
 
     width: int = 256
     blocks: int = 1
-    dtype: str = "float32"
+    dtype: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "width", least=1)
+        check_range(self, "blocks", least=0)
+        super().__post_init__()
 
     @nn.compact
     def __call__(

@@ -72,7 +72,7 @@ def sample_blurred(
         sigma: standard deviation of the Gaussian, in input pixels.
         widest: as for `hyperfunc.functional_image.sample`.
     """
-    if not function.is_cellwise_linear:
+    if not function.is_field_per_pixel:
         return _sample_hermite(function, coords, footprint, sigma, widest)
 
     def at_point(coord: Array, pitch: Array) -> Array:
@@ -178,7 +178,7 @@ def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> Funct
     Raises:
         ValueError: the function is not a Fourier field per pixel.
     """
-    if not function.is_cellwise_linear:
+    if not function.is_field_per_pixel:
         raise ValueError(
             f"{type(function.target).__name__} has no closed form of its Gaussian blur: "
             "use the quadrature, gaussian(sigma)"

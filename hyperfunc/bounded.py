@@ -66,7 +66,7 @@ def render_window(
     rows, cols = (Axis(origin[i], steps[i], size[i]) for i in range(2))
     if sigma == 0:
         return _render_strips(function, rows, cols)
-    if function.is_cellwise_linear:
+    if function.is_field_per_pixel:
         return blur.render_blurred(function, rows, cols, sigma=sigma)
     positions = jnp.meshgrid(rows.positions(), cols.positions(), indexing="ij")
     coords = jnp.stack([p / n for p, n in zip(positions, function.size, strict=True)], axis=-1)
@@ -78,7 +78,7 @@ def render_window(
 
 def _render_strips(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "y x c"]:
     """Render a grid in strips of rows, and of them only the columns that are needed."""
-    if not function.is_cellwise_linear:
+    if not function.is_field_per_pixel:
         return render_grid(function, rows, cols)[0]
     column_part, cols = _cut(function, 1, cols)
     count = max(STRIP // max(column_part.size[1], cols.count), 1)
@@ -179,7 +179,7 @@ def points_at_once(function: FunctionalImage, sigma: float | int, widest: float 
         per_window = sum(math.prod(leaf.shape[3:]) for leaf in leaves)
     read = math.prod(axis.overlap for axis in windows)
     taps = (4 * widest + 1) ** 2 if widest > 1 else 16
-    if sigma and function.is_cellwise_linear:
+    if sigma and function.is_field_per_pixel:
         # Complex coefficients of every window in reach, and the nodes of the quadrature.
         read = 2 * blur.band_width(sigma) ** 2
         taps = (2 * blur.REACH * sigma + 4 * widest + 4) ** 2

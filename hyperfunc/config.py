@@ -16,7 +16,7 @@ from cattrs.strategies import configure_tagged_union
 
 from hyperfunc.backbones import Backbone
 from hyperfunc.baselines import FixedScale
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, check_range
 from hyperfunc.hypernetwork import Hypernetwork, PixelHypernetwork
 from hyperfunc.losses import Loss
 from hyperfunc.optimizers import Optimizer
@@ -51,10 +51,9 @@ class Data:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size {self.batch_size}: give at least 1")
-        if not 0 <= self.validation <= 0.5:
-            raise ValueError(f"validation {self.validation}: give a part from 0 to 0.5")
+        check_range(self, "batch_size", least=1)
+        check_range(self, "threads", least=0)
+        check_range(self, "validation", least=0, most=0.5)
         folders = [folder for folder, _ in self.weights]
         for folder, weight in self.weights:
             if folders.count(folder) > 1:
@@ -95,9 +94,9 @@ class Run:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("steps", "log_every", "save_every", "keep", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: give at least 1")
+        intervals = ("log_every", "save_every", "keep", "validate_every")
+        check_range(self, "steps", *intervals, least=1)
+        check_range(self, "seed", least=0, most=2**32 - 1)
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema {self.ema}: give a decay in [0, 1)")
 

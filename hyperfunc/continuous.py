@@ -324,7 +324,7 @@ class ContinuousImage:
 
     def _find_lines(self, coords: Coords, footprint: Array) -> tuple[Array, Array] | None:
         """Rows and columns whose integrals points of a grid can share."""
-        can_share = self.sigma and self.function.is_cellwise_linear and footprint.ndim < 2
+        can_share = self.sigma and self.function.is_field_per_pixel and footprint.ndim < 2
         return find_lines(coords) if can_share else None
 
     def _unit(self, per: Per, ndim: int) -> Float[Array, "*ones 2"]:

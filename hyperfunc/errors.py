@@ -1,8 +1,10 @@
 """The one exception that is meant for people rather than for programmers."""
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 
 class UserError(Exception):
@@ -31,3 +33,24 @@ def report_errors(*others: type[Exception]) -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None  # What a shell reports for SIGINT.
+
+
+def check_range(
+    settings: Any, *names: str, least: float | int, most: float | int = math.inf
+) -> None:
+    """Refuse settings that are not numbers between two, both included.
+
+    Args:
+        settings: has them as attributes.
+        names: which ones.
+        least: may be.
+        most: may be, unless it is infinite.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not (least <= value <= most and math.isfinite(value)):
+            wanted = f"at least {least}" if most == math.inf else f"a number from {least} to {most}"
+            raise ValueError(f"{name} {value}: give {wanted}")

@@ -1,7 +1,7 @@
 """Evaluators: a dataset and methods to a table.
 
-Reference: the protocol is that of ``../shared/DESIGN.md``, calibrated against published
-checkpoints.
+The protocol is the literature's, and calibrated against it: published networks' numbers come out
+(tests/reference/test_protocol.py).
 """
 
 import dataclasses

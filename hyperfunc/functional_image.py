@@ -61,9 +61,9 @@ class FunctionalImage:
     size: Size = flax.struct.field(pytree_node=False)
 
     @property
-    def is_cellwise_linear(self) -> bool:
-        """Whether the fast renderers apply: a linear target network for each pixel."""
-        return self.target.is_linear and self.layout.is_per_pixel
+    def is_field_per_pixel(self) -> bool:
+        """Whether the fast renderers apply: a Fourier field for each pixel."""
+        return isinstance(self.target, FourierField) and self.layout.is_per_pixel
 
     def expanded(self) -> Theta:
         """Theta as plain parameters of target networks."""
@@ -206,7 +206,7 @@ def render_grid(
     function: FunctionalImage, rows: Samplings, cols: Samplings
 ) -> Float[Array, "b y x c"]:
     """Render on any separable grid of positions."""
-    draw = _render_field if function.is_cellwise_linear else _render_windows
+    draw = _render_field if function.is_field_per_pixel else _render_windows
     image = draw(function, rows, cols)
     if function.base is None:
         return image
@@ -362,7 +362,7 @@ def render_phases(
         train: chooses a product with a fast gradient where there is one, with the same values.
     """
     phase = jnp.zeros(2) if phase is None else phase
-    if not function.is_cellwise_linear:
+    if not function.is_field_per_pixel:
         height, width = function.size
         rows = Axis(-phase[0] / scale, 1 / scale, height * scale)
         return render_grid(function, rows, Axis(-phase[1] / scale, 1 / scale, width * scale))

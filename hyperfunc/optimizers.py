@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from hyperfunc.errors import check_range
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -25,7 +27,7 @@ class Optimizer:
         schedule: "cosine" to the end of the run, or "trapezoid": constant until the last
             ``decay`` of the run, then linear.
         decay: part of the run in which a trapezoid falls.
-        final: last learning rate, as a part of the peak.
+        final: where the rate has fallen to when the last step is done, as a part of the peak.
         weight_decay: decoupled, on kernels; with "muon" on those that Muon updates.
         clip_norm: largest norm of the gradient; 0 does not clip.
         b2: decay of AdamW's second moment.
@@ -44,6 +46,14 @@ class Optimizer:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     b2: float = 0.999
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        rates = ("learning_rate", "muon_learning_rate")
+        check_range(self, *rates, "warmup", "weight_decay", "clip_norm", least=0)
+        check_range(self, "decay", "final", least=0, most=1)
+        if not 0 <= self.b2 < 1:
+            raise ValueError(f"b2 {self.b2}: give a decay in [0, 1)")
 
     def make_schedule(self, peak: float, steps: int) -> optax.Schedule:
         """Learning rate as a function of the step."""

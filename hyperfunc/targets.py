@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from hyperfunc.errors import check_range
 from hyperfunc.types import Shared, Theta
 
 Point = Float[Array, " 2"]
@@ -83,10 +84,9 @@ class CosineMLP:
     frequency: float = 4.0
     emitted: tuple[int, ...] = ()
 
-    is_linear = False
-
     def __post_init__(self) -> None:
         """Check the widths and the layers' indices."""
+        check_range(self, "channels", least=1)
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden widths {self.hidden}: give at least one, all positive")
         if any(not 0 <= layer <= len(self.hidden) for layer in self.emitted):
@@ -190,18 +190,16 @@ class FourierField:
         bandwidth: radius of the disc of initial frequencies, in units of pi radians per half
             window.
 
-    Reference: Becker et al. 2025 (Thera), neural heat fields; ``../shared/DESIGN.md``, "Target
-    networks for the flagship".
+    Reference: Becker et al. 2025 (Thera), neural heat fields.
     """
 
     frequencies: int = 32
     channels: int = 3
     bandwidth: float = 6.0
 
-    is_linear = True
-
     def __post_init__(self) -> None:
         """Check the sizes."""
+        check_range(self, "channels", least=1)
         if self.frequencies < 1 or self.bandwidth <= 0:
             raise ValueError(
                 f"{self.frequencies} frequencies within {self.bandwidth} pi: both must be positive"

@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from hyperfunc.border import mirror_indices
+from hyperfunc.errors import check_range
 from hyperfunc.resize import crop_margin, degrade_crop, imresize
 from hyperfunc.types import HostImage, Size
 
@@ -80,12 +81,8 @@ class SuperResolution:
             raise ValueError(f"scales {self.scales}: give at least one, all at least 1")
         if self.crop < 4:
             raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
-        if self.shrink < 1:
-            raise ValueError(f"shrink {self.shrink} would enlarge: give at least 1")
-        if self.tries < 1:
-            raise ValueError(f"tries {self.tries}: give at least 1")
-        if not 0 <= self.noise <= 1:
-            raise ValueError(f"noise {self.noise}: give a probability between 0 and 1")
+        check_range(self, "shrink", "tries", least=1)
+        check_range(self, "protocol_phase", "permute_colors", "noise", least=0, most=1)
 
     @property
     def observed_size(self) -> Size:
@@ -149,6 +146,7 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        check_range(self, "size", least=1)
         if self.stride < 1 or self.size % self.stride:
             raise ValueError(f"stride {self.stride}: give a divisor of the size {self.size}")
 

@@ -6,10 +6,12 @@ and saves so that a run that was killed at any moment goes on as if nothing had 
 
 import contextlib
 import itertools
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +193,7 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     progress = tqdm(
         total=run.steps, initial=start, unit="step", disable=not is_main, mininterval=1.0
     )
-    writer = Writer(workdir, active=is_main)
+    writer = Writer(workdir, start=start, active=is_main)
     previous: dict[str, Array] = {}
     with _stop_signals() as is_asked_to_stop, checkpoints, writer, progress:
         # The step, for each size of a batch's target; bad data is told before that takes minutes.
@@ -308,13 +310,14 @@ def _open_batches(
 
 
 def split_validation(source: ImageSource, part: float) -> tuple[ImageSource, ImageSource]:
-    """Hold out every n-th image (in the order of the source), at least one if ``part`` is not zero.
+    """Hold out a part of the images, evenly over their order, at least one if it is not zero.
 
     Raises:
         UserError: nothing would be left to train on.
     """
-    every = round(1 / part) if part else 0
-    held_out = [i for i in range(len(source)) if every and i % every == every // 2]
+    share = Fraction(part).limit_denominator(10_000)
+    ends = [math.ceil(share * i - Fraction(1, 2)) for i in range(len(source) + 1)]
+    held_out = [i for i in range(len(source)) if ends[i] < ends[i + 1]]
     if part and not held_out:
         held_out = [len(source) - 1]
     kept = [i for i in range(len(source)) if i not in set(held_out)]

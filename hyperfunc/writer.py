@@ -43,12 +43,18 @@ def save_json(path: Path, value: Any) -> None:
 class Writer:
     """Writes ``metrics.jsonl``, ``tensorboard/`` and ``samples/`` into a workdir.
 
-    Lines are flushed as they are written, and a resumed run appends. Only one process should write;
-    the others pass ``active=False``.
+    Lines are flushed as they are written, and a resumed run goes on behind them. Only one process
+    should write; the others pass ``active=False``.
     """
 
-    def __init__(self, workdir: Path, *, active: bool = True) -> None:
+    def __init__(self, workdir: Path, *, start: int | None = None, active: bool = True) -> None:
         """Open the files.
+
+        Args:
+            workdir: made if need be.
+            start: the step that a resumed run goes on from: what is written of later ones, which
+                are done again, is taken out.
+            active: whether to write.
 
         Raises:
             UserError: the place cannot be written to; so do the methods.
@@ -61,10 +67,15 @@ class Writer:
             workdir.mkdir(parents=True, exist_ok=True)
             path = workdir / "metrics.jsonl"
             before = path.read_bytes() if path.exists() else b""
+            kept = [x for x in before.splitlines() if start is None or not _is_later(x, start)]
+            # A full disk may have taken the rest of the last line, too.
+            after = b"".join(line + b"\n" for line in kept)
+            if after != before:
+                with replacing(path) as beside:
+                    beside.write_bytes(after)
             self._lines = path.open("a", buffering=1)
-            if before and not before.endswith(b"\n"):  # A full disk took the rest of the line.
-                self._lines.write("\n")
-            self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+            purge = None if start is None else start + 1
+            self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=purge)
 
     def write(self, step: int, **metrics: float) -> None:
         """Write scalars; names may contain "/" to group them."""
@@ -103,6 +114,18 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         """Close the files."""
-        if self._lines is not None and self._board is not None:
-            self._lines.close()
-            self._board.close()
+        if self._lines is None or self._board is None:
+            return
+        # Behind another error it says nothing new that closing fails, too.
+        with contextlib.suppress(UserError) if error else contextlib.nullcontext():
+            for file in (self._lines, self._board):
+                with self._writing():
+                    file.close()
+
+
+def _is_later(line: bytes, start: int) -> bool:
+    """Whether a line of metrics is of a step after another."""
+    try:
+        return json.loads(line)["step"] > start
+    except (ValueError, LookupError, TypeError):  # A part of one, or not ours.
+        return False

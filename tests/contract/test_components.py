@@ -12,7 +12,8 @@ import pytest
 from hyperfunc.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
 from hyperfunc.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.config import Experiment, from_dict, to_dict
-from hyperfunc.functional_image import encode, render_phases
+from hyperfunc.coords import pixel_centres
+from hyperfunc.functional_image import encode, render, render_phases, sample
 from hyperfunc.hypernetwork import Hypernetwork, PatchHypernetwork, PixelHypernetwork
 from hyperfunc.targets import CosineMLP, FourierField, Target
 from hyperfunc.tasks import Reconstruction, SuperResolution, Task
@@ -46,6 +47,20 @@ SMALL = {
     ),
     Reconstruction: Reconstruction(size=16),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Plane(CosineMLP):
+    """Linear in theta, and no Fourier field: what only the general way can render."""
+
+    def init(self, key):
+        return {"slopes": 0.1 * jax.random.normal(key, (3, self.channels))}, {}
+
+    def prepare(self, theta, shared):
+        return theta
+
+    def apply(self, theta, shared, coord, footprint):
+        return jnp.append(coord, 1.0) @ theta["slopes"]
 
 
 def members(union) -> list:
@@ -137,7 +152,22 @@ def test_target(target):
     thrice = jax.tree.map(lambda leaf: 3 * leaf + 2, theta)
     values = [evaluate(x, shared, jnp.array([0.1, -0.3])) for x in (theta, twice, thrice)]
     is_linear = np.allclose(values[2] - values[1], values[1] - values[0], atol=1e-5)
-    assert is_linear == target.is_linear
+    assert is_linear or not isinstance(target, FourierField)  # Fast renderers rely on it.
+
+
+@pytest.mark.parametrize("target", [*members(Target), Plane()], ids=name_of)
+def test_target_at_any_scale(target):
+    """A grid is what its points are, at an integer scale and at others."""
+    model = SMALL[PixelHypernetwork].clone(target=target)
+    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+    function, _ = jax.jit(lambda v, x: encode(model, v, x))(variables, IMAGES)
+    theta = jax.tree.map(lambda leaf: leaf + 0.01, function.theta)
+    function = function.replace(theta=theta)
+    for size in ((16, 12), (13, 11)):
+        points = pixel_centres(size)
+        footprint = tuple(np.divide(IMAGES.shape[1:3], size).tolist())
+        expected = sample(function, points, footprint=footprint)
+        np.testing.assert_allclose(render(function, size), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", models(), ids=describe)

@@ -1,12 +1,15 @@
 import json
+import math
 
 import pytest
 
-from hyperfunc.backbones import RDN
+from hyperfunc.backbones import EDSR, RDN, DenseTrunk, InceptionTrunk, VapSR
 from hyperfunc.baselines import SRCNN, RDNUpscaler
 from hyperfunc.config import Data, Experiment, Run, from_dict, to_dict
 from hyperfunc.errors import UserError
+from hyperfunc.optimizers import Optimizer
 from hyperfunc.presets import PRESETS
+from hyperfunc.targets import CosineMLP, FourierField
 from hyperfunc.tasks import Reconstruction, SuperResolution
 
 
@@ -62,6 +65,7 @@ def changed(*path_and_value):
         (changed("run", "steps", 0), "steps 0"),
         (changed("task", "crop", 1), "crop of 1"),
         (changed("run", "loss", "l3"), "l3"),
+        (changed("model", "backbone", "dtype", "float16"), "float16"),
         (changed("model", "base", "spline"), "spline"),
         (changed("model", 5), "model"),
     ],
@@ -83,6 +87,23 @@ def test_what_is_no_experiment_is_an_error_that_names_it(data, named):
         (lambda: Run(steps=0), "steps 0"),
         (lambda: Run(save_every=0), "save_every 0"),
         (lambda: Run(ema=1.0), "ema 1.0"),
+        (lambda: Run(seed=-1), "seed -1"),
+        (lambda: Run(seed=2**40), "seed 1099511627776"),
+        (lambda: Data(threads=-1), "threads -1"),
+        (lambda: Optimizer(learning_rate=-1.0), "learning_rate -1.0"),
+        (lambda: Optimizer(clip_norm=-1.0), "clip_norm -1.0"),
+        (lambda: Optimizer(weight_decay=math.nan), "weight_decay nan"),
+        (lambda: Optimizer(muon_learning_rate=math.inf), "muon_learning_rate inf"),
+        (lambda: Optimizer(decay=1.5), "decay 1.5"),
+        (lambda: Optimizer(b2=1.0), "b2 1.0"),
+        (lambda: EDSR(blocks=-1), "blocks -1"),
+        (lambda: EDSR(blocks=0, fusion=True), "blocks 0"),
+        (lambda: RDN(growth=0), "growth 0"),
+        (lambda: VapSR(attention_width=0), "attention_width 0"),
+        (lambda: InceptionTrunk(stride=0), "stride 0"),
+        (lambda: DenseTrunk(width=0), "width 0"),
+        (lambda: FourierField(channels=0), "channels 0"),
+        (lambda: CosineMLP(channels=0), "channels 0"),
     ],
 )
 def test_settings_out_of_range_say_what_is_wrong(make, named):

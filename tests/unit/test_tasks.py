@@ -202,6 +202,9 @@ def test_detail_is_how_much_neighbours_differ():
         ({"tries": 0}, "tries 0"),
         ({"noise": -0.1}, "-0.1"),
         ({"noise": 1.5}, "1.5"),
+        ({"shrink": float("inf")}, "shrink inf"),
+        ({"protocol_phase": 5.0}, "protocol_phase 5.0"),
+        ({"permute_colors": -1.0}, "permute_colors -1.0"),
     ],
 )
 def test_impossible_tasks_say_what_is_wrong(arguments, named):

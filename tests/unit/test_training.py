@@ -150,7 +150,17 @@ def numbered(count):
 
 
 @pytest.mark.parametrize(
-    ("count", "part", "held_out"), [(10, 0.0, 0), (10, 0.2, 2), (25, 0.04, 1), (5, 0.04, 1)]
+    ("count", "part", "held_out"),
+    [
+        (10, 0.0, 0),
+        (10, 0.2, 2),
+        (25, 0.04, 1),
+        (5, 0.04, 1),
+        (100, 0.3, 30),
+        (100, 0.35, 35),
+        (100, 0.4, 40),
+        (7, 1 / 3, 2),
+    ],
 )
 def test_held_out_images_are_not_trained_on(count, part, held_out):
     training_part, validation_part = split_validation(numbered(count), part)
@@ -163,6 +173,13 @@ def test_held_out_images_are_not_trained_on(count, part, held_out):
         assert all(
             image[0, 0, 0] == int(name) for image, name in zip(part, part.names, strict=True)
         )
+
+
+@pytest.mark.parametrize("every", [2, 3, 25, 100])
+def test_of_every_so_many_images_the_middle_one_is_held_out(every):
+    """As ever: numbers of the held-out images can be compared with those of older runs."""
+    _, held_out = split_validation(numbered(250), 1 / every)
+    assert list(held_out.names) == [str(i) for i in range(250) if i % every == every // 2]
 
 
 def test_one_image_cannot_be_held_out_of_one():

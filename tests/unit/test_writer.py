@@ -73,6 +73,32 @@ def test_a_line_that_a_full_disk_cut_off_stays_alone(tmp_path):
     assert lines[1:] == ['{"step": 2, "lo', '{"step": 3, "loss": 0.5}']
 
 
+def test_steps_that_are_done_again_are_taken_out(tmp_path):
+    """A process that is killed has logged steps after the last one that it saved."""
+    path = tmp_path / "metrics.jsonl"
+    others = ["[1]", '{"loss": 0.5}', '{"step": 9, "lo']
+    path.write_text("\n".join(['{"step": 1}', '{"step": 2}', '{"step": 3}', *others]))
+    for start, kept in ((2, ['{"step": 1}', '{"step": 2}', *others]), (0, others)):
+        with Writer(tmp_path, start=start) as writer:
+            assert path.read_text().splitlines() == kept
+            writer.write(3, loss=0.5)
+        assert path.read_text().splitlines() == [*kept, '{"step": 3, "loss": 0.5}']
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["metrics.jsonl", "tensorboard"]
+
+
+def test_a_full_disk_is_told_at_the_end_too(tmp_path, monkeypatch):
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match="cannot be written .No space left"):
+        with Writer(tmp_path) as writer:
+            monkeypatch.setattr(writer._board, "close", fail)
+    # But not over what was wrong before.
+    with pytest.raises(KeyError), Writer(tmp_path) as writer:
+        monkeypatch.setattr(writer._board, "close", fail)
+        raise KeyError("lost")
+
+
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
     with Writer(tmp_path) as writer:
 
