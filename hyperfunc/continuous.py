@@ -105,7 +105,7 @@ class ContinuousImage:
         scale: Number | np.number | Pair | None = None,
         clip: bool = True,
     ) -> Float[Array, "height width c"]:
-        """Render a window; only the window is computed.
+        """Render a window; only the window is computed. Its edges and size are static.
 
         Args:
             top: edge of the window, in [0, 1] (pixel row divided by the height).
@@ -180,7 +180,9 @@ class ContinuousImage:
         Raises:
             ValueError: no transform, or a size or a number of samples below 1.
         """
-        size = choose_size(self.size, height or self.size[0], width or self.size[1], None)
+        own = self.size
+        height, width = (b if a is None else a for a, b in zip((height, width), own, strict=True))
+        size = choose_size(own, height, width, None)
         if samples < 1:
             raise ValueError(f"{samples} samples for each pixel: give at least 1")
         fine = (size[0] * samples, size[1] * samples)
@@ -273,11 +275,10 @@ class ContinuousImage:
         Args:
             sigma: standard deviation, in input pixels; static.
             exact: whether f is integrated, windows and base included, at each evaluation; blurs
-                of blurs then add up (3 and 4 are 5). Otherwise in closed form: each coefficient of
-                the Fourier field times exp(-sigma^2 |w|^2 / 2), an ordinary image as fast as this
-                one, which can be saved. It differs because target networks are meant only inside
-                their windows; `hyperfunc.blur` says more. Take it for many scattered points, each
-                of which costs the exact blur an integral of its own (grids share them).
+                of blurs then add up (3 and 4 are 5). Otherwise nearly, in closed form: an ordinary
+                image as fast as this one, which can be saved; `hyperfunc.blur` says how, and how
+                far it is off. Take it for many scattered points, each of which costs the exact blur
+                an integral of its own (grids share them), and not for second derivatives.
 
         Raises:
             ValueError: a negative or infinite sigma, or a closed form of what has none.
@@ -286,6 +287,7 @@ class ContinuousImage:
             raise ValueError(f"sigma {sigma}: give a finite standard deviation, at least 0")
         if sigma == 0:
             return self
+        sigma = float(sigma)
         if exact:
             return dataclasses.replace(self, sigma=math.hypot(self.sigma, sigma))
         return dataclasses.replace(

@@ -7,7 +7,7 @@ in units of input pixels (coordinate times n), so pixel i is centred at position
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,9 +107,18 @@ def choose_size(
         height, width = (max(round(n * one), 1) for n, one in zip(extent, scales, strict=True))
     if height is None or width is None:
         raise ValueError(f"height {height} and width {width}: give both")
-    if height < 1 or width < 1:
-        raise ValueError(f"cannot render {height} x {width} pixels: give at least 1 x 1")
-    return height, width
+    if not (_is_whole(height) and _is_whole(width) and height >= 1 and width >= 1):
+        raise ValueError(
+            f"cannot render {height} x {width} pixels: give whole numbers, at least 1 x 1"
+        )
+    return int(height), int(width)
+
+
+def _is_whole(number: Any) -> bool:
+    try:
+        return int(number) == number
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def axis_over(window: tuple[float, float], count: int, input_pixels: int) -> Axis:

@@ -73,6 +73,7 @@ def choose_layers(names: Sequence[str], layers: int | Sequence[str] | None) -> l
         if not 0 <= layers <= len(names):
             raise ValueError(f"the first {layers} layers: there are {len(names)}")
         return list(names[:layers])
+    layers = [layers] if isinstance(layers, str) else layers
     missing = [name for name in layers if name not in names]
     if missing:
         raise ValueError(f"there are no layers {missing}: the layers are {list(names)}")

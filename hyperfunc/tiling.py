@@ -98,7 +98,8 @@ class Upscaler:
                 f"cannot render an image of size {image.shape[:2]} at size {size}: both need at "
                 "least 1 x 1 pixels"
             )
-        if image.dtype not in (np.uint8, np.uint16, np.float32) or not 1 <= image.shape[2] <= 4:
+        is_known = image.dtype in (np.uint8, np.uint16, np.float32)
+        if not is_known or image.ndim != 3 or not 1 <= image.shape[2] <= 4:
             raise ValueError(
                 "an image must be uint8, uint16 or float32 with 1 to 4 channels, got "
                 f"{image.dtype} {image.shape}"

@@ -1,10 +1,14 @@
 """Derivatives and Gaussian blur: differentiation, closed forms and brute force agree."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import skimage.data
 
+import hyperfunc
 from hyperfunc.backbones import EDSR
 from hyperfunc.continuous import ContinuousImage
 from hyperfunc.coords import pixel_centres
@@ -26,6 +30,12 @@ def make(network, seed: int = 0) -> ContinuousImage:
 @pytest.fixture(scope="module")
 def f() -> ContinuousImage:
     return make(PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=3.0), branch_scale=0.3))
+
+
+@pytest.fixture(scope="module")
+def trained() -> ContinuousImage:
+    """An eye, by the bundled network."""
+    return hyperfunc.represent(skimage.data.astronaut()[90:122, 200:240])
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +212,12 @@ class TestGaussian:
         with pytest.raises(ValueError, match="points have shape"):
             blurred.laplacian(np.zeros((2, 2, 3)), FOOTPRINT)
 
+    def test_a_wide_blur_takes_no_more_than_the_image(self, f: ContinuousImage) -> None:
+        """A band is no wider than the image, and far beyond it is the same again, mirrored."""
+        grid = pixel_centres((2, 3))
+        expected = brute_force(f, np.asarray(grid).reshape(-1, 2), 12.0, 601).reshape(2, 3, 3)
+        np.testing.assert_allclose(f.gaussian(12.0)(grid, FOOTPRINT), expected, atol=2e-3)
+
     def test_variances_add_up(self, f: ContinuousImage) -> None:
         assert f.gaussian(3.0).gaussian(4.0).sigma == 5.0
         assert f.gaussian(0.0) is f
@@ -214,8 +230,24 @@ class TestGaussian:
         second = (values[:, :4].sum(axis=1) - 4 * values[:, 4]) / step**2
         np.testing.assert_allclose(blurred.laplacian(coords, per="pixel"), second, atol=2e-2)
 
-    def test_closed_form_blurs_each_target_network(self, f: ContinuousImage) -> None:
+    @pytest.mark.parametrize("sigma", [0.3, 0.7, 2.0])
+    def test_closed_form_is_near(self, trained: ContinuousImage, sigma: float) -> None:
+        """What changes from window to window is no detail that a blur may leave."""
+        exact, near = (
+            trained.gaussian(sigma, exact=e).render(scale=2, clip=False) for e in (True, False)
+        )
+        difference = np.sqrt(np.square(near - exact).mean())
+        assert difference < 0.005
+        assert difference < 0.3 * np.sqrt(np.square(trained.render(scale=2) - exact).mean())
+
+    @pytest.mark.parametrize("has_base", [True, False])
+    def test_closed_form_blurs_each_target_network(
+        self, f: ContinuousImage, has_base: bool
+    ) -> None:
         sigma, function = 0.7, f.function
+        if not has_base:
+            f = ContinuousImage(function.replace(base=None))
+        fade = math.exp(-3 * sigma**2) if has_base else 1.0
         blurred = f.gaussian(sigma, exact=False)
         assert blurred.sigma == 0
         theta = jax.tree.map(lambda leaf: leaf[0, 3, 4], function.expanded())
@@ -229,7 +261,7 @@ class TestGaussian:
         apply = lambda theta, x: function.target.apply(theta, function.shared, x, jnp.ones(2))  # noqa: E731
         values = jax.jit(jax.vmap(jax.vmap(lambda x: apply(theta, x))))(points)
         expected = jnp.einsum("ijc,i,j->c", values, weight, weight)
-        np.testing.assert_allclose(apply(after, local), expected, atol=1e-5)
+        np.testing.assert_allclose(apply(after, local), fade * expected, atol=1e-5)
 
     def test_closed_form_of_a_base_alone(self, f: ContinuousImage, points: np.ndarray) -> None:
         nothing = jax.tree.map(jnp.zeros_like, f.function.theta)

@@ -211,6 +211,11 @@ class TestPytree:
             scale = float(jnp.abs(single).max())
             np.testing.assert_allclose(whole / scale, single[inside] / scale, atol=1e-4)
 
+    def test_a_size_of_nothing_is_no_size(self, f: ContinuousImage) -> None:
+        for size in ((0, 5), (5, 0), (0, 0)):
+            with pytest.raises(ValueError, match="at least 1 x 1"):
+                f.warp(np.eye(3), *size)
+
     def test_refuses_other_points(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="shape"):
             f(np.zeros((4, 3)))
