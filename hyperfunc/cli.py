@@ -167,6 +167,10 @@ def upscale(command: Upscale) -> None:
         overwrite=command.overwrite,
         suffix=f".{command.format}" if command.format else None,
     )
+    if command.report is not None:
+        files = (path for x in batch.outcomes for path in (x.input, x.output))
+        if command.report.resolve() in {Path(path).resolve() for path in files}:
+            raise UserError(f"{command.report}: is an image here; name another file for --report")
     is_single = not command.source.is_dir()
     say = (lambda text: None) if command.quiet else work.print_above_bar
     try:
@@ -226,9 +230,12 @@ def export(command: Export) -> None:
     """Run ``hyperfunc export``."""
     if command.function is None and command.html is None:
         raise UserError("nothing to export: give --function out.hfn, --html out.html, or both")
-    for target in (command.function, command.html):
-        if target is not None and target.exists() and target.samefile(command.source):
+    source, targets = command.source, [x for x in (command.function, command.html) if x is not None]
+    for target in targets:
+        if target.exists() and source.exists() and target.samefile(source):
             raise UserError(f"{target}: input and output are one file; name another output")
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise UserError(f"{targets[0]}: two outputs are one file; name another one")
     function, about = _load_function(command.source, command.checkpoint)
     if command.function is not None:
         from hyperfunc.codec import save_function

@@ -52,7 +52,8 @@ class Request:
         else:
             assert self.scale is not None
             height, width = (
-                max(math.floor(n * s + 0.5), 1) for n, s in zip(size, self.scale, strict=True)
+                max(math.floor(min(n * s, 1e18) + 0.5), 1)
+                for n, s in zip(size, self.scale, strict=True)
             )
             result = (height, width)
         if math.prod(result) > LARGEST_OUTPUT:
@@ -223,10 +224,14 @@ def _pair_folder(
         raise UserError(f"{source}: holds no images; give a folder of .png, .jpg, .webp, .tif")
     targets = [_rename(Path(file.member), suffix) for file in files]
     times = collections.Counter(str(path).lower() for path in targets)
+    taken = {name for name, count in times.items() if count == 1}
     pairs = []
     for file, path in zip(files, targets, strict=True):
         if times[str(path).lower()] > 1:  # cat.bmp and cat.png: cat.bmp.png, cat.png.png
             path = Path(f"{file.member}{path.suffix}")
+            while str(path).lower() in taken:
+                path = Path(f"{path}{path.suffix}")
+            taken.add(str(path).lower())
         pairs.append((source / file.member, target / path))
     return pairs
 

@@ -6,7 +6,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -83,10 +83,23 @@ def find_images(root: Path) -> list[ImageFile]:
     else:
         members = (
             (Path(folder) / file).relative_to(root).as_posix()
-            for folder, _, files in os.walk(root, followlinks=True)
+            for folder, files in _walk(root)
             for file in files
         )
     return [ImageFile(root, m, in_zip) for m in sorted(members) if _is_image(m)]
+
+
+def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Folders and the names of their files; links are followed, but not into what they lie in."""
+    for folder, folders, files in os.walk(root, followlinks=True):
+        yield folder, files
+        above = [Path(folder), *Path(folder).parents]
+        above = {path.resolve() for path in above[: above.index(root) + 1]}
+        folders[:] = [
+            name
+            for name in folders
+            if not (path := Path(folder, name)).is_symlink() or path.resolve() not in above
+        ]
 
 
 def name_files(files: Sequence[ImageFile]) -> list[str]:

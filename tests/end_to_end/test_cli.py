@@ -303,6 +303,20 @@ def test_refused_places(run, tmp_path, folder):
         assert code == 2 and message in err and err.count("\n") == 1, err
 
 
+def test_no_output_takes_the_place_of_another_file(run, tmp_path, folder):
+    source, target = folder / "a.png", tmp_path / "b.png"
+    before = source.read_bytes()
+    for report in (source, target):
+        code, _, err = run("upscale", source, target, "--scale", 2, "--report", report)
+        assert code == 2 and f"{report}: is an image" in err and err.count("\n") == 1, err
+    both = ["--function", target, "--html", target]
+    code, _, err = run("export", source, *both)
+    assert code == 2 and f"{target}: two outputs" in err, err
+    code, _, err = run("export", tmp_path / "none.png", "--html", source)
+    assert code == 2 and "none.png" in err and err.count("\n") == 1, err
+    assert source.read_bytes() == before and not target.exists()
+
+
 def test_existing_output_of_a_file(run, tmp_path, folder):
     shutil.copy(folder / "a.png", tmp_path / "b.png")
     code, out, _ = run("upscale", folder / "a.png", tmp_path / "b.png", "--scale", 2)

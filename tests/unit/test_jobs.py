@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from hyperfunc.datasets.files import find_images
 from hyperfunc.errors import UserError
 from hyperfunc.jobs import Request, plan
 
@@ -15,6 +16,8 @@ def test_sizes():
     assert Request(size=(20, 10)).apply("a", (5, 7)) == (20, 10)
     with pytest.raises(UserError, match="25,000,000,000,000 million"):
         Request(scale=(1e6, 1e6)).apply("a", (5000, 5000))
+    with pytest.raises(UserError, match="a: "):
+        Request(scale=(1e307, 1e307)).apply("a", (5000, 5000))
 
 
 def write(path: Path) -> Path:
@@ -41,6 +44,29 @@ def test_where_files_go(tmp_path):
     assert plan(single, tmp_path / "folder", request).jobs[0].target == tmp_path / "folder/a.png"
     assert plan(single, f"{tmp_path}/new/", request).jobs[0].target == tmp_path / "new/a.png"
     assert plan(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
+
+
+def test_no_two_files_go_to_one_place(tmp_path):
+    names = ["cat.bmp", "cat.png", "cat.bmp.png", "cat.bmp.png.png"]
+    for name in names:
+        Image.new("RGB", (3, 4)).save(tmp_path / name)
+    batch = plan(tmp_path, tmp_path / "out", Request(scale=(2.0, 2.0)))
+    outputs = {Path(o.input).name: Path(o.output).name.lower() for o in batch.outcomes}
+    assert set(outputs) == set(names) and len(set(outputs.values())) == len(names)
+    assert outputs["cat.bmp.png"] == "cat.bmp.png"  # What clashes with nothing keeps its name.
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        folder.mkdir()
+        Image.new("RGB", (3, 4)).save(folder / "i.png")
+    (folders[0] / "itself").symlink_to(folders[0])
+    (folders[0] / "other").symlink_to(folders[1])
+    (folders[1] / "back").symlink_to(folders[0])
+    assert [file.member for file in find_images(folders[0])] == ["i.png", "other/i.png"]
+    members = [file.member for file in find_images(tmp_path)]
+    assert members == ["a/i.png", "a/other/i.png", "b/back/i.png", "b/i.png"]
 
 
 def test_what_cannot_be_planned(tmp_path):
