@@ -93,13 +93,12 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Folders and the names of their files; links are followed, but not into what they lie in."""
     for folder, folders, files in os.walk(root, followlinks=True):
         yield folder, files
-        above = [Path(folder), *Path(folder).parents]
-        above = {path.resolve() for path in above[: above.index(root) + 1]}
-        folders[:] = [
-            name
-            for name in folders
-            if not (path := Path(folder, name)).is_symlink() or path.resolve() not in above
-        ]
+        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        if links:
+            above = [Path(folder), *Path(folder).parents]
+            above = {path.resolve() for path in above[: above.index(root) + 1]}
+            circles = {path.name for path in links if path.resolve() in above}
+            folders[:] = [name for name in folders if name not in circles]
 
 
 def name_files(files: Sequence[ImageFile]) -> list[str]:
