@@ -69,7 +69,7 @@ class Arguments:
 def main(args: list[str] | None = None) -> None:
     """Run the command with the given arguments, or those of the process."""
     arguments = tyro.cli(Arguments, args=sys.argv[1:] if args is None else args)
-    with report_errors():
+    with report_errors(ends_process=args is None):
         use_cpu_cores()
         if arguments.task == "interpolate":
             evaluate_interpolation(arguments)

@@ -61,10 +61,9 @@ class Arguments:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command with the given arguments, or those of the process."""
-    args = sys.argv[1:] if args is None else args
     with report_errors(ValueError):
-        arguments = parse(args)
-    with report_errors():
+        arguments = parse(sys.argv[1:] if args is None else args)
+    with report_errors(ends_process=args is None):
         if arguments.distributed:
             join_processes()
         else:

@@ -12,6 +12,7 @@ What starts JAX is imported where it is used, so that ``--help`` is there at onc
 
 import contextlib
 import dataclasses
+import io
 import math
 import sys
 import tempfile
@@ -138,7 +139,8 @@ def main(args: list[str] | None = None) -> None:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     run = {Upscale: upscale, Info: info, Export: export, View: view}[type(command)]
-    with report_errors(), _pillow_settings():
+    _escape_unprintable_names()
+    with report_errors(ends_process=args is None), _pillow_settings():
         run(command)
 
 
@@ -236,7 +238,7 @@ def export(command: Export) -> None:
             raise UserError(f"{target}: input and output are one file; name another output")
     if len({target.resolve() for target in targets}) < len(targets):
         raise UserError(f"{targets[0]}: two outputs are one file; name another one")
-    function, about = _load_function(command.source, command.checkpoint)
+    function, about = _load_function(source, command.checkpoint, for_page=command.html is not None)
     if command.function is not None:
         from hyperfunc.codec import save_function
 
@@ -254,7 +256,7 @@ def export(command: Export) -> None:
 
 def view(command: View) -> None:
     """Run ``hyperfunc view``."""
-    function, _ = _load_function(command.source, command.checkpoint)
+    function, _ = _load_function(command.source, command.checkpoint, for_page=True)
     from hyperfunc.viewer import export_html
 
     folder = Path(tempfile.mkdtemp(prefix="hyperfunc-"))
@@ -328,8 +330,13 @@ def _load_super_resolution(checkpoint: str) -> "Model":
     return model
 
 
-def _load_function(source: Path, checkpoint: str) -> tuple["FunctionalImage", dict[str, str]]:
-    """The function of an image or in a file, and notes to keep with it."""
+def _load_function(
+    source: Path, checkpoint: str, *, for_page: bool
+) -> tuple["FunctionalImage", dict[str, str]]:
+    """The function of an image or in a file, and notes to keep with it.
+
+    What a page cannot show is refused before it is made.
+    """
     from hyperfunc.sharding import use_cpu_cores
 
     use_cpu_cores()
@@ -339,15 +346,20 @@ def _load_function(source: Path, checkpoint: str) -> tuple["FunctionalImage", di
         return load_function(source), load_header(source).get("about", {})
     from hyperfunc.checkpoint import load_model
     from hyperfunc.encoding import represent
-    from hyperfunc.photos import flatten, read_photo
+    from hyperfunc.photos import flatten, read_header, read_photo
 
+    model = load_model(checkpoint)
+    if for_page:
+        from hyperfunc.viewer import check_page
+
+        network = model.hypernetwork
+        check_page(network.target, network.layout, read_header(source).size)
     photo = read_photo(source)
     pixels = flatten(photo.pixels) if photo.pixels.shape[2] in (2, 4) else photo.pixels
     if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):
         raise UserError(
             f"{source}: values from {pixels.min():g} to {pixels.max():g}; floats must be in [0, 1]"
         )
-    model = load_model(checkpoint)
     about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
     return represent(pixels, checkpoint=model).function, about
 
@@ -358,13 +370,19 @@ def _describe_checkpoint(path: Path) -> None:
     from hyperfunc.checkpoint import load_model
     from hyperfunc.config import to_dict
 
-    if not path.exists() and len(path.parts) > 1:
+    if not path.exists() and (len(path.parts) > 1 or path.suffix):
         raise UserError(f"{path}: no such file or folder; check the path")
     model = load_model(str(path))  # A bundled name, or a workdir.
     parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
     print(f"{model.path}: checkpoint of step {model.step}, {parameters:,} parameters")
     for name, component in to_dict(model.experiment).items():
         print(f"{name}: {component}")
+
+
+def _escape_unprintable_names() -> None:
+    """Let what the terminal's encoding does not hold (a file's name may be any bytes) be seen."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -270,7 +270,7 @@ def _read_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     writer = metadata.get("writer", "")
     return {
         "version": VERSION,
-        "writer": writer if isinstance(writer, str) else "",
+        "writer": writer if isinstance(writer, str) and writer.isprintable() else "",
         "target": target,
         "windows": windows,
         "size": tuple(size),

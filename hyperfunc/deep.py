@@ -1,4 +1,4 @@
-"""PNG and TIFF with more than 8 bits per channel, which Pillow reads and writes only in part.
+"""PNG, TIFF and PPM with more than 8 bits per channel, which Pillow reads and writes only in part.
 
 Arrays are `[h, w, c]`, uint8 (0..255), uint16 (0..65535) or float32, with 1 to 4 channels: grey,
 grey + alpha, RGB, RGBA; alpha is straight. TIFF is read upright, as Pillow does it.
@@ -10,6 +10,7 @@ caller turns it into a message.
 import contextlib
 import io
 import logging
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,10 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What matters is rais
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's colour type by number of channels."""
+
+_GAP = rb"(?:\s|#[^\r\n]*[\r\n])+"
+PPM_HEADER = re.compile(_GAP.join([rb"P6", rb"(\d{1,9})", rb"(\d{1,9})", rb"(\d{1,5})\s"]))
+"""Width, height and the largest value of a binary PPM."""
 
 COLOURS = {0: 1, 1: 1, 2: 3}
 """Channels by TIFF's photometric interpretation: white is zero, black is zero, RGB."""
@@ -165,6 +170,41 @@ def _filter_rows(
     best = np.argmin(costs, axis=0)
     chosen = np.stack(candidates)[best, np.arange(len(strip))]
     return np.concatenate([best[:, None].astype(np.uint8), chosen], axis=1)
+
+
+def is_deep_ppm(path: Path) -> bool:
+    """Whether a file is a binary PPM (RGB) of 16 bits per channel, as raw converters write it."""
+    return _read_ppm_header(path)[2] > 255
+
+
+def read_deep_ppm(path: Path) -> UInt16[np.ndarray, "h w 3"]:
+    """Read a binary PPM of 16 bits per channel; its largest value becomes 65535.
+
+    Raises:
+        ValueError: it is truncated.
+    """
+    width, height, largest, start = _read_ppm_header(path)
+    if path.stat().st_size - start < 6 * width * height:
+        raise ValueError(f"it is truncated: {width} x {height} pixels need more")
+    values = np.fromfile(path, ">u2", 3 * width * height, offset=start).astype(np.uint16)
+    if largest != 65535:
+        values = np.minimum(values.astype(np.uint32), largest) * 65535 + largest // 2
+        values = (values // largest).astype(np.uint16)
+    return values.reshape(height, width, 3)
+
+
+def _read_ppm_header(path: Path) -> tuple[int, int, int, int]:
+    """Width, height, largest value and first byte of the pixels; zeros if it is no binary PPM.
+
+    Reference: netpbm's manual, "PPM format".
+    """
+    with path.open("rb") as file:
+        start = file.read(1024)
+    match = PPM_HEADER.match(start)
+    if match is None:
+        return 0, 0, 0, 0
+    width, height, largest = (int(number) for number in match.groups())
+    return width, height, largest, match.end()
 
 
 def is_deep_tiff(source: Source) -> bool:

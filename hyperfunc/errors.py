@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,21 +18,32 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def report_errors(*others: type[Exception]) -> Iterator[None]:
+def report_errors(*others: type[Exception], ends_process: bool = False) -> Iterator[None]:
     """Let a command end with one line on stderr and exit code 2 for what its user can mend.
 
     Ctrl-C ends it with one line, too, and the exit code 130.
 
     Args:
         others: exceptions that count as the user's besides `UserError`, where arguments are parsed.
+        ends_process: whether the process has nothing else to do: Ctrl-C then ends it at once,
+            without waiting for threads. (XLA's go on with what was begun, and crash where Python is
+            taken down under them.)
     """
     try:
         yield
     except (UserError, *others) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except PermissionError as error:  # wherever a path is looked at
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}permission denied; check who may read and write", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        if ends_process:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)
         raise SystemExit(130) from None  # What a shell reports for SIGINT.
 
 

@@ -138,6 +138,8 @@ def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip at 255
         grey = np.floor(np.clip(np.asarray(image), 0, 65535) / 257.0 + 0.5).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode == "F":
+        return np.repeat(to_uint8(np.asarray(image))[..., None], 3, axis=-1)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # straight to RGB would warn
     return np.asarray(image.convert("RGB"))

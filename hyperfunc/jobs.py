@@ -168,14 +168,14 @@ def plan(
     target = Path(target)
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")
+    batch = Batch([], [])
     if source.is_dir():
-        pairs = _pair_folder(source, target, suffix, skip)
+        pairs, batch.outcomes = _pair_folder(source, target, suffix, skip)
     else:
         if target.is_dir() or is_folder:
             target = target / _rename(source, suffix).name
         check_output(target, (1, 1))
         pairs = [(source, target)]
-    batch = Batch([], [])
     for one_source, one_target in tqdm(
         pairs, "looking", leave=False, delay=2.0, disable=None, unit="file"
     ):
@@ -206,7 +206,14 @@ def plan(
 
 def _pair_folder(
     source: Path, target: Path, suffix: str | None, skip: Callable[[Path], bool]
-) -> list[tuple[Path, Path]]:
+) -> tuple[list[tuple[Path, Path]], list[Outcome]]:
+    """The images of a folder with their outputs, and the folders that may not be looked into."""
+    refused: list[Outcome] = []
+
+    def note(folder: Path, error: UserError) -> None:
+        place = target / folder.relative_to(source)
+        refused.append(Outcome(str(folder), str(place), "failed", error=str(error)))
+
     if target.exists() and not target.is_dir():
         raise UserError(
             f"{target}: is a file, and the input a folder; name a folder for the output"
@@ -216,11 +223,13 @@ def _pair_folder(
     inside = target.resolve()
     files = [
         file
-        for file in find_images(source)
+        for file in find_images(source, note=note)
         if inside not in Path(source, file.member).resolve().parents
         and not skip(Path(source, file.member))
     ]
     if not files:
+        if refused:
+            raise UserError(refused[0].error)
         raise UserError(f"{source}: holds no images; give a folder of .png, .jpg, .webp, .tif")
     targets = [_rename(Path(file.member), suffix) for file in files]
     times = collections.Counter(str(path).lower() for path in targets)
@@ -233,7 +242,7 @@ def _pair_folder(
                 path = Path(f"{path}{path.suffix}")
             taken.add(str(path).lower())
         pairs.append((source / file.member, target / path))
-    return pairs
+    return pairs, refused
 
 
 def _rename(path: Path, suffix: str | None) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from hyperfunc import deep
 from hyperfunc.types import Size
@@ -147,6 +147,13 @@ def resize_exif(block: bytes | None, size: Size) -> bytes | None:
     return _pack(entries, directories)
 
 
+def _note_resolution(block: bytes | None, dpi: tuple[float, float]) -> bytes | None:
+    """An EXIF block that says the resolution, too."""
+    entries, directories = load_exif(block) if block else ({}, {})
+    x, y = (TiffImagePlugin.IFDRational(round(value * 1000), 1000) for value in dpi)
+    return _pack({**entries, 282: x, 283: y, 296: 2}, directories)
+
+
 def _directories(exif: Image.Exif) -> dict[int, dict[int, Any]]:
     directories = {int(tag): dict(exif.get_ifd(tag)) for tag in (EXIF, GPS)}
     if INTEROP in directories[EXIF]:
@@ -206,6 +213,8 @@ def save_arguments(
             if arguments[key] and len(arguments[key]) > limit:
                 notes.append(f"{key.upper()} dropped: {len(arguments[key])} bytes exceed JPEG's")
                 arguments[key] = None
+    if format_ == "WEBP" and metadata.dpi:  # which has no place for it but EXIF
+        arguments["exif"] = _note_resolution(exif, metadata.dpi)
     if format_ == "WEBP" and metadata.icc and metadata.icc[16:20] == b"GRAY":
         notes.append("ICC profile dropped: it is of grey, and WebP holds RGB")
         arguments["icc_profile"] = None

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import math
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,15 @@ TIFF_VALUES = (18246, 18249, *range(40091, 40096))
 
 _MODES = {
     "1": "black and white",
+    "F": "grey",
     "I": "grey",
     "L": "grey",
     "LA": "grey with alpha",
+    "La": "grey with alpha",
     "P": "palette",
     "PA": "palette with alpha",
     "RGBX": "RGB",
+    "RGBa": "RGBA",
 }
 
 
@@ -138,8 +142,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         metadata = header.metadata
         if deep.is_deep_tiff(path):
             pixels = deep.read_deep_tiff(path)
-            if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-                raise ValueError("it holds values that are not finite numbers")
+        elif deep.is_deep_ppm(path):
+            pixels = deep.read_deep_ppm(path)
         else:
             with Image.open(path) as image:
                 if _is_deep_png(path):
@@ -155,6 +159,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             pixels = np.ascontiguousarray(deep.turn(pixels, header.orientation))
         if 0 in pixels.shape:
             raise ValueError("it has no pixels")
+        if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+            raise ValueError("it holds values that are not finite numbers")
     return Photo(pixels, dataclasses.replace(metadata, texts=texts), tuple(notes))
 
 
@@ -236,9 +242,14 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
+        # Looked at before it is opened: opening a pipe would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise ValueError("a pipe or a device, not a file")
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
+    except PermissionError:
+        raise UserError(f"{path}: permission denied; check who may read it") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, not an image; give a file") from None
     except UserError:
@@ -269,7 +280,11 @@ def _read_header(path: Path) -> Header:
                 bits, colour_type = deep.read_png_header(path) or (bits, 0)
                 if colour_type == 4:  # Pillow opens grey + alpha of 16 bits as RGBA
                     colours, channels = CHANNELS[2], 2
-            dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
+            if image.mode == "F":
+                bits = 32
+            if deep.is_deep_ppm(path):
+                bits = 16
+            dtype = np.dtype({16: np.uint16, 32: np.float32}.get(bits, np.uint8))
     metadata, orientation = read_metadata(path, format_, info)
     if orientation >= 5 and format_ != "TIFF":
         size = (size[1], size[0])
@@ -282,7 +297,7 @@ def _describe(image: Image.Image) -> tuple[str, int]:
     colours = "grey" if image.mode.startswith("I;16") else _MODES.get(image.mode, image.mode)
     if has_key:
         colours += " with transparency"
-    is_grey = image.mode in ("1", "L", "LA", "La", "I") or image.mode.startswith("I;16")
+    is_grey = image.mode in ("1", "F", "L", "LA", "La", "I") or image.mode.startswith("I;16")
     has_alpha = has_key or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     return colours, (1 if is_grey else 3) + has_alpha
 
@@ -305,10 +320,12 @@ def _to_pixels(
     _, channels = _describe(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[..., None], metadata
+    if image.mode == "F":
+        return np.asarray(image)[..., None], metadata
     if image.mode in ("CMYK", "LAB"):
         return _to_srgb(image, metadata, notes)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
-    if image.mode in ("La", "RGBa", "PA"):
+    if image.mode in ("RGBa", "PA"):
         image = image.convert("RGBA").convert(mode)
     elif image.mode != mode:
         image = image.convert(mode)

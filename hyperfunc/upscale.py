@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,9 @@ def run(
 ) -> None:
     """Do the jobs of a batch, and write down their outcomes.
 
-    Files are decoded in threads ahead of the model, and written in a thread behind it.
+    Files are decoded in threads ahead of the model, and written in a thread behind it. The model
+    works in a thread, too: the caller's waits, so that Ctrl-C is heard at once, compiling or not.
+    What is being written then is written to its end; what is being rendered is given up.
 
     Args:
         batch: what to do.
@@ -58,7 +61,9 @@ def run(
     threads = threads or min(4, os.cpu_count() or 1)
     total = sum(job.megapixels for job in jobs)
     clock = _Clock(total, upscaler, max((job.bytes for job in jobs), default=0), say)
-    readers, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+    readers, renderer, writer = (ThreadPoolExecutor(n) for n in (threads, 1, 1))
+    is_given_up = threading.Event()
+    writing: Future[None] | None = None
     bar = tqdm(
         total=total,
         unit="Mpx",
@@ -67,11 +72,14 @@ def run(
     )
     try:
         reading = _read_ahead(jobs, readers, max(AHEAD, threads))
-        writing: Future[None] | None = None
         for i, (job, photo) in enumerate(reading, 1):
             bar.set_postfix_str(f"{i}/{len(jobs)} {job.source.name}")
             with _noting(job):
-                result = _enlarge(job, photo.result(), upscaler, bar, clock)
+                picture = photo.result()
+                rendering = renderer.submit(
+                    _enlarge, job, picture, upscaler, bar, clock, is_given_up
+                )
+                result = rendering.result()
                 if writing is not None:  # one output in memory besides the one in work
                     writing.result()
                 writing = writer.submit(_write, job, result, quality)
@@ -79,10 +87,16 @@ def run(
             bar.refresh()
         if writing is not None:
             writing.result()
+    except KeyboardInterrupt:
+        if writing is not None and not writing.done():
+            say("interrupted: an output is being written to its end")
+        raise
     finally:
+        is_given_up.set()
+        for pool in (readers, renderer):
+            pool.shutdown(wait=False, cancel_futures=True)
+        writer.shutdown(wait=True, cancel_futures=True)
         bar.close()
-        for pool in (readers, writer):  # what is being written is written to its end
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _read_ahead(
@@ -111,8 +125,17 @@ def _noting(job: Job) -> Iterator[None]:
         job.outcome.status, job.outcome.error = "failed", f"{job.source}: {reason[:500]}"
 
 
+class _GivenUpError(Exception):
+    """Ends a thread whose result nobody waits for."""
+
+
 def _enlarge(
-    job: Job, photo: Photo, upscaler: Upscaler, bar: "tqdm[Any]", clock: "_Clock"
+    job: Job,
+    photo: Photo,
+    upscaler: Upscaler,
+    bar: "tqdm[Any]",
+    clock: "_Clock",
+    is_given_up: threading.Event,
 ) -> Photo:
     height, width = photo.pixels.shape[:2]
     if (height, width) != job.header.size:
@@ -120,6 +143,8 @@ def _enlarge(
     began, start = time.perf_counter(), bar.n
 
     def show(done: int, total: int) -> None:
+        if is_given_up.is_set():
+            raise _GivenUpError
         bar.n = start + job.megapixels * done / total
         clock.note(bar.n)
         bar.refresh()

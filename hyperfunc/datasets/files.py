@@ -68,14 +68,21 @@ class FileReader:
         return image if self.transform is None else self.transform(image)
 
 
-def find_images(root: Path) -> list[ImageFile]:
+def find_images(
+    root: Path, *, note: Callable[[Path, UserError], None] | None = None
+) -> list[ImageFile]:
     """The image files below a folder or in a zip archive, at any depth, sorted by path.
 
     Hidden files and folders, those that macOS adds to archives, and members of an archive that do
     not lie within it are passed over.
 
+    Args:
+      root: the folder or the archive.
+      note: is given each folder that may not be looked into, with the error, and the others are
+        searched; if None, the error is raised.
+
     Raises:
-      UserError: if the file is no zip archive.
+      UserError: if the file is no zip archive, or a folder may not be looked into.
     """
     in_zip = root.is_file()
     if in_zip:
@@ -83,16 +90,28 @@ def find_images(root: Path) -> list[ImageFile]:
     else:
         members = (
             (Path(folder) / file).relative_to(root).as_posix()
-            for folder, files in _walk(root)
+            for folder, files in _walk(root, note or _refuse)
             for file in files
         )
     return [ImageFile(root, m, in_zip) for m in sorted(members) if _is_image(m)]
 
 
-def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+def _refuse(folder: Path, error: UserError) -> None:
+    raise error
+
+
+def _walk(root: Path, note: Callable[[Path, UserError], None]) -> Iterator[tuple[str, list[str]]]:
     """Folders and the names of their files; links are followed, but not into what they lie in."""
-    for folder, folders, files in os.walk(root, followlinks=True):
+
+    def note_folder(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # None is there, or no longer.
+            return
+        reason = f"{error.filename}: cannot be looked into ({error.strerror})"
+        note(Path(error.filename), UserError(f"{reason}; check who may read it, or move it away"))
+
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=note_folder):
         yield folder, files
+        folders[:] = [name for name in folders if not name.startswith(".")]
         links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
         if links:
             above = [Path(folder), *Path(folder).parents]

@@ -10,6 +10,7 @@ and `functional_image.sample` compute, to within two levels of 255.
 import base64
 import html
 import json
+import math
 import os
 import zlib
 from importlib.resources import files
@@ -23,7 +24,9 @@ from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage
 from hyperfunc.hypernetwork import FactoredTheta
 from hyperfunc.images import to_uint8
-from hyperfunc.targets import FourierField
+from hyperfunc.targets import FourierField, Target
+from hyperfunc.types import Size
+from hyperfunc.windows import WindowLayout
 
 MAX_PAGE = 64_000_000
 """Bytes of the page: beyond, browsers become slow to open it."""
@@ -63,7 +66,7 @@ def export_html(
 def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
     """The page of `export_html`, as UTF-8."""
     function = without_padding(function)
-    _check(function)
+    check_page(function.target, function.layout, function.size, _batch(function))
     payload, config = _pack(function)
     data = base64.b64encode(zlib.compress(payload, 6)).decode("ascii")
     page = (files("hyperfunc.viewer") / "template.html").read_text("utf-8")
@@ -71,7 +74,7 @@ def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
     page = page.replace("%%data%%", data)
     # Last, so that a title cannot name the other two.
     page = page.replace("%%title%%", html.escape(title or "Functional image"))
-    encoded = page.encode("utf-8")
+    encoded = page.encode("utf-8", "replace")  # A title may be a file's name, which is any bytes.
     if len(encoded) > MAX_PAGE:
         height, width = function.size
         raise UserError(
@@ -82,21 +85,29 @@ def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
     return encoded
 
 
-def _check(function: FunctionalImage) -> None:
-    target = function.target
-    if not isinstance(target, FourierField) or not function.layout.is_per_pixel:
+def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1) -> None:
+    """Check that functions of a model can be shown in a page, before one is made.
+
+    Args:
+        target: the target networks.
+        layout: the windows that they cover.
+        size: (height, width) of the image, pixels.
+        batch: of how many images.
+
+    Raises:
+        UserError: they are of another kind than `export_html` shows, or too many.
+    """
+    if not isinstance(target, FourierField) or not layout.is_per_pixel:
         raise UserError(
             "the page evaluates a FourierField for each pixel only (the sr preset), and this is a "
-            f"{type(target).__name__} on windows of {function.layout.size} pixels: render images "
-            "instead"
+            f"{type(target).__name__} on windows of {layout.size} pixels: render images instead"
         )
-    batch = _batch(function)
     if batch != 1 or target.channels != 3 or target.frequencies > MAX_FREQUENCIES:
         raise UserError(
             f"the page shows one image of 3 channels and up to {MAX_FREQUENCIES} frequencies, and "
             f"this is {batch} of {target.channels} and {target.frequencies}: export one RGB image"
         )
-    height, width = function.size
+    height, width = size
     textures = height * width * _layers(target) * _HALVES * 2
     if max(height, width) > MAX_SIDE or textures > MAX_TEXTURES:
         most = MAX_TEXTURES // (_layers(target) * _HALVES * 2)
@@ -159,13 +170,17 @@ def _pack(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
     payload = outputs.astype("<f4").tobytes() + scales.astype("<f4").tobytes() + levels.tobytes()
     if function.base is not None:
         payload += to_uint8(np.asarray(function.base)[0]).tobytes()
+    with np.errstate(over="ignore"):
+        kappa = float(np.exp(np.asarray(function.shared["log_kappa"], np.float64)))
+    if not math.isfinite(kappa):
+        raise UserError(f"the function's kappa is {kappa}: the model is damaged")
     config = {
         "width": width,
         "height": height,
         "quads": levels.shape[0],
         "layers": layers,
         "waves": waves_padded.tolist(),
-        "kappa": float(np.exp(function.shared["log_kappa"])),
+        "kappa": kappa,
         "frequencies": f,
         "base": function.base is not None,
     }

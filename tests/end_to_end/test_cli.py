@@ -1,7 +1,11 @@
 """The command line as people use it, with a small random model, in this process."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -183,6 +187,24 @@ def test_interrupted(run, tmp_path, folder, monkeypatch):
     monkeypatch.undo()
     code, out, _ = run("upscale", folder, tmp_path / "out", "--scale", 2)
     assert code == 0 and "3 done, 2 skipped, 0 failed" in out
+
+
+def test_interrupted_while_the_model_is_compiled(tmp_path, checkpoint):
+    """The process hears Ctrl-C at once, and ends as a shell expects it: not in a crash."""
+    write_image(tmp_path / "a.png", np.zeros((600, 600, 3), np.uint8))
+    command = [sys.executable, "-m", "hyperfunc", "upscale", tmp_path / "a.png", tmp_path / "b.png"]
+    with subprocess.Popen(
+        [*command, "--scale=2", f"--checkpoint={checkpoint}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "600 x 600 -> 1200 x 1200" in process.stdout.readline()  # Now it compiles.
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.endswith("interrupted\n")
+    assert "0 done; the same command goes on" in out and names(tmp_path) == {"a.png"}
 
 
 def test_interrupted_while_writing(run, tmp_path, folder, monkeypatch):
@@ -383,3 +405,35 @@ def test_sizes():
     for text in ("", "x", "3840", "-1x5", "1.5x2", "3x0", "²x2"):
         with pytest.raises(UserError, match="--size"):
             parse_size(text)
+
+
+def test_names_of_any_bytes(run, tmp_path, checkpoint):
+    name = os.fsdecode(b"\xff.png")
+    write_image(tmp_path / name, np.full((6, 5, 3), 90, np.uint8))
+    code, _, err = run("export", tmp_path / name, "--html", tmp_path / "a.html")
+    assert code == 0, err
+    code, _, err = run("export", tmp_path / name, "--function", tmp_path / "a.hfn")
+    assert code == 0, err
+    command = [sys.executable, "-m", "hyperfunc", "info", tmp_path / "a.hfn"]
+    told = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONUTF8": "0"})
+    assert told.returncode == 0 and b"udcff.png" in told.stdout
+
+
+@pytest.mark.parametrize("flag", ["--html", None])
+def test_a_page_that_would_be_too_large_is_refused_before_the_work(
+    run, tmp_path, monkeypatch, flag
+):
+    def work(*args, **kwargs):
+        raise AssertionError("it was begun")
+
+    monkeypatch.setattr("hyperfunc.encoding.represent", work)
+    write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
+    target = [flag, tmp_path / "a.html"] if flag else []
+    code, _, err = run("export" if flag else "view", tmp_path / "a.png", *target)
+    assert code == 2 and "4100 x 3 pixels are too large for a page" in err
+
+
+def test_info_of_a_file_that_is_missing(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("info", "missing.png")
+    assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"

@@ -1,5 +1,7 @@
 """How a command ends."""
 
+import os
+
 import pytest
 
 from hyperfunc.errors import UserError, report_errors
@@ -34,6 +36,21 @@ def test_an_interruption_is_one_line(capsys):
     end = run(KeyboardInterrupt())
     assert isinstance(end, SystemExit) and end.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interruption_can_end_the_process(capsys, monkeypatch):
+    """At once: threads that still compute are left behind, and what was printed is not."""
+    ends = []
+    monkeypatch.setattr(os, "_exit", ends.append)
+    with pytest.raises(SystemExit), report_errors(ends_process=True):
+        raise KeyboardInterrupt
+    assert ends == [130] and capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_place_that_may_not_be_looked_at_is_one_line(capsys):
+    end = run(PermissionError(13, "Permission denied", "/root/a.png"))
+    assert isinstance(end, SystemExit) and end.code == 2
+    assert capsys.readouterr().err.startswith("error: /root/a.png: permission denied; check who")
 
 
 def test_without_an_error_nothing_happens(capsys):

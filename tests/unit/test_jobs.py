@@ -1,5 +1,6 @@
 """What is planned before anything is enlarged."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,32 @@ def test_no_two_files_go_to_one_place(tmp_path):
     outputs = {Path(o.input).name: Path(o.output).name.lower() for o in batch.outcomes}
     assert set(outputs) == set(names) and len(set(outputs.values())) == len(names)
     assert outputs["cat.bmp.png"] == "cat.bmp.png"  # What clashes with nothing keeps its name.
+
+
+def test_folders_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    """They are listed as failed, and the others are done; hidden ones are nobody's business."""
+    for name in ("a.png", "closed/b.png", "open/c.png", ".hidden/d.png"):
+        write(tmp_path / name)
+    scan = os.scandir
+    looked_into = []
+
+    def look(path):
+        looked_into.append(Path(path).name)
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", look)
+    batch = plan(tmp_path, tmp_path / "out", Request(scale=(2.0, 2.0)))
+    assert {job.source.name for job in batch.jobs} == {"a.png", "c.png"}
+    (failed,) = (outcome for outcome in batch.outcomes if outcome.status == "failed")
+    assert (failed.input, failed.output) == (str(tmp_path / "closed"), str(tmp_path / "out/closed"))
+    assert "closed: cannot be looked into (Permission denied)" in str(failed.error)
+    assert ".hidden" not in looked_into
+    with pytest.raises(UserError, match="closed: cannot be looked into"):
+        find_images(tmp_path)
+    with pytest.raises(UserError, match="closed: cannot be looked into"):
+        plan(tmp_path / "closed", tmp_path / "out", Request(scale=(2.0, 2.0)))
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

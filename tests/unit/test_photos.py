@@ -1,6 +1,7 @@
 """Files of every kind: what is read is what was drawn, and what is written is what was given."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -440,3 +441,84 @@ def test_a_failure_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_photo(path, Photo(draw((8, 8), 3, np.uint8)))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("largest", [65535, 1023])
+def test_ppm_of_16_bits_keeps_them(tmp_path, largest, monkeypatch):
+    values = draw((5, 7), 3, np.uint16)
+    if largest < 65535:
+        values >>= 6
+    header = f"P6 # from a camera\n7\n# and more\n5 {largest}\n".encode()
+    (tmp_path / "a.ppm").write_bytes(header + values.astype(">u2").tobytes())
+    looked = read_header(tmp_path / "a.ppm")
+    assert (looked.bits, looked.dtype, looked.channels) == (16, np.uint16, 3)
+    pixels = read_photo(tmp_path / "a.ppm").pixels
+    assert pixels.dtype == np.uint16
+    assert np.abs(pixels / 65535 - values / largest).max() <= 0.5 / 65535 + 1e-9
+    assert np.abs(read_image(tmp_path / "a.ppm") / 255 - values / largest).max() <= 0.51 / 255
+    # Half of it, and a header that promises more than any machine has.
+    data = (tmp_path / "a.ppm").read_bytes()
+    (tmp_path / "a.ppm").write_bytes(data[:-3])
+    with pytest.raises(UserError, match="a.ppm.*truncated"):
+        read_photo(tmp_path / "a.ppm")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as the command has it
+    (tmp_path / "a.ppm").write_bytes(b"P6 99999999 99999999 65535\n" + b"0" * 60)
+    with pytest.raises(UserError, match="a.ppm.*truncated"):
+        read_photo(tmp_path / "a.ppm")
+
+
+def test_pfm_is_floats(tmp_path):
+    values = draw((5, 7), 1, np.float32) * 1.5 - 0.1
+    Image.fromarray(values[..., 0]).save(tmp_path / "a.pfm")
+    looked = read_header(tmp_path / "a.pfm")
+    assert (looked.bits, looked.dtype, looked.channels) == (32, np.float32, 1)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.pfm").pixels, values)
+    eight = np.floor(np.clip(values, 0, 1) * 255 + 0.5)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.pfm"), eight.repeat(3, axis=-1))
+    values[2, 2] = np.nan
+    Image.fromarray(values[..., 0]).save(tmp_path / "a.pfm")
+    with pytest.raises(UserError, match="a.pfm.*not finite"):
+        read_photo(tmp_path / "a.pfm")
+
+
+def test_grey_with_premultiplied_alpha(tmp_path):
+    stored = np.zeros((3, 4, 2), np.uint8)
+    stored[..., 0], stored[..., 1] = 50, 128
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored, photometric="minisblack", extrasamples=["assocalpha"]
+    )
+    pixels = read_photo(tmp_path / "a.tif").pixels
+    assert pixels.shape == (3, 4, 2) and (pixels[..., 1] == 128).all()
+    assert np.abs(pixels[..., 0] - 50 * 255 / 128.0).max() <= 1
+    assert read_header(tmp_path / "a.tif").colours == "grey with alpha"
+
+
+@pytest.mark.parametrize("exif", [None, "camera"])
+def test_webp_keeps_the_resolution(tmp_path, exif):
+    block = Image.Exif()
+    block[271] = "a camera"
+    metadata = Metadata(exif=block.tobytes() if exif else None, dpi=(300.0, 118.11))
+    notes = write_photo(tmp_path / "a.webp", Photo(draw((4, 4), 3, np.uint8), metadata))
+    kept = read_photo(tmp_path / "a.webp").metadata
+    assert notes == [] and kept.dpi == pytest.approx((300, 118.11), abs=1e-3)
+    assert (kept.exif is not None) == (exif is not None)  # Nothing but what there was.
+    if exif:
+        assert load_exif(kept.exif)[0] == {271: "a camera"}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_header, read_photo):
+        with pytest.raises(UserError, match="a.png.*a pipe or a device"):
+            read(tmp_path / "a.png")
+
+
+def test_what_may_not_be_read_is_said(tmp_path, monkeypatch):
+    write_photo(tmp_path / "a.png", Photo(draw((4, 4), 3, np.uint8)))
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match="a.png: permission denied; check who may read it"):
+        read_photo(tmp_path / "a.png")

@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import re
 import zlib
 from pathlib import Path
@@ -115,6 +116,18 @@ def test_the_page_is_written_whole(tmp_path: Path) -> None:
 def test_what_the_page_cannot_show_is_refused(function: FunctionalImage, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         viewer.make_page(function)
+
+
+def test_a_page_that_nothing_can_be_seen_in_is_refused() -> None:
+    function = make_function()
+    function = function.replace(shared={**function.shared, "log_kappa": jnp.float32(1e4)})
+    with pytest.raises(UserError, match="kappa is inf: the model is damaged"):
+        viewer.make_page(function)
+
+
+def test_a_title_of_any_bytes() -> None:
+    page = viewer.make_page(make_function(), title=os.fsdecode(b"\xff.png"))
+    assert b"?.png" in page and page.decode()
 
 
 def test_too_large_functions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
