@@ -56,6 +56,7 @@ class EDSR(nn.Module):
         """Check the ranges."""
         check_range(self, "width", least=1)
         check_range(self, "blocks", least=1 if self.fusion else 0)
+        check_range(self, "residual_scale", least=0)
         super().__post_init__()
 
     @property

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from hyperfunc.backbones import RDN
 from hyperfunc.coords import axis_over
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, check_range
 from hyperfunc.images import to_uint8
 from hyperfunc.interpolation import interpolate_grid
 from hyperfunc.metrics import YCBCR
@@ -50,6 +50,11 @@ class SRCNN(nn.Module):
     scale: int = 2
     widths: tuple[int, int] = (64, 32)
     sizes: tuple[int, int, int] = (9, 5, 5)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "scale", "widths", "sizes", least=1)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:

@@ -37,10 +37,17 @@ STRIP = 2**16
 
 
 def bound_footprint(footprint: Array) -> float:
-    """A static bound on footprints: a power of two, so that few are ever compiled."""
+    """A static bound on footprints: a power of two, so that few are ever compiled.
+
+    Raises:
+        ValueError: one is negative, or no finite number.
+    """
     if isinstance(footprint, Tracer):
         return WIDEST_TRACED
-    largest = float(jnp.max(footprint)) if footprint.size else 1.0
+    least, largest = (float(f(footprint)) if footprint.size else 1.0 for f in (jnp.min, jnp.max))
+    if not 0 <= least <= largest < math.inf:
+        wrong = largest if least >= 0 else least
+        raise ValueError(f"a footprint of {wrong}: give finite numbers from 0 on, in input pixels")
     return min(2.0 ** math.ceil(math.log2(max(largest, 1.0) * (1 - 1e-4))), WIDEST)
 
 
@@ -181,8 +188,9 @@ def points_at_once(function: FunctionalImage, sigma: float | int, widest: float 
     taps = (4 * widest + 1) ** 2 if widest > 1 else 16
     if sigma and function.is_field_per_pixel:
         # Complex coefficients of every window in reach, and the nodes of the quadrature.
-        read = 2 * blur.band_width(sigma) ** 2
-        taps = (2 * blur.REACH * sigma + 4 * widest + 4) ** 2
+        reach = 2 * blur.REACH * sigma + 4 * widest + 4
+        read = 2 * math.prod(min(blur.band_width(sigma), n) for n in function.size)
+        taps = math.prod(min(reach, n) for n in function.size)
         per_window += 16
     elif sigma:
         read, taps = read * blur.HERMITE_NODES**2, taps * blur.HERMITE_NODES**2

@@ -53,7 +53,7 @@ def check_range(
     """Refuse settings that are not numbers between two, both included.
 
     Args:
-        settings: has them as attributes.
+        settings: has them as attributes: a number, or a tuple of such.
         names: which ones.
         least: may be.
         most: may be, unless it is infinite.
@@ -63,6 +63,7 @@ def check_range(
     """
     for name in names:
         value = getattr(settings, name)
-        if not (least <= value <= most and math.isfinite(value)):
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(least <= number <= most and math.isfinite(number) for number in values):
             wanted = f"at least {least}" if most == math.inf else f"a number from {least} to {most}"
             raise ValueError(f"{name} {value}: give {wanted}")

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from hyperfunc.backbones import EDSR, Backbone, FactorizedConv, InceptionTrunk, Mask
 from hyperfunc.border import mirror_indices
 from hyperfunc.convolution import dot_for_flax
+from hyperfunc.errors import check_range
 from hyperfunc.targets import CosineMLP, FourierField, Target
 from hyperfunc.types import Images, Shared, Theta
 from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
@@ -56,6 +57,11 @@ class PixelHypernetwork(nn.Module):
     target: Target = FourierField()
     base: Base = "bicubic"
     branch_scale: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "branch_scale", least=0)
+        super().__post_init__()
 
     @property
     def layout(self) -> WindowLayout:
@@ -114,6 +120,12 @@ class PatchHypernetwork(nn.Module):
     pool: int = 4
     code: int = 0
     branch_scale: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "branch_width", least=1)
+        check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
+        super().__post_init__()
 
     @nn.compact
     def __call__(

@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -57,12 +58,12 @@ def read_image(
 
 
 def write_image(
-    path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"]
+    path: str | os.PathLike[str], image: UInt8[Any, "h w 3"] | UInt8[Any, "h w"]
 ) -> None:
     """Writes an image; the suffix of the path says the format (`.png`, `.jpg`, `.webp`, ...).
 
-    It is written beside its place and then renamed, so that no reader ever sees half of it. Folders
-    that are missing are made.
+    The array may be NumPy's or JAX'. It is written beside its place and then renamed, so that no
+    reader ever sees half of it. Folders that are missing are made.
 
     Raises:
       ValueError: if the image is not uint8 `[h, w, 3]` or `[h, w]`.
@@ -77,7 +78,7 @@ def write_image(
     if image_format not in Image.SAVE:
         raise UserError(f"{path}: cannot write images as {path.suffix!r}; use .png, .jpg or .webp")
     with replacing(path) as beside:
-        Image.fromarray(image).save(beside, format=image_format)
+        Image.fromarray(np.asarray(image)).save(beside, format=image_format)
 
 
 def write_animation(
@@ -91,7 +92,7 @@ def write_animation(
     Raises:
       UserError: if the place cannot be written to.
     """
-    first, *rest = (Image.fromarray(frame) for frame in frames)
+    first, *rest = (Image.fromarray(np.asarray(frame)) for frame in frames)
     with replacing(Path(path)) as beside:
         first.save(
             beside,

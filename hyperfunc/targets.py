@@ -87,6 +87,7 @@ class CosineMLP:
     def __post_init__(self) -> None:
         """Check the widths and the layers' indices."""
         check_range(self, "channels", least=1)
+        check_range(self, "frequency", least=0)
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden widths {self.hidden}: give at least one, all positive")
         if any(not 0 <= layer <= len(self.hidden) for layer in self.emitted):
@@ -200,7 +201,7 @@ class FourierField:
     def __post_init__(self) -> None:
         """Check the sizes."""
         check_range(self, "channels", least=1)
-        if self.frequencies < 1 or self.bandwidth <= 0:
+        if self.frequencies < 1 or not 0 < self.bandwidth < math.inf:
             raise ValueError(
                 f"{self.frequencies} frequencies within {self.bandwidth} pi: both must be positive"
             )

@@ -7,6 +7,7 @@ from hyperfunc.backbones import EDSR, RDN, DenseTrunk, InceptionTrunk, VapSR
 from hyperfunc.baselines import SRCNN, RDNUpscaler
 from hyperfunc.config import Data, Experiment, Run, from_dict, to_dict
 from hyperfunc.errors import UserError
+from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
 from hyperfunc.optimizers import Optimizer
 from hyperfunc.presets import PRESETS
 from hyperfunc.targets import CosineMLP, FourierField
@@ -104,6 +105,14 @@ def test_what_is_no_experiment_is_an_error_that_names_it(data, named):
         (lambda: DenseTrunk(width=0), "width 0"),
         (lambda: FourierField(channels=0), "channels 0"),
         (lambda: CosineMLP(channels=0), "channels 0"),
+        (lambda: CosineMLP(frequency=math.inf), "frequency inf"),
+        (lambda: FourierField(bandwidth=math.nan), "within nan pi"),
+        (lambda: EDSR(residual_scale=-0.1), "residual_scale -0.1"),
+        (lambda: SRCNN(widths=(64, 0)), r"widths \(64, 0\)"),
+        (lambda: SRCNN(scale=0), "scale 0"),
+        (lambda: PixelHypernetwork(branch_scale=math.nan), "branch_scale nan"),
+        (lambda: PatchHypernetwork(branch_width=0), "branch_width 0"),
+        (lambda: PatchHypernetwork(pool=-1), "pool -1"),
     ],
 )
 def test_settings_out_of_range_say_what_is_wrong(make, named):

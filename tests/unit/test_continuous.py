@@ -1,6 +1,7 @@
 """The Python API: from a picture to its function, to pixels of any size, and to a file."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,13 @@ class TestPytree:
         for size in ((0, 5), (5, 0), (0, 0)):
             with pytest.raises(ValueError, match="at least 1 x 1"):
                 f.warp(np.eye(3), *size)
+
+    @pytest.mark.parametrize("footprint", [math.nan, math.inf, -1.0, (1.0, -0.5)])
+    def test_refuses_other_footprints(self, f: ContinuousImage, footprint) -> None:
+        wrong = footprint[1] if isinstance(footprint, tuple) else footprint
+        for evaluate in (f, f.gradient):
+            with pytest.raises(ValueError, match=f"a footprint of {wrong}: give finite numbers"):
+                evaluate(jnp.full((1, 2), 0.5), footprint)
 
     def test_refuses_other_points(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="shape"):

@@ -1,11 +1,12 @@
-"""Animations; files of one image are tested where datasets are."""
+"""Animations, and images in memory; files of one image are tested where datasets are."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from hyperfunc.errors import UserError
-from hyperfunc.images import write_animation
+from hyperfunc.images import read_image, write_animation, write_image
 
 
 def test_an_animation_holds_its_frames_exactly_and_does_not_end(draw, tmp_path):
@@ -19,6 +20,12 @@ def test_an_animation_holds_its_frames_exactly_and_does_not_end(draw, tmp_path):
             file.seek(i)
             np.testing.assert_array_equal(np.asarray(file.convert("RGB")), frame)
             assert file.info["duration"] == 40
+
+
+def test_a_jax_array_is_an_image_as_well(draw, tmp_path):
+    pixels = jnp.asarray(draw(0, (5, 7)))
+    write_image(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
 
 
 def test_one_frame_is_a_picture(draw, tmp_path):
