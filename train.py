@@ -41,6 +41,7 @@ class Arguments:
     preset: Literal[
         "sr",
         "sr_finetune",
+        "sr_jpeg",
         "sr_large",
         "sr_vapsr",
         "sr_paper",

@@ -16,6 +16,7 @@ from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import report_errors
 from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
+from hyperfunc.tasks import SuperResolution
 from hyperfunc.training import split_validation
 from hyperfunc.validation import Validator
 from hyperfunc.writer import save_json
@@ -31,6 +32,7 @@ class Arguments:
         validation: part of the images that was held out.
         workdir: a workdir, or the name of a bundled checkpoint.
         step: of the workdir; the newest if not given.
+        jpeg: compress what is enlarged, each image with a quality of its own.
         json: file to write.
     """
 
@@ -39,6 +41,7 @@ class Arguments:
     validation: float = 0.04
     workdir: str = "sr"
     step: int | None = None
+    jpeg: bool = False
     json: Path | None = None
 
 
@@ -48,7 +51,9 @@ def main(args: list[str] | None = None) -> None:
     with report_errors():
         use_cpu_cores()
         model = load_model(arguments.workdir, step=arguments.step)
-        experiment, mesh = model.experiment, make_mesh()
+        network, task, mesh = model.experiment.model, model.experiment.task, make_mesh()
+        if isinstance(task, SuperResolution):
+            task = dataclasses.replace(task, jpeg=float(arguments.jpeg))
         variables = jax.device_put(model.variables, replicated(mesh))
         source = open_dataset(
             arguments.dataset, data_dir=arguments.data_dir, split="train", strict=False
@@ -58,13 +63,13 @@ def main(args: list[str] | None = None) -> None:
         result: dict[str, dict[str, float]] = {}
         for folder in sorted(set(folders)):
             images = held_out.select([i for i, other in enumerate(folders) if other == folder])
-            validator = Validator(experiment.model, experiment.task, images, mesh)
+            validator = Validator(network, task, images, mesh)
             scores, _ = validator(variables)
             result[folder] = {name.removeprefix("validation/"): x for name, x in scores.items()}
             print(folder, len(images), {k: round(v, 3) for k, v in result[folder].items()})
             result[folder]["images"] = len(images)
         if arguments.json is not None:
-            about = {"workdir": arguments.workdir, "step": model.step}
+            about = {"workdir": arguments.workdir, "step": model.step, "jpeg": arguments.jpeg}
             save_json(arguments.json, {**about, "psnr_y": result})
 
 

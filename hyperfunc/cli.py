@@ -51,7 +51,8 @@ class Upscale:
             the format.
         scale: output pixels per input pixel, at least 1: 3, 2.5, or 2.5x1 for rows x columns.
         size: instead of a scale, the output's width x height in pixels: 3840x2160.
-        checkpoint: a training run, or the name of a bundled checkpoint.
+        checkpoint: a training run, or the name of a bundled checkpoint (sr; sr_jpeg undoes what
+            JPEG did).
         overwrite: make outputs anew that exist.
         format: of the outputs of a folder: png, jpg, webp or tif; as the input if not given.
         quality: of JPEG and WebP, 1 to 100; WebP is lossless at 100.
@@ -182,6 +183,8 @@ def upscale(command: Upscale) -> None:
             model = _load_super_resolution(command.checkpoint)
             upscaler = Upscaler(model.hypernetwork, model.variables, largest_tile=command.tile)
             say(work.describe(batch, upscaler))
+            if command.checkpoint == "sr" and (advice := work.advise(batch)):
+                say(advice)
             work.run(batch, upscaler, quality=command.quality, threads=command.threads, say=say)
     except KeyboardInterrupt:
         say(f"{batch.count('done')} done; the same command goes on from here")
@@ -214,7 +217,8 @@ def info(command: Info) -> None:
         from hyperfunc.photos import read_header
 
         header = read_header(path)
-        print(f"{path}: {header.format}, {header.size[1]} x {header.size[0]} pixels")
+        quality = f" of quality {header.quality}" if header.quality else ""
+        print(f"{path}: {header.format}{quality}, {header.size[1]} x {header.size[0]} pixels")
         print(f"colours: {header.colours}, {header.bits} bits per channel")
         kept = header.metadata
         if header.orientation != 1:

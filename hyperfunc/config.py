@@ -130,6 +130,11 @@ class Experiment:
                 )
         if self.data.resident and not isinstance(self.task, SuperResolution):
             raise ValueError("--data.resident=True makes examples of super-resolution only")
+        if self.data.resident and isinstance(self.task, SuperResolution) and self.task.jpeg:
+            raise ValueError(
+                f"--task.jpeg {self.task.jpeg}: examples are compressed on the host only: give "
+                "--data.resident=False"
+            )
         if isinstance(self.model, FixedScale) and (
             not isinstance(self.task, SuperResolution)
             or self.task.scales != (self.model.scale,)

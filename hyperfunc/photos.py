@@ -11,7 +11,7 @@ import io
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 
 
 CHANNELS = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGBA"}
 """Names of the arrays we know, by their channels."""
+
+JPEG_STEPS = 3688
+"""Sum of the luma's quantisation steps at quality 50 (JPEG, ITU T.81, Table K.1; as rounded)."""
 
 TIFF_VALUES = (18246, 18249, *range(40091, 40096))
 """Tags that are no texts and that a TIFF takes over: ratings, and what Windows says of a file."""
@@ -94,6 +97,7 @@ class Header:
         bits: per channel, or per pixel of a palette, in the file.
         orientation: 1 to 8 as EXIF counts; what is read is upright already.
         frames: images in the file; the first is read.
+        quality: of a JPEG, 1 to 100 as libjpeg counts, estimated from how it is quantised.
         metadata: all but texts that stand behind the pixels.
     """
 
@@ -105,6 +109,7 @@ class Header:
     bits: int
     orientation: int
     frames: int
+    quality: int | None
     metadata: Metadata
 
     @property
@@ -263,7 +268,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read_header(path: Path) -> Header:
-    frames, info = 1, {}
+    frames, quality, info = 1, None, {}
     if deep.is_deep_tiff(path):
         size, channels, dtype, bits, frames = deep.describe_deep_tiff(path)
         format_, colours = "TIFF", CHANNELS[channels]
@@ -276,6 +281,8 @@ def _read_header(path: Path) -> Header:
             bits = 1 if image.mode == "1" else 16 if is_deep else 8
             if format_ == "MPO":  # a JPEG whose further images belong to the first
                 format_, frames = "JPEG", 1
+            if format_ == "JPEG":
+                quality = _estimate_quality(getattr(image, "quantization", {}).get(0))
             if format_ == "PNG":
                 bits, colour_type = deep.read_png_header(path) or (bits, 0)
                 if colour_type == 4:  # Pillow opens grey + alpha of 16 bits as RGBA
@@ -288,7 +295,20 @@ def _read_header(path: Path) -> Header:
     metadata, orientation = read_metadata(path, format_, info)
     if orientation >= 5 and format_ != "TIFF":
         size = (size[1], size[0])
-    return Header(format_, size, channels, dtype, colours, bits, orientation, frames, metadata)
+    return Header(
+        format_, size, channels, dtype, colours, bits, orientation, frames, quality, metadata
+    )
+
+
+def _estimate_quality(steps: Sequence[int] | None) -> int | None:
+    """The quality at which libjpeg would quantise the luma with about these steps.
+
+    Reference: libjpeg 6b, jcparam.c, jpeg_quality_scaling.
+    """
+    if not steps:
+        return None
+    percent = 100 * sum(steps) / JPEG_STEPS
+    return max(round(100 - percent / 2 if percent <= 100 else 5000 / percent), 1)
 
 
 def _describe(image: Image.Image) -> tuple[str, int]:

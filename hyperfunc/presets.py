@@ -51,6 +51,17 @@ that a weight decay would have to hold.
     python train.py --workdir=runs/mine --preset=sr_finetune --data.dataset=my_photos
 """
 
+SR_JPEG = dataclasses.replace(
+    SR_FINETUNE,
+    task=dataclasses.replace(SR.task, tries=1, jpeg=0.8),
+    data=SR.data,
+    optimizer=dataclasses.replace(
+        SR_FINETUNE.optimizer, learning_rate=3e-4, muon_learning_rate=3e-3
+    ),
+    run=Run(steps=15_000, start_from="sr"),
+)
+"""TODO"""
+
 SR_LARGE = Experiment(
     model=PixelHypernetwork(
         EDSR(width=64, blocks=16, attention=True, fusion=True, dtype="bfloat16"),
@@ -201,6 +212,7 @@ Its three competitors, one for each scale (here 3):
 PRESETS = {
     "sr": SR,
     "sr_finetune": SR_FINETUNE,
+    "sr_jpeg": SR_JPEG,
     "sr_large": SR_LARGE,
     "sr_vapsr": SR_VAPSR,
     "sr_paper": SR_PAPER,

@@ -6,6 +6,7 @@ write the class and name it in the union at the foot of the file.
 """
 
 import dataclasses
+import io
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -22,6 +23,12 @@ NOISE_SIGMA = (10.0, 200.0)
 
 DITHERED = 0.25
 """Part of the disturbed examples that are dithered to two levels."""
+
+JPEG_QUALITY = (30, 95)
+"""Least and largest quality of the examples that are compressed, as libjpeg counts."""
+
+MCU = 16
+"""Pixels along a side of the blocks that JPEG codes together, where the chroma is halved."""
 
 
 class Setting(NamedTuple):
@@ -64,6 +71,8 @@ class SuperResolution:
         noise: probability to disturb the observed crop by strong noise, or to dither it to two
             levels. The target is disturbed by the bicubic enlargement of the same: what is no
             photograph shall come out as bicubic interpolation enlarges it.
+        jpeg: probability to compress the observed crop as a JPEG of any quality in `JPEG_QUALITY`.
+            The target is not compressed: what JPEG does is to be undone.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
@@ -74,6 +83,7 @@ class SuperResolution:
     flips: bool = True
     permute_colors: float = 0.0
     noise: float = 0.0
+    jpeg: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -82,7 +92,7 @@ class SuperResolution:
         if self.crop < 4:
             raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
         check_range(self, "shrink", "tries", least=1)
-        check_range(self, "protocol_phase", "permute_colors", "noise", least=0, most=1)
+        check_range(self, "protocol_phase", "permute_colors", "noise", "jpeg", least=0, most=1)
 
     @property
     def observed_size(self) -> Size:
@@ -121,6 +131,8 @@ class SuperResolution:
             disturbed = disturb(observed, rng)
             target = add_enlarged(target, disturbed - observed.astype(np.float32), setting)
             observed = disturbed
+        if self.jpeg and rng.uniform() < self.jpeg:
+            observed = compress(observed, rng)
         return {
             "observed": observed,
             "target": target,
@@ -234,6 +246,24 @@ def disturb(
     if rng.uniform() < DITHERED:
         noisy = np.where(noisy < 128, 0, 255)
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def compress(
+    image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Save as a JPEG and read it again, as if the image were a part of a larger one.
+
+    The quality, where the grid of blocks begins, and whether the chroma is halved are drawn.
+    """
+    corner = rng.integers(MCU, size=2)
+    pad = [(c, -(c + n) % MCU) for c, n in zip(corner, image.shape, strict=False)]
+    quality, subsampling = int(rng.integers(*JPEG_QUALITY, endpoint=True)), int(rng.choice((0, 2)))
+    file = io.BytesIO()
+    Image.fromarray(np.pad(image, [*pad, (0, 0)], mode="symmetric")).save(
+        file, "JPEG", quality=quality, subsampling=subsampling
+    )
+    decoded = np.asarray(Image.open(file))
+    return decoded[corner[0] :, corner[1] :][: image.shape[0], : image.shape[1]]
 
 
 def add_enlarged(

@@ -32,6 +32,9 @@ ENOUGH = 0.1
 """The part of all output pixels from which the time of the rest is told: one image of a folder says
 little of the others."""
 
+POOR = 90
+"""JPEGs of this quality and below are better enlarged by a model that has seen such."""
+
 PATIENCE = 5.0
 """After so many seconds it is told from less."""
 
@@ -229,6 +232,18 @@ def describe(batch: Batch, upscaler: Upscaler) -> str:
     if batch.count("failed"):
         others.append(f"{batch.count('failed')} cannot be done")
     return f"{text} ({', '.join(others)})" if others else text
+
+
+def advise(batch: Batch) -> str | None:
+    """What would be better done otherwise, if anything: what JPEG did to an image is enlarged."""
+    poor = [job for job in batch.jobs if (job.header.quality or 100) <= POOR]
+    if not poor:
+        return None
+    if len(batch.jobs) == 1:
+        which = f"a JPEG of quality {poor[0].header.quality}"
+    else:
+        which = f"{len(poor)} of these are JPEGs of quality {POOR} or less"
+    return f"{which}: --checkpoint=sr_jpeg undoes what the compression did"
 
 
 def format_seconds(seconds: float) -> str:

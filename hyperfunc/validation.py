@@ -16,7 +16,7 @@ from hyperfunc.images import to_uint8
 from hyperfunc.metrics import EXACT, border_for, mean_psnr, psnr_rgb, psnr_y
 from hyperfunc.resize import degrade, imresize
 from hyperfunc.sharding import batch_sharded, replicated
-from hyperfunc.tasks import Reconstruction, Task
+from hyperfunc.tasks import Reconstruction, SuperResolution, Task, compress
 from hyperfunc.types import HostImage, Size
 
 SCALES = (2.0, 3.0, 4.0, 1.5, 2.5, 3.7, 6.0, 8.0)
@@ -33,7 +33,10 @@ MOST = 64
 
 
 class Validator:
-    """Computes PSNR (dB) of held-out images; all have one size, so little is compiled."""
+    """Computes PSNR (dB) of held-out images; all have one size, so little is compiled.
+
+    Where the task compresses some of its examples, all that is enlarged here has been compressed.
+    """
 
     def __init__(self, model: Model, task: Task, source: ImageSource, mesh: Mesh) -> None:
         """Prepare the images: all, or ``MOST`` of them, evenly spaced."""
@@ -49,6 +52,9 @@ class Validator:
         for scale in scales if crops else ():
             pairs = [degrade(crop, (scale, scale)) for crop in crops]
             inputs, targets = zip(*pairs, strict=True)
+            if isinstance(task, SuperResolution) and task.jpeg:
+                rngs = (np.random.default_rng(i) for i in range(count))
+                inputs = [compress(image, rng) for image, rng in zip(inputs, rngs, strict=True)]
             self._pairs[scale] = (list(inputs), list(targets))
         self._compiled: dict[Size, Any] = {}
 

@@ -74,6 +74,14 @@ class Page:
         self.driver.get(self.url)
         self.settle()
 
+    def resize(self, width: int, height: int) -> None:
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1.0, "mobile": False},
+        )
+        self.wait("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+        self.settle()
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
 
@@ -356,6 +364,54 @@ class TestInput:
         assert page.view["split"] == pytest.approx(0.32, abs=0.01)
         assert line.get_attribute("aria-valuenow") == "32"
         assert {**page.view, "split": 0.5} == before
+
+    def test_the_line_is_no_obstacle(self, page: Page) -> None:
+        """Wheel, double click and pinch do on it what they do beside it, and it stays."""
+        from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+        line = page.driver.find_element("id", "split")
+        before = page.view
+        page.actions().scroll_from_origin(ScrollOrigin.from_element(line, 0, 60), 0, -200).perform()
+        page.settle()
+        scrolled = page.view
+        assert scrolled["zoom"] > 1.2 * before["zoom"]
+        page.actions().move_to_element_with_offset(line, 0, 60).double_click().perform()
+        page.settle()
+        assert page.view["zoom"] == pytest.approx(2 * scrolled["zoom"], rel=0.01)
+        page.open(360, 420, 2.0, mobile=True)
+        before = page.view
+        page.touch([(180, 170), (180, 150), (180, 130)], [(180, 250), (180, 270), (180, 290)])
+        assert page.view["zoom"] == pytest.approx(2 * before["zoom"], rel=0.02)
+        assert page.view["split"] == before["split"]
+        page.touch([(180, 200), (160, 200), (150, 200)])  # One finger takes it along, as before.
+        assert page.view["split"] < before["split"] - 0.05
+
+    def test_what_is_shown_does_not_change_what_fits(self, page: Page) -> None:
+        """A phone that is turned: the picture fits again, unless one has zoomed."""
+        page.open(300, 500)
+        expected = page.view["zoom"]
+        for key, is_fitted in (("c", True), ("+", False)):
+            page.open(400, 300)
+            page.press(key)
+            page.resize(300, 500)
+            assert (page.view["zoom"] == pytest.approx(expected)) == is_fitted
+
+    def test_brackets_may_need_alt(self, page: Page) -> None:
+        """Where they are typed with AltGr or Option; what Ctrl does is the browser's."""
+        script = (
+            "const event = new KeyboardEvent('keydown', {key: arguments[0], ...arguments[1]});"
+            "dispatchEvent(event); return event.defaultPrevented"
+        )
+        for modifiers in ({"altKey": True}, {"altKey": True, "ctrlKey": True}):
+            before = page.view["rotation"]
+            page.run(script, "]", modifiers)
+            page.settle()
+            assert page.view["rotation"] == pytest.approx(before + np.pi / 36)
+        for key, modifiers in (("]", {"ctrlKey": True}), ("+", {"altKey": True})):
+            before = page.view
+            page.run(script, key, modifiers)
+            page.settle()
+            assert page.view == before
 
     def test_buttons_and_slider(self, page: Page) -> None:
         start = page.view

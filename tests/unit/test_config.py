@@ -144,6 +144,13 @@ def test_a_network_for_one_scale_learns_that_scale(model):
             from_dict(data)
 
 
+def test_jpegs_are_made_on_the_host():
+    task = SuperResolution(jpeg=0.5)
+    with pytest.raises(ValueError, match="--task.jpeg 0.5: .* --data.resident=False"):
+        Experiment(task=task, data=Data(resident=True))
+    assert Experiment(task=task, data=Data(resident=False)).task == task
+
+
 def test_a_hypernetwork_learns_any_task():
     for task in (FOR_THREE, SuperResolution(scales=(2, 3)), Reconstruction()):
         assert Experiment(task=task).task == task

@@ -13,6 +13,7 @@ from hyperfunc.tasks import (
     SuperResolution,
     add_enlarged,
     augment,
+    compress,
     crop_at_random,
     detail,
     disturb,
@@ -154,6 +155,49 @@ def test_noise_is_grey_coloured_or_dithers():
     assert 8 < min(spread) < 20 and 100 < max(spread)
 
 
+def test_some_examples_are_compressed(draw):
+    """What is observed, as often as asked for; what is compared with is not."""
+    image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
+    task = SuperResolution(crop=12, jpeg=0.25)
+    compressed = 0
+    for seed in range(200):
+        example, expected = (
+            each.make_example(image, setting, rng(seed))
+            for each in (task, SuperResolution(crop=12))
+        )
+        np.testing.assert_array_equal(example["target"], expected["target"])
+        compressed += not np.array_equal(example["observed"], expected["observed"])
+    assert 30 < compressed < 70
+
+
+@pytest.mark.parametrize("size", [(4, 4), (48, 48), (17, 30)])
+def test_compressing_loses_as_much_as_a_jpeg_does(size):
+    """A ramp, of which nothing is lost but by rounding, and noise, of which much is."""
+    ramp = np.clip(numbered(*size) * [3, 2, 0], 0, 255).astype(np.uint8)
+    noise = rng().integers(0, 256, (*size, 3)).astype(np.uint8)
+    errors = np.asarray(
+        [
+            [np.abs(compress(image, rng(seed)) - image.astype(float)).mean() for seed in range(60)]
+            for image in (ramp, noise)
+        ]
+    )
+    assert errors[0].max() < 6 and errors[1].min() > errors[0].max()
+    # Some in each quarter of the range of qualities, and with all of the chroma or a part.
+    assert errors[1].max() > 2.5 * errors[1].min()
+
+
+def test_the_blocks_of_a_jpeg_begin_anywhere():
+    """Below a step in the middle of its block a row rings; where the ringing ends is a border."""
+    image = np.full((48, 48, 3), 128, np.uint8)
+    image[:, 24:] = 200
+    borders = set()
+    for seed in range(120):
+        is_changed = (compress(image, rng(seed))[24] != image[24]).any(axis=-1)
+        if is_changed.any():
+            borders.add(int(np.flatnonzero(is_changed)[0]) % 8)
+    assert len(borders) >= 7  # None rings where the step is a border.
+
+
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, -1.3)])
 def test_a_difference_is_enlarged_where_it_was_observed(scale, phase):
@@ -202,6 +246,7 @@ def test_detail_is_how_much_neighbours_differ():
         ({"tries": 0}, "tries 0"),
         ({"noise": -0.1}, "-0.1"),
         ({"noise": 1.5}, "1.5"),
+        ({"jpeg": 1.5}, "jpeg 1.5"),
         ({"shrink": float("inf")}, "shrink inf"),
         ({"protocol_phase": 5.0}, "protocol_phase 5.0"),
         ({"permute_colors": -1.0}, "permute_colors -1.0"),

@@ -260,6 +260,21 @@ def test_a_stride_would_change_a_footprint(changes):
     Experiment(model=model, task=Reconstruction(size=16))
 
 
+def test_a_model_for_jpegs_is_validated_on_jpegs(tiny_experiment, monkeypatch, draw):
+    """A network of zeros gives the bicubic base: worse of what was compressed, always the same."""
+    monkeypatch.setattr(validation, "SCALES", (2.0,))
+    model = tiny_experiment.model
+    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+    source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
+    mesh = make_mesh(jax.devices()[:1])
+
+    def score(jpeg):
+        task = dataclasses.replace(tiny_experiment.task, jpeg=jpeg)
+        return Validator(model, task, source, mesh)(variables)[0]["validation/psnr"]
+
+    assert score(0.1) == score(1.0) < score(0.0) - 0.1
+
+
 def test_a_flat_held_out_image_does_not_hide_the_others(tiny_experiment, monkeypatch):
     """A network of zeros gives the bicubic base: exact on white, and not on noise."""
     monkeypatch.setattr(validation, "SCALES", (2.0,))

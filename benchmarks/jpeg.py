@@ -1,0 +1,96 @@
+"""What models make of JPEGs, against bicubic interpolation.
+
+    python benchmarks/jpeg.py --data_dir=../shared/data --json=docs/results/jpeg.json
+
+The reduced images of a set are saved as JPEGs (as Pillow does it, the chroma halved), read and
+enlarged; the truth is the original. PSNR-Y (dB).
+"""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from hyperfunc.baselines import bicubic
+from hyperfunc.checkpoint import load_model
+from hyperfunc.datasets import open_dataset
+from hyperfunc.errors import report_errors
+from hyperfunc.evaluators import Method
+from hyperfunc.metrics import border_for, psnr_y
+from hyperfunc.resize import degrade
+from hyperfunc.sharding import use_cpu_cores
+from hyperfunc.tiling import Upscaler
+from hyperfunc.writer import save_json
+
+SCALES = (2, 3, 4)
+
+QUALITIES = (None, 95, 85, 75, 50, 30)
+"""As libjpeg counts; None: not compressed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Print a table, and write it as JSON.
+
+    Attributes:
+        data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
+        dataset: a set of test images.
+        workdirs: workdirs, or names of bundled checkpoints.
+        json: file to write.
+    """
+
+    data_dir: Path | None = None
+    dataset: str = "set14"
+    workdirs: tuple[str, ...] = ("sr", "sr_jpeg")
+    json: Path | None = None
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command."""
+    arguments = tyro.cli(Arguments, args=args)
+    with report_errors():
+        use_cpu_cores()
+        methods: dict[str, Method] = {"bicubic": bicubic}
+        steps = {}
+        for workdir in arguments.workdirs:
+            model = load_model(workdir)
+            methods[workdir] = Upscaler(model.hypernetwork, model.variables)
+            steps[workdir] = model.step
+        source = open_dataset(
+            arguments.dataset, data_dir=arguments.data_dir, split="test", strict=False
+        )
+        images = [np.asarray(image) for image in source]
+        rows = []
+        print("| scale | quality | " + " | ".join(methods) + " |\n|" + "---|" * (2 + len(methods)))
+        for scale in SCALES:
+            pairs = [degrade(image, (scale, scale)) for image in images]
+            for quality in QUALITIES:
+                scores = {name: [] for name in methods}
+                for reduced, original in pairs:
+                    observed = reduced if quality is None else compress(reduced, quality)
+                    size = (original.shape[0], original.shape[1])
+                    for name, enlarge in methods.items():
+                        value = psnr_y(
+                            enlarge(observed, size), original, border_for((scale, scale))
+                        )
+                        scores[name].append(value)
+                means = {name: float(np.mean(values)) for name, values in scores.items()}
+                rows.append({"scale": scale, "quality": quality, "psnr_y": means})
+                cells = " | ".join(f"{mean:.2f}" for mean in means.values())
+                print(f"| x{scale} | {quality or 'not a JPEG'} | {cells} |", flush=True)
+        if arguments.json is not None:
+            save_json(arguments.json, {"dataset": arguments.dataset, "steps": steps, "rows": rows})
+
+
+def compress(image: np.ndarray, quality: int) -> np.ndarray:
+    """Save an image as a JPEG, and read it again."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+if __name__ == "__main__":
+    main()
