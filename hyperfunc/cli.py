@@ -350,7 +350,7 @@ def _load_function(
         return load_function(source), load_header(source).get("about", {})
     from hyperfunc.checkpoint import load_model
     from hyperfunc.encoding import represent
-    from hyperfunc.photos import flatten, read_header, read_photo
+    from hyperfunc.photos import flatten, read_header, read_photo, to_srgb
 
     model = load_model(checkpoint)
     if for_page:
@@ -359,11 +359,13 @@ def _load_function(
         network = model.hypernetwork
         check_page(network.target, network.layout, read_header(source).size)
     photo = read_photo(source)
+    low, high = photo.pixels.min(), photo.pixels.max()
+    if photo.pixels.dtype.kind == "f" and not (low >= 0 and high <= 1):
+        raise UserError(f"{source}: values from {low:g} to {high:g}; floats must be in [0, 1]")
+    photo = to_srgb(photo)  # In which browsers and readers of a function take it to be.
+    for note in photo.notes:
+        print(f"{source}: {note}")
     pixels = flatten(photo.pixels) if photo.pixels.shape[2] in (2, 4) else photo.pixels
-    if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise UserError(
-            f"{source}: values from {pixels.min():g} to {pixels.max():g}; floats must be in [0, 1]"
-        )
     about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
     return represent(pixels, checkpoint=model).function, about
 

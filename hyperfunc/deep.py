@@ -53,16 +53,25 @@ def read_png_header(path: Path) -> tuple[int, int] | None:
     return (start[24], start[25]) if is_png else None
 
 
-def read_png_exif(path: Path) -> bytes | None:
-    """The EXIF block of a PNG, which may stand behind the pixels."""
+def read_png_chunks(path: Path, *names: bytes) -> dict[bytes, bytes]:
+    """The last chunk of each name in a PNG, before the pixels or behind them, if there is one."""
+    found = {}
     with path.open("rb") as file:
         file.seek(len(PNG_SIGNATURE))
         while len(start := file.read(8)) == 8:
             length, name = struct.unpack(">I4s", start)
-            if name == b"eXIf":
-                return file.read(length)
+            if name in names:
+                found[name] = file.read(length)
+                length = 0
             file.seek(length + 4, 1)
-    return None
+    return found
+
+
+def has_unnamed_channel(path: Path) -> bool:
+    """Whether what a TIFF's channel after its colours means is not stated; it is not read then."""
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as tiff:
+        return tuple(_first_page(tiff).extrasamples)[:1] == (0,)
+    return False
 
 
 def read_samples16(path: Source) -> UInt16[np.ndarray, "h w c"]:
@@ -71,7 +80,7 @@ def read_samples16(path: Source) -> UInt16[np.ndarray, "h w c"]:
     Its decoder drops one byte of each sample, so it runs twice and keeps another byte each time.
     Where it has no such mode (grey + alpha), two channels of 16 bits are read as four of 8.
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         mode = image.mode
         if mode.startswith("I;16"):
             return np.asarray(image).astype(np.uint16)[..., None]
@@ -85,7 +94,7 @@ def read_samples16(path: Source) -> UInt16[np.ndarray, "h w c"]:
 
 def _read_as(path: Source, mode: str, rename: Callable[[str], str]) -> UInt8[np.ndarray, "h w c"]:
     """Decode a file with other raw modes, set as a plugin of Pillow would set them."""
-    with _open(path) as image:
+    with open_image(path) as image:
         plugin = cast(Any, image)
         tiles = []
         for tile in plugin.tile:
@@ -98,9 +107,17 @@ def _read_as(path: Source, mode: str, rename: Callable[[str], str]) -> UInt8[np.
 
 
 @contextlib.contextmanager
-def _open(source: Source) -> Iterator[Image.Image]:
-    if not isinstance(source, Path):
-        source.seek(0)
+def open_image(source: Source) -> Iterator[Image.Image]:
+    """Open a file with Pillow, but not by its path.
+
+    Pillow maps a path into memory where it can, by the size after a turn, which is not that of the
+    rows in the file: a turned TIFF is scrambled.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file, Image.open(file) as image:
+            yield image
+        return
+    source.seek(0)
     with Image.open(source) as image:
         yield image
 

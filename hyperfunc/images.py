@@ -41,7 +41,8 @@ def read_image(
         source = Path(source) if isinstance(source, str | os.PathLike) else source
         pixels = _read_deep(source)
         if pixels is None:
-            with Image.open(source) as image:
+            # From a file object: a path may be mapped into memory, which scrambles turned TIFFs.
+            with _opened(source) as file, Image.open(file) as image:
                 pixels = _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; check the path") from None
@@ -115,9 +116,15 @@ def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"
     return image.astype(np.float32) / np.float32(255.0)
 
 
+def _opened(
+    source: Path | io.BytesIO | io.BufferedReader,
+) -> contextlib.AbstractContextManager[io.BytesIO | io.BufferedReader]:
+    return source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source)
+
+
 def _read_deep(source: Path | io.BytesIO | io.BufferedReader) -> UInt8[np.ndarray, "h w 3"] | None:
     """Read a TIFF of more than 8 bits, of which Pillow reads some and some wrongly; else None."""
-    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as file:
+    with _opened(source) as file:
         file.seek(0)
         start = file.read(4)
         file.seek(0)

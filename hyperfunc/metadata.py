@@ -6,10 +6,12 @@ Read from any format into one form, and put into the arguments of Pillow's ``sav
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from hyperfunc import deep
@@ -25,6 +27,17 @@ STRUCTURE |= {34377, 34675, 37724}
 """TIFF's tags of how pixels are stored, and those that are kept in another way."""
 
 
+IPTC, IPTC_RESOURCE = 33723, 0x0404
+"""Where IPTC is kept: a tag of TIFF's, and a resource of Photoshop's in JPEGs."""
+
+COLOUR_CHUNKS = {
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+    b"cICP": bytes([1, 13, 0, 1]),
+}
+"""PNG's chunks of the colour space besides the ICC profile, and what they hold of sRGB."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Metadata:
     """What a file says besides its pixels. None and empty: it says nothing.
@@ -36,6 +49,8 @@ class Metadata:
         xmp: an XMP packet.
         dpi: (x, y) pixels per inch.
         texts: texts by keyword (PNG), and "comment" (JPEG).
+        colour: PNG's chunks that say what its colours are, where that is not sRGB.
+        has_iptc: whether there is IPTC, which is not kept.
     """
 
     exif: bytes | None = None
@@ -43,6 +58,8 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     texts: dict[str, str] = dataclasses.field(default_factory=dict)
+    colour: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
+    has_iptc: bool = False
 
 
 def read_metadata(path: Path, format_: str, info: dict[Any, Any]) -> tuple[Metadata, int]:
@@ -64,6 +81,8 @@ def read_metadata(path: Path, format_: str, info: dict[Any, Any]) -> tuple[Metad
             icc=info.get("icc_profile") or _as_bytes(exif.get(34675)),
             xmp=read_xmp(info) or _drop_orientation(_as_bytes(exif.get(700))),
             dpi=_to_dpi(info, exif, orientation >= 5),
+            colour=_read_colour(path, info) if format_ == "PNG" else {},
+            has_iptc=IPTC_RESOURCE in (info.get("photoshop") or {}) or IPTC in exif,
         )
     return metadata, orientation
 
@@ -79,10 +98,27 @@ def _open_exif(path: Path, format_: str, info: dict[Any, Any]) -> Iterator[Image
             elif format_ == "PNG":  # where Pillow would decode the image to find it
                 raw = info.get("Raw profile type exif")  # as ImageMagick writes it
                 raw = bytes.fromhex("".join(raw.split("\n")[3:])) if raw else b""
-                exif.load(info.get("exif") or deep.read_png_exif(path) or raw)
+                chunk = deep.read_png_chunks(path, b"eXIf").get(b"eXIf")
+                exif.load(info.get("exif") or chunk or raw)
             else:
                 exif.load(info.get("exif") or b"")
         yield exif
+
+
+def _read_colour(path: Path, info: dict[Any, Any]) -> dict[bytes, bytes]:
+    """Of gAMA, cHRM and cICP those that count and do not say what is assumed anyway."""
+    found = deep.read_png_chunks(path, *COLOUR_CHUNKS)
+    if "icc_profile" in info or "srgb" in info:  # which go before, but not before cICP
+        found = {name: data for name, data in found.items() if name == b"cICP"}
+    return {name: data for name, data in found.items() if not _says_srgb(name, data)}
+
+
+def _says_srgb(name: bytes, data: bytes) -> bool:
+    usual, tolerance = COLOUR_CHUNKS[name], 0 if name == b"cICP" else 100  # of 100,000
+    if len(data) != len(usual):
+        return False
+    numbers, wanted = (np.frombuffer(each, ">u4").astype(np.int64) for each in (data, usual))
+    return bool(np.abs(numbers - wanted).max() <= tolerance)
 
 
 def _as_bytes(value: Any) -> bytes | None:
@@ -190,6 +226,19 @@ def read_texts(image: Image.Image) -> dict[str, str]:
     return {key: str(value) for key, value in texts.items() if not key.startswith(skipped)}
 
 
+def note_losses(
+    format_: str, metadata: Metadata, notes: list[str], *, keeps: Sequence[str]
+) -> None:
+    """Say what a format has no place for, but for the texts that it ``keeps``."""
+    if metadata.colour and format_ != "PNG":
+        names = ", ".join(name.decode() for name in metadata.colour)
+        notes.append(f"{names} dropped, which only PNG has: colours may look different")
+    if texts := sorted(set(metadata.texts) - set(keeps)):
+        notes.append(f"texts dropped: {', '.join(texts)[:200]}")
+    if metadata.has_iptc:
+        notes.append("IPTC dropped")
+
+
 def save_arguments(
     format_: str, metadata: Metadata, exif: bytes | None, notes: list[str]
 ) -> dict[str, Any]:
@@ -202,11 +251,15 @@ def save_arguments(
     }
     if format_ == "PNG":
         chunks = PngImagePlugin.PngInfo()
+        for name, data in metadata.colour.items():
+            chunks.add(name, data)
         for key, text in metadata.texts.items():
             chunks.add_itxt(key[:79], text)
         if metadata.xmp:
             chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         arguments = {**arguments, "xmp": None, "pnginfo": chunks}
+    keeps = {"PNG": tuple(metadata.texts), "JPEG": ("comment",)}.get(format_, ())
+    note_losses(format_, metadata, notes, keeps=keeps)
     if format_ == "JPEG":
         arguments["comment"] = metadata.texts.get("comment", "").encode()[:65000] or None
         for key, limit in (("exif", 65533), ("xmp", 65504)):
@@ -215,7 +268,4 @@ def save_arguments(
                 arguments[key] = None
     if format_ == "WEBP" and metadata.dpi:  # which has no place for it but EXIF
         arguments["exif"] = _note_resolution(exif, metadata.dpi)
-    if format_ == "WEBP" and metadata.icc and metadata.icc[16:20] == b"GRAY":
-        notes.append("ICC profile dropped: it is of grey, and WebP holds RGB")
-        arguments["icc_profile"] = None
     return {key: value for key, value in arguments.items() if value is not None}

@@ -11,7 +11,7 @@ import io
 import math
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hyperfunc.metadata import (
     Metadata,
     keep_letters,
     load_exif,
+    note_losses,
     read_metadata,
     read_texts,
     read_xmp,
@@ -54,6 +55,11 @@ JPEG_STEPS = 3688
 
 TIFF_VALUES = (18246, 18249, *range(40091, 40096))
 """Tags that are no texts and that a TIFF takes over: ratings, and what Windows says of a file."""
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+SAME = 2
+"""Levels of 255 by which a profile that means sRGB may differ from it."""
 
 _MODES = {
     "1": "black and white",
@@ -143,6 +149,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     with _reading(path):
         header = _read_header(path)
         notes = [f"only the first of {header.frames} images"] if header.frames > 1 else []
+        if header.format == "TIFF" and deep.has_unnamed_channel(path):
+            notes.append("the channel after its colours is left out: what it means is not stated")
         texts: dict[str, str] = {}
         metadata = header.metadata
         if deep.is_deep_tiff(path):
@@ -150,7 +158,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         elif deep.is_deep_ppm(path):
             pixels = deep.read_deep_ppm(path)
         else:
-            with Image.open(path) as image:
+            with deep.open_image(path) as image:
                 if _is_deep_png(path):
                     pixels = deep.read_samples16(path)
                     pixels = _apply_key(pixels, image.info.get("transparency"))
@@ -221,6 +229,12 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
         notes.append("PNG holds no floats: reduced to 16 bits")
         pixels = _to_integers(pixels, np.uint16)
     metadata = photo.metadata
+    if format_ == "WEBP" and (metadata.icc or b"")[16:20] == b"GRAY":
+        converted = to_srgb(Photo(pixels, metadata))
+        is_same = converted.pixels is pixels
+        dropped = ("ICC profile dropped: it is of grey, and WebP holds RGB",)
+        notes += dropped if is_same else converted.notes
+        pixels, metadata = converted.pixels, dataclasses.replace(metadata, icc=None)
     exif = None
     try:
         exif = resize_exif(metadata.exif, (pixels.shape[0], pixels.shape[1]))
@@ -228,7 +242,7 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
         notes.append("EXIF dropped: it is damaged")
     with replacing(path) as beside:
         if format_ == "TIFF":
-            _write_tiff(beside, pixels, metadata, exif)
+            _write_tiff(beside, pixels, metadata, exif, notes)
         elif pixels.dtype == np.uint16:
             with beside.open("wb") as file:
                 chunks = deep.png_metadata(**save_arguments("PNG", metadata, exif, []))
@@ -273,7 +287,7 @@ def _read_header(path: Path) -> Header:
         size, channels, dtype, bits, frames = deep.describe_deep_tiff(path)
         format_, colours = "TIFF", CHANNELS[channels]
     else:
-        with Image.open(path) as image:
+        with deep.open_image(path) as image:
             format_, info = image.format or "?", image.info
             size, frames = (image.height, image.width), getattr(image, "n_frames", 1)
             colours, channels = _describe(image)
@@ -356,31 +370,76 @@ def _to_pixels(
 def _to_srgb(
     image: Image.Image, metadata: Metadata, notes: list[str]
 ) -> tuple[np.ndarray, Metadata]:
-    """CMYK or Lab to sRGB."""
-    srgb = ImageCms.createProfile("sRGB")
+    """CMYK or Lab to sRGB, with 8 bits."""
+    tiles = [tile.args for tile in getattr(image, "tile", ())]  # names the raw mode
     profile: Any = None
+    how = "converted from CMYK to sRGB through its ICC profile"
     if image.mode == "LAB":
         profile, how = ImageCms.createProfile("LAB"), "converted from Lab to sRGB"
     elif metadata.icc:
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
             profile = ImageCms.getOpenProfile(io.BytesIO(metadata.icc))
-        how = "converted from CMYK to sRGB through its ICC profile"
     if profile is not None:
         with contextlib.suppress(ImageCms.PyCMSError):
             converted = ImageCms.profileToProfile(
                 image,
                 profile,
-                srgb,
+                SRGB,
                 renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
                 outputMode="RGB",
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
             assert converted is not None
-            notes.append(how)
-            icc = ImageCms.ImageCmsProfile(srgb).tobytes()
-            return np.asarray(converted), dataclasses.replace(metadata, icc=icc)
+            notes.append(how + ", with 8 bits" * ("16" in str(tiles)))
+            return np.asarray(converted), dataclasses.replace(metadata, icc=SRGB.tobytes())
     notes.append(f"converted from {image.mode} to RGB without an ICC profile: colours may be off")
     return np.asarray(image.convert("RGB")), dataclasses.replace(metadata, icc=None)
+
+
+def to_srgb(photo: Photo) -> Photo:
+    """Convert to sRGB through the ICC profile, with 8 bits; as it is if that says sRGB already."""
+    if not photo.metadata.icc:
+        return photo
+    channels = photo.pixels.shape[2]
+    alpha = photo.pixels[..., channels - 1 :] if channels in (2, 4) else photo.pixels[..., :0]
+    colour = photo.pixels[..., : channels - alpha.shape[2]]
+    try:
+        convert = _make_conversion(photo.metadata.icc, "L" if colour.shape[2] == 1 else "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        note = f"the ICC profile cannot be applied ({error}): colours may be off"
+        return dataclasses.replace(photo, notes=(*photo.notes, note))
+    levels = np.arange(0, 256, 17, dtype=np.uint8)
+    probe = np.stack(np.meshgrid(*[levels] * colour.shape[2], indexing="ij"), axis=-1)
+    probe = probe.reshape(len(levels), -1, colour.shape[2])
+    if np.abs(convert(probe).astype(int) - probe).max() <= SAME:
+        return photo
+    eight = [x if x.dtype == np.uint8 else _to_integers(x, np.uint8) for x in (colour, alpha)]
+    bits = "" if photo.pixels.dtype == np.uint8 else ", with 8 bits"
+    return Photo(
+        np.concatenate([convert(eight[0]), eight[1]], axis=-1),
+        dataclasses.replace(photo.metadata, icc=SRGB.tobytes()),
+        (*photo.notes, f"converted to sRGB through its ICC profile{bits}"),
+    )
+
+
+def _make_conversion(icc: bytes, mode: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of 8-bit pixels [h, w, 1 or 3] in a profile's colours that gives sRGB's."""
+    transform = ImageCms.buildTransform(
+        ImageCms.getOpenProfile(io.BytesIO(icc)),
+        SRGB,
+        mode,
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+    def convert(pixels: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(pixels[..., 0] if mode == "L" else np.ascontiguousarray(pixels))
+        converted = ImageCms.applyTransform(image, transform)
+        assert converted is not None
+        return np.asarray(converted)
+
+    return convert
 
 
 def _apply_key(pixels: np.ndarray, key: Any) -> np.ndarray:
@@ -425,13 +484,17 @@ def _depth(pixels: np.ndarray) -> str:
     return "floats" if pixels.dtype == np.float32 else f"{8 * pixels.dtype.itemsize} bits"
 
 
-def _write_tiff(path: Path, pixels: np.ndarray, metadata: Metadata, exif: bytes | None) -> None:
+def _write_tiff(
+    path: Path, pixels: np.ndarray, metadata: Metadata, exif: bytes | None, notes: list[str]
+) -> None:
     entries, directories = load_exif(exif) if exif else ({}, {})
     texts = {tag: value for tag, value in entries.items() if isinstance(value, str)}
     texts = {tag: text.encode("latin-1", "replace") for tag, text in texts.items() if text}
     values = {tag: entries[tag] for tag in TIFF_VALUES if isinstance(entries.get(tag), bytes | int)}
+    described = ExifTags.Base.ImageDescription in texts
     if "comment" in metadata.texts:
         texts.setdefault(ExifTags.Base.ImageDescription, metadata.texts["comment"].encode())
+    note_losses("TIFF", metadata, notes, keeps=() if described else ("comment",))
     deep.write_tiff(
         path,
         pixels,

@@ -254,6 +254,8 @@ class Upscaler:
                     yield list(self._fetch(image, places, *waiting.pop(0)))
             for group, outputs in waiting:
                 yield list(self._fetch(image, places, group, outputs))
+        if is_first:  # Nothing at all can be seen.
+            progress(0, len(plan.tiles))
         nothing = np.zeros((1, 1, image.shape[2]), image.dtype)
         yield [(*places[tile][:2], nothing) for tile in clear]
 

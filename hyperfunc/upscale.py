@@ -149,7 +149,7 @@ def _enlarge(
         if is_given_up.is_set():
             raise _GivenUpError
         bar.n = start + job.megapixels * done / total
-        clock.note(bar.n)
+        clock.note(bar.n, begins=not done)
         bar.refresh()
 
     pixels = render(upscaler, photo.pixels, job.size, show)
@@ -191,23 +191,38 @@ class _Clock:
     def __init__(
         self, megapixels: float, upscaler: Upscaler, image_bytes: int, say: Callable[[str], None]
     ) -> None:
-        self.megapixels, self.upscaler, self.image_bytes = megapixels, upscaler, image_bytes
-        self.say, self.has_said = say, False
-        self.began: tuple[float, float] | None = None
+        self.megapixels, self.upscaler, self.say = megapixels, upscaler, say
+        self.memory = process_memory() + image_bytes
+        self.has_said, self.seconds, self.done = False, 0.0, 0.0
+        self.last = (0.0, 0.0)
 
-    def note(self, megapixels: float) -> None:
-        """Is told how much is done, of all images; first when the model has been compiled."""
+    def note(self, megapixels: float, *, begins: bool) -> None:
+        """Is told how much is done of all images.
+
+        Time counts from when an image ``begins``, for which the model has been compiled by then.
+        """
         now = time.perf_counter()
-        if self.began is None:
-            self.began = now, megapixels
-        seconds, done = now - self.began[0], megapixels - self.began[1]
-        is_enough = done >= ENOUGH * self.megapixels or seconds >= PATIENCE
-        if self.has_said or not done or not is_enough:
+        if not begins:
+            self.seconds += now - self.last[0]
+            self.done += megapixels - self.last[1]
+        self.last = now, megapixels
+        is_enough = self.done >= ENOUGH * self.megapixels or self.seconds >= PATIENCE
+        if self.has_said or not self.done or not is_enough:
             return
         self.has_said = True
-        total = format_seconds(seconds * self.megapixels / done)
-        gib = (self.upscaler.workspace + self.image_bytes) / 2**30
+        total = format_seconds(self.seconds * self.megapixels / self.done)
+        gib = (self.upscaler.workspace + self.memory) / 2**30
         self.say(f"expected: {total}, {gib:.1f} GiB of memory")
+
+
+def process_memory() -> int:
+    """What this process has needed so far, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def describe(batch: Batch, upscaler: Upscaler) -> str:

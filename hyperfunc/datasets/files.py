@@ -15,7 +15,22 @@ from jaxtyping import UInt8
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_image
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pfm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 """Files that end so are taken for images; all others are passed over."""
 
 

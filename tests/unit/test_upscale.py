@@ -180,10 +180,33 @@ def test_expects_from_more_than_a_small_image(tmp_path, monkeypatch, sides, expe
     upscaler, said = PretendedUpscaler(), []
     clock = types.SimpleNamespace(perf_counter=lambda: upscaler.seconds)
     monkeypatch.setattr(upscale, "time", clock)
+    monkeypatch.setattr(upscale, "process_memory", lambda: 0)
     batch = jobs.plan(tmp_path / "in", tmp_path / "out", jobs.Request(scale=(1.0, 1.0)))
     upscale.run(batch, upscaler, say=said.append)
     assert batch.count("done") == len(sides)
     assert said == [f"expected: {expected}, 1.0 GiB of memory"]
+
+
+def test_compiling_again_is_not_expected_of_the_rest(tmp_path, monkeypatch):
+    """Each image takes 1 s, before which the model is compiled for 100 s."""
+
+    class Upscaler(PretendedUpscaler):
+        def __call__(self, image, size, *, progress):
+            self.seconds += 100
+            progress(0, 1)
+            self.seconds += 1
+            progress(1, 1)
+            return image
+
+    for i in range(12):
+        write_image(tmp_path / "in" / f"{i}.png", np.zeros((10, 10, 3), np.uint8))
+    upscaler, said = Upscaler(), []
+    clock = types.SimpleNamespace(perf_counter=lambda: upscaler.seconds)
+    monkeypatch.setattr(upscale, "time", clock)
+    monkeypatch.setattr(upscale, "process_memory", lambda: 2**30)
+    batch = jobs.plan(tmp_path / "in", tmp_path / "out", jobs.Request(scale=(1.0, 1.0)))
+    upscale.run(batch, upscaler, say=said.append)
+    assert said == ["expected: 12 s, 2.0 GiB of memory"]
 
 
 def test_durations():
