@@ -40,9 +40,9 @@ class Arguments:
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
         methods: what to compare, of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+ (self-ensemble:
             the mean over the eight symmetries of the square, at eight times the cost).
-        workdir: a training run, of which the newest checkpoint is used, or the name of a checkpoint
-            that comes with the package: sr, sr_paper or, for --task=interpolate, faces_local (sr or
-            faces_local if not given).
+        workdir: a training run, of which the newest checkpoint is used, or one of its checkpoints
+            (RUN/checkpoints/STEP), or the name of one that comes with the package: sr, sr_jpeg,
+            sr_paper or, for --task=interpolate, faces_local (sr or faces_local if not given).
         srcnn: training run of SRCNN at this scale.
         rdn: training run of RDN at this scale.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
@@ -83,11 +83,18 @@ def evaluate_scale(arguments: Arguments) -> None:
     _check_save_dir(arguments)
     source = open_dataset(arguments.dataset, data_dir=arguments.data_dir, split="test")
     names = [name.strip() for name in arguments.methods.split(",")]
-    methods = {name: make_method(name, arguments) for name in names}
+    models: dict[str, Model] = {}
+    methods = {name: make_method(name, arguments, models) for name in names}
     table = evaluate_super_resolution(source, methods, scale, save_dir=arguments.save_dir)
     print(table)
     if arguments.json is not None:
-        table.save(arguments.json)
+        table.save(
+            arguments.json,
+            models={
+                name: {"path": str(model.path), "step": model.step, "model": model.fingerprint}
+                for name, model in models.items()
+            },
+        )
 
 
 def _check_save_dir(arguments: Arguments) -> None:
@@ -101,14 +108,15 @@ def _check_save_dir(arguments: Arguments) -> None:
         )
 
 
-def make_method(name: str, arguments: Arguments) -> Method:
-    """Find a method, with its checkpoint."""
+def make_method(name: str, arguments: Arguments, models: dict[str, Model]) -> Method:
+    """Find a method, with its checkpoint, which is added to ``models``."""
     if name == "bicubic":
         return bicubic
     if name in ("hyperfunc", "hyperfunc+"):
         model = load_model(arguments.workdir or "sr")
         if not isinstance(model.experiment.task, SuperResolution):
             raise _another_task(model, "super-resolution", "a super-resolution preset")
+        models[name] = model
         upscaler = Upscaler(model.hypernetwork, model.variables)
         return self_ensemble(upscaler) if name == "hyperfunc+" else upscaler
     if name not in METHODS:
@@ -126,6 +134,7 @@ def make_method(name: str, arguments: Arguments) -> Method:
             f"{model.path} holds {type(network).__name__}: give the training run of "
             f"--preset={name} as --{name}"
         )
+    models[name] = model
     return FixedScaleUpscaler(network, model.variables)
 
 

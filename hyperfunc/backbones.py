@@ -1,7 +1,9 @@
 """Backbones (trunks): Flax Linen modules from an image to features.
 
 A backbone maps images [b, h, w, 3] in [0, 1] to features [b, h', w', width]. To add one: write the
-module and name it in the union at the foot of the file.
+module and name it in the union at the foot of the file. It has a field ``dtype`` (`Precision`),
+which inference sets to float32; one that keeps the image's resolution, for a network per pixel, has
+``receptive_radius``, too, and heeds ``mask``, so that images can be read tile by tile.
 """
 
 import itertools

@@ -122,14 +122,29 @@ class Workdir:
         return self._manager.latest_step()
 
     def save(
-        self, step: int, experiment: Experiment, model: Any, training: Any, psnr: float | None
+        self,
+        step: int,
+        experiment: Experiment,
+        model: Any,
+        training: Any,
+        psnr: float | None,
+        *,
+        data: str = "",
     ) -> None:
-        """Save in the background; ``psnr`` (dB, of held-out images) ranks checkpoints.
+        """Save in the background.
+
+        Args:
+            step: after which the state is saved.
+            experiment: what is trained.
+            model: the variables for inference.
+            training: what else it takes to go on.
+            psnr: of held-out images (dB); ranks checkpoints.
+            data: what has been trained on, see `hyperfunc.datasets.ImageSource.identify`.
 
         Raises:
             UserError: this checkpoint, or the one before, cannot be written.
         """
-        config = {"format": FORMAT, "step": step, "experiment": to_dict(experiment)}
+        config = {"format": FORMAT, "step": step, "experiment": to_dict(experiment), "data": data}
         with self._writing():
             self._manager.save(
                 step,
@@ -145,6 +160,14 @@ class Workdir:
     def restore_experiment(self, step: int) -> Experiment:
         """Read the experiment that wrote a checkpoint."""
         return _read_config(self.path, step)[0]
+
+    def restore_data(self, step: int) -> str:
+        """Read what a checkpoint has been trained on; "" if it does not say."""
+        return _read_config(self.path, step)[1]
+
+    def best(self) -> int | None:
+        """Step of the checkpoint with the best ``psnr``."""
+        return self._manager.best_step()
 
     def restore(self, step: int, model: Any, training: Any) -> tuple[Any, Any]:
         """Read (model, training) into abstract arrays, with their shapes and shardings.
@@ -204,8 +227,8 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     """Load a model from a workdir, to compute in float32: bfloat16 is for accelerators to train in.
 
     Args:
-        path: a workdir; or, as a string, the name of a bundled checkpoint, which goes before a
-            folder of the same name.
+        path: a workdir, or one of its checkpoints (``WORKDIR/checkpoints/STEP``); or, as a string,
+            the name of a bundled checkpoint, which goes before a folder of the same name.
         step: which checkpoint; the newest if not given.
 
     Raises:
@@ -219,6 +242,8 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
             f"no checkpoint: {folder} is not a folder; give the --workdir of a training run "
             f"(bundled checkpoints: {names})"
         )
+    if step is None and folder.parent.name == "checkpoints" and folder.name.isdigit():
+        step, folder = int(folder.name), folder.parent.parent
     steps = sorted(int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit())
     if not steps:
         raise UserError(
@@ -267,7 +292,8 @@ def init_variables(experiment: Experiment, key: jax.Array) -> Any:
     return experiment.model.init(key, images)
 
 
-def _read_config(folder: Path, step: int) -> tuple[Experiment, int]:
+def _read_config(folder: Path, step: int) -> tuple[Experiment, str]:
+    """Read the experiment, and what it was trained on."""
     with _reading(folder, step), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
         config = checkpointer.restore(_item(folder, step, "config"))
     if config.get("format") != FORMAT:
@@ -275,7 +301,10 @@ def _read_config(folder: Path, step: int) -> tuple[Experiment, int]:
             f"{folder}, step {step}: its format is {config.get('format')!r} and this version of "
             f"hyperfunc reads {FORMAT}: use the version that wrote it"
         )
-    return from_dict(config["experiment"]), config["step"]
+    try:
+        return from_dict(config["experiment"]), config.get("data", "")
+    except UserError as error:
+        raise UserError(f"{folder}, step {step}: {error}") from error
 
 
 def _reason(error: Exception) -> str:

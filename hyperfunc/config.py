@@ -147,8 +147,19 @@ class Experiment:
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """Turn an experiment into plain data (JSON types)."""
-    return _CONVERTER.unstructure(experiment, Experiment)
+    """Turn an experiment into plain data (JSON types).
+
+    Raises:
+        ValueError: a component is none that can be stored.
+    """
+    try:
+        return _CONVERTER.unstructure(experiment, Experiment)
+    except KeyError as error:
+        name = getattr(error.args[0], "__name__", error.args[0])
+        raise ValueError(
+            f"{name} is no component that a checkpoint can name: add it to the union at the foot "
+            "of its module, such as Backbone in hyperfunc/backbones.py"
+        ) from error
 
 
 def from_dict(data: dict[str, Any]) -> Experiment:

@@ -67,13 +67,13 @@ class Table:
         ]
         return "\n".join(lines)
 
-    def save(self, path: Path) -> None:
-        """Write as JSON, beside and then renamed; a number that JSON lacks (infinity) is null.
+    def save(self, path: Path, **about: Any) -> None:
+        """Write as JSON, with ``about``; a number that JSON lacks (infinity) is null.
 
         Raises:
             UserError: the place cannot be written to.
         """
-        save_json(path, dataclasses.asdict(self))
+        save_json(path, {**dataclasses.asdict(self), **about})
 
 
 def evaluate_super_resolution(

@@ -61,6 +61,7 @@ class PixelHypernetwork(nn.Module):
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_range(self, "branch_scale", least=0)
+        _check_has(self.backbone, "dtype", "receptive_radius")
         super().__post_init__()
 
     @property
@@ -125,6 +126,7 @@ class PatchHypernetwork(nn.Module):
         """Check the ranges."""
         check_range(self, "branch_width", least=1)
         check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
+        _check_has(self.backbone, "dtype")
         super().__post_init__()
 
     @nn.compact
@@ -207,6 +209,15 @@ def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh 
 
     rows, cols = indices(images.shape[1]), indices(images.shape[2])
     return images[:, rows[:, None, :, None], cols[None, :, None, :]]
+
+
+def _check_has(backbone: Backbone, *names: str) -> None:
+    missing = [name for name in names if not hasattr(backbone, name)]
+    if missing:
+        raise ValueError(
+            f"{type(backbone).__name__} has no {' and no '.join(missing)}, which a backbone needs "
+            "here: see the top of hyperfunc/backbones.py, or use another --model.backbone"
+        )
 
 
 def pool_to(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b y x c"]:

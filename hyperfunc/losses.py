@@ -24,6 +24,8 @@ def pixel_loss(name: Loss, predicted: Images, target: Images) -> Float[Array, " 
         values = jnp.abs(error)
     elif name == "l2":
         values = jnp.square(error)
-    else:
+    elif name == "charbonnier":
         values = jnp.sqrt(jnp.square(error) + 1e-6)
+    else:
+        raise ValueError(f"there is no loss {name!r}")
     return values.mean(axis=(1, 2, 3))

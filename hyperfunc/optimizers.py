@@ -67,19 +67,27 @@ class Optimizer:
             fall = optax.linear_schedule(peak, peak * self.final, length, rest - length)
         return optax.join_schedules([rise, fall], [warmup])
 
+    def make_schedules(self, steps: int) -> dict[str, optax.Schedule]:
+        """The learning rates that are in use, by name, as functions of the step."""
+        names = ["learning_rate", *["muon_learning_rate"] * (self.method == "muon")]
+        return {name: self.make_schedule(getattr(self, name), steps) for name in names}
+
     def make(self, steps: int) -> optax.GradientTransformation:
         """Build the transformation for a run of ``steps`` steps."""
-        learning_rate = self.make_schedule(self.learning_rate, steps)
+        schedules = self.make_schedules(steps)
         clip = optax.clip_by_global_norm(self.clip_norm) if self.clip_norm else optax.identity()
         if self.method == "adamw":
             update = optax.adamw(
-                learning_rate, b2=self.b2, weight_decay=self.weight_decay, mask=_is_kernel
+                schedules["learning_rate"],
+                b2=self.b2,
+                weight_decay=self.weight_decay,
+                mask=_is_kernel,
             )
         else:
             update = optax.contrib.muon(
-                self.make_schedule(self.muon_learning_rate, steps),
+                schedules["muon_learning_rate"],
                 weight_decay=self.weight_decay,
-                adam_learning_rate=learning_rate,
+                adam_learning_rate=schedules["learning_rate"],
                 adam_b2=self.b2,
                 muon_weight_dimension_numbers=functools.partial(
                     _muon_dimensions, self.muon_pointwise

@@ -1,5 +1,6 @@
 """What a run may go on from: the same experiment, or a checkpoint of the same model."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,39 @@ def check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
         # it rises again, which is a way to go on with a finished run.
         free |= {"run.steps", "optimizer.decay"}
     differing = {k: pair for k, pair in _compare(wanted, saved).items() if k not in free}
+    if "data.dataset" in differing and _is_same_folder(*differing["data.dataset"]):
+        del differing["data.dataset"]
     if differing:
         name, (new, old) = next(iter(differing.items()))
         others = f" (and {len(differing) - 1} more differ)" if len(differing) > 1 else ""
         raise UserError(
             f"{workdir} holds another experiment: {name} is {old!r} there and "
             f"{new!r} here{others}: use the same settings to resume, or another --workdir"
+        )
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(one).expanduser().samefile(Path(other).expanduser())
+    return False
+
+
+def check_data(wanted: str, saved: str, workdir: Path) -> None:
+    """Refuse to go on with other images: what is held out would be others, too.
+
+    Args:
+        wanted: what `hyperfunc.datasets.ImageSource.identify` says of the images.
+        saved: what it said when the run began; "" if that is not known.
+        workdir: for the message.
+
+    Raises:
+        UserError: they have changed.
+    """
+    if saved and wanted != saved:
+        raise UserError(
+            f"{workdir} was trained on {saved}, and now there are {wanted}: files have come, gone "
+            "or changed their size; put them back, or go on in another --workdir with "
+            f"--run.start_from={workdir}"
         )
 
 

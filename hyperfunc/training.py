@@ -28,7 +28,7 @@ from tqdm import tqdm
 from hyperfunc import amx
 from hyperfunc.baselines import FixedScale
 from hyperfunc.checkpoint import Workdir, init_variables
-from hyperfunc.config import Experiment, Model
+from hyperfunc.config import Experiment, Model, to_dict
 from hyperfunc.coords import Axis
 from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.errors import UserError
@@ -37,7 +37,7 @@ from hyperfunc.losses import pixel_loss
 from hyperfunc.optimizers import stack_alike
 from hyperfunc.pipeline import make_batches
 from hyperfunc.resident import make_resident_batches
-from hyperfunc.resume import check_same, load_start
+from hyperfunc.resume import check_data, check_same, load_start
 from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
 from hyperfunc.tasks import SuperResolution
 from hyperfunc.validation import Validator
@@ -88,6 +88,7 @@ def make_train_step(
     """Make the pure training step (state, batch) -> (state, metrics)."""
     model = experiment.model
     optimizer = experiment.optimizer.make(experiment.run.steps)
+    rates = experiment.optimizer.make_schedules(experiment.run.steps)
 
     def loss_of(params: Any, state: TrainState, observed: Array, batch: Any) -> Array:
         target = batch["target"].astype(jnp.float32) / 255
@@ -112,6 +113,7 @@ def make_train_step(
             "loss": loss,
             "gradient_norm": optax.tree.norm(stack_alike(gradient)),
             "parameter_norm": optax.tree.norm(stack_alike(params)),
+            **{name: jnp.asarray(rate(state.step)) for name, rate in rates.items()},
         }
         return (
             TrainState(state.step + 1, params, average, batch_stats, opt_state),
@@ -153,6 +155,7 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
             of no use.
     """
     run, is_main = experiment.run, jax.process_index() == 0
+    to_dict(experiment)  # What cannot be stored is better known now than at the first checkpoint.
     # Devices and state: shapes first, arrays later.
     mesh = make_mesh()
     if experiment.data.batch_size % mesh.size:
@@ -183,10 +186,11 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
         return state
 
     # Data.
-    training, held_out = split_validation(
-        open_dataset(experiment.data.dataset, data_dir=data_dir, split="train", strict=False),
-        experiment.data.validation,
-    )
+    source = open_dataset(experiment.data.dataset, data_dir=data_dir, split="train", strict=False)
+    data = source.identify()
+    if start:
+        check_data(data, checkpoints.restore_data(start), workdir)
+    training, held_out = split_validation(source, experiment.data.validation)
     batches = _open_batches(experiment, training, mesh, start)
     validator = Validator(experiment.model, experiment.task, held_out, mesh)
 
@@ -241,12 +245,16 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
 
             # Save; also what has been validated, because it may be the best.
             if saves or psnr is not None or is_stopping:
-                _save(checkpoints, experiment, step, state, psnr)
+                _save(checkpoints, experiment, step, state, psnr, data)
             since += time.monotonic() - began
             if is_stopping and step < run.steps:
                 if is_main:
                     progress.write(f"stopped at step {step}, which is saved: run again to go on")
                 break
+        if is_main and (best := checkpoints.best()) not in (None, checkpoints.latest()):
+            progress.write(
+                f"the best checkpoint is that of step {best}: {workdir}/checkpoints/{best}"
+            )
     return state
 
 
@@ -275,8 +283,11 @@ def _compile_steps(
     amx.check_use()
     alone = 0 if mesh.devices.flat[0].platform == "cpu" else 1
     compiled = [one.compile() for one in lowered[:alone]]
-    with ThreadPoolExecutor() as threads:
+    threads = ThreadPoolExecutor()
+    try:
         compiled += threads.map(lambda one: one.compile(), lowered[alone:])
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for them.
     return dict(zip(task.target_sides, compiled, strict=True))
 
 
@@ -334,10 +345,15 @@ def _is_due(step: int, every: int, last: int) -> bool:
 
 
 def _save(
-    checkpoints: Workdir, experiment: Experiment, step: int, state: TrainState, psnr: float | None
+    checkpoints: Workdir,
+    experiment: Experiment,
+    step: int,
+    state: TrainState,
+    psnr: float | None,
+    data: str,
 ) -> None:
     training = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
-    checkpoints.save(step, experiment, state.variables(), training, psnr)
+    checkpoints.save(step, experiment, state.variables(), training, psnr, data=data)
 
 
 def _restore(
@@ -381,8 +397,9 @@ def _check_finite(metrics: dict[str, Array], step: int, checkpoints: Workdir) ->
 def _stop_signals() -> Iterator[Callable[[int], bool]]:
     """Note SIGTERM and Ctrl-C instead of dying of them; a second Ctrl-C interrupts at once.
 
-    Several processes agree, through JAX, on the step after which they stop; there only SIGTERM, to
-    any of them, is noted.
+    Before the first step, when there is nothing to save, so does the first. Several processes
+    agree, through JAX, on the step after which they stop; there only SIGTERM, to any of them, is
+    noted.
 
     Yields:
         A function to call after each step: whether to save and stop.
@@ -391,12 +408,19 @@ def _stop_signals() -> Iterator[Callable[[int], bool]]:
         yield multihost_utils.reached_preemption_sync_point
         return
     noted: list[int] = []
+    steps: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         del frame
-        if number == signal.SIGINT and noted:
+        if number == signal.SIGINT and (noted or not steps):
             raise KeyboardInterrupt
         noted.append(number)
+        if number == signal.SIGINT:
+            tqdm.write("stopping after this step; Ctrl-C again stops at once")
+
+    def is_asked_to_stop(step: int) -> bool:
+        steps[:] = [step]
+        return bool(noted)
 
     before = {}
     try:
@@ -405,7 +429,7 @@ def _stop_signals() -> Iterator[Callable[[int], bool]]:
     except ValueError:  # Not in the main thread, where signals do not arrive anyway.
         pass
     try:
-        yield lambda step: bool(noted)
+        yield is_asked_to_stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -39,7 +39,16 @@ class Validator:
     """
 
     def __init__(self, model: Model, task: Task, source: ImageSource, mesh: Mesh) -> None:
-        """Prepare the images: all, or ``MOST`` of them, evenly spaced."""
+        """Prepare the images: all, or ``MOST`` of them, evenly spaced.
+
+        Raises:
+            ValueError: it is not known how the task is to be validated.
+        """
+        if not isinstance(task, Reconstruction | SuperResolution):
+            raise ValueError(
+                f"validation knows no {type(task).__name__}: say in hyperfunc/validation.py what "
+                "such a model is to make of held-out images"
+            )
         self._model, self._mesh = model, mesh
         count = min(len(source), MOST)
         source = source.select([i * len(source) // count for i in range(count)])

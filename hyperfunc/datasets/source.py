@@ -1,6 +1,7 @@
 """`ImageSource`: a list of images, whatever they are stored in."""
 
 import copy
+import hashlib
 import os
 import threading
 import warnings
@@ -120,6 +121,15 @@ class ImageSource:
         self._numbers = [self._numbers[i] for i in good]
         self.names = tuple(self.names[i] for i in good)
         return self
+
+    def identify(self) -> str:
+        """How many images there are, and a digest of their names and sizes: to tell a change."""
+        text = "\n".join(
+            f"{name} {image.shape[0]} {image.shape[1]}"
+            for name, image in zip(self.names, self, strict=True)
+        )
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{len(self)} images ({digest[:12]})"
 
     def select(self, numbers: Sequence[int]) -> "ImageSource":
         """A source of some of the images, in the given order; the cache is shared.

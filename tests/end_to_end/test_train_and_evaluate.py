@@ -35,6 +35,8 @@ def test_a_run_leaves_metrics_and_checkpoints(trained):
             "loss",
             "gradient_norm",
             "parameter_norm",
+            "learning_rate",
+            "muon_learning_rate",
             "images_per_second",
         }
         assert np.isfinite(list(line.values())).all()
@@ -56,7 +58,10 @@ def test_evaluate_writes_a_table_and_pictures(trained, photos, tmp_path, capsys)
         ]
     )
     table = json.loads(file.read_text())
-    assert list(table) == ["dataset", "scale", "protocol", "rows", "per_image"]
+    assert list(table) == ["dataset", "scale", "protocol", "rows", "per_image", "models"]
+    (name, model), trained_model = *table["models"].items(), load_model(trained)
+    assert (name, model["path"], model["step"]) == ("hyperfunc", str(trained), 4)
+    assert model["model"] == trained_model.fingerprint
     assert table["dataset"] == str(photos)
     assert table["scale"] == [2.0, 2.0]
     assert [list(row) for row in table["rows"]] == [

@@ -108,6 +108,28 @@ def test_an_interrupted_save_leaves_the_one_before(save, variables):
     assert kept(folder) == [2, 3]  # What was left is cleaned away.
 
 
+def test_a_checkpoint_of_a_run_may_be_named(save, variables):
+    folder = save({1: 30.0, 2: 29.0})
+    model = load_model(folder / "checkpoints" / "1")
+    assert (model.step, model.path) == (1, folder)
+    assert_equal(model.variables, variables)
+    with pytest.raises(UserError, match="no checkpoint of step 7: it has \\[1, 2\\]"):
+        load_model(folder, step=7)
+    with Workdir(folder) as workdir:
+        assert (workdir.best(), workdir.latest()) == (1, 2)
+
+
+def test_a_config_that_is_not_known_says_where_it_is(save, monkeypatch):
+    folder = save({3: None})
+
+    def refuse(data):
+        raise UserError("this is no experiment")
+
+    monkeypatch.setattr(checkpoint, "from_dict", refuse)
+    with pytest.raises(UserError, match=f"{folder}, step 3: this is no experiment"):
+        load_model(folder)
+
+
 def test_a_workdir_may_be_relative(save, tmp_path, monkeypatch):
     save({1: None})
     monkeypatch.chdir(tmp_path)

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from hyperfunc.backbones import EDSR
-from hyperfunc.hypernetwork import PatchHypernetwork
-from hyperfunc.targets import CosineMLP
+from hyperfunc.backbones import EDSR, InceptionTrunk
+from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
+from hyperfunc.targets import CosineMLP, FourierField
 from hyperfunc.windows import WHOLE_IMAGE
 
 MODEL = PatchHypernetwork(
@@ -39,3 +40,10 @@ def test_a_code_changes_the_number_of_parameters_as_it_should():
     for code in (2, 7):
         bottleneck = 3 * (features + 1) * code + code * emitted
         assert count(MODEL.clone(code=code)) == without - features * emitted + bottleneck
+
+
+def test_a_backbone_without_a_radius_is_refused():
+    """Which the tiles of an image need to know; windows of a size are read whole."""
+    with pytest.raises(ValueError, match="InceptionTrunk has no receptive_radius, which"):
+        PixelHypernetwork(InceptionTrunk(), FourierField())
+    PatchHypernetwork(InceptionTrunk())

@@ -1,6 +1,8 @@
 """The training step, and what surrounds it."""
 
 import dataclasses
+import signal
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,8 @@ from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import encode, render_phases
 from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
+from hyperfunc.losses import Loss, pixel_loss
+from hyperfunc.optimizers import Optimizer
 from hyperfunc.pipeline import make_batches
 from hyperfunc.presets import PRESETS
 from hyperfunc.sharding import make_mesh
@@ -292,3 +296,60 @@ def test_a_flat_held_out_image_does_not_hide_the_others(tiny_experiment, monkeyp
 
     assert score("a") == 100 and score("b") < 50
     assert score("ab") == pytest.approx((100 + score("b")) / 2)
+
+
+def test_the_logged_rates_are_those_of_the_update(experiment):
+    """Of AdamW alone, whose first update is the rate, but for signs."""
+    optimizer = Optimizer(method="adamw", learning_rate=1e-2, warmup=3, clip_norm=0.0)
+    experiment = dataclasses.replace(experiment, optimizer=optimizer)
+    rates = optimizer.make_schedules(experiment.run.steps)
+    assert set(rates) == {"learning_rate"}
+    state, step = make_init(experiment)(), jax.jit(make_train_step(experiment))
+    source = training.open_dataset(experiment.data.dataset, split="train")
+    batches = make_batches(source, experiment.task, batch_size=4, seed=1)
+    for number, expected in zip(range(2), (1e-2 / 3, 1e-2 * 5 / 9), strict=True):
+        before = state.params
+        state, metrics = step(state, next(batches))
+        assert float(metrics["learning_rate"]) == pytest.approx(expected)
+        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), state.params, before)
+        if not number:
+            assert max(map(float, jax.tree.leaves(moved))) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_component_that_cannot_be_stored_is_told_before_anything_is_done(experiment, tmp_path):
+    class Mine(EDSR):
+        extra: int = 7
+
+    model = PixelHypernetwork(Mine(width=8, blocks=1), experiment.model.target)
+    with pytest.raises(ValueError, match="Mine is no component .* add it to the union"):
+        training.train(dataclasses.replace(experiment, model=model), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_task_that_cannot_be_validated_is_told(experiment, draw, monkeypatch):
+    """As one that was added elsewhere: without this it would be validated as another."""
+    monkeypatch.setattr(validation, "SuperResolution", Reconstruction)
+    source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
+    with pytest.raises(ValueError, match="validation knows no SuperResolution"):
+        Validator(experiment.model, experiment.task, source, make_mesh())
+
+
+def test_each_loss_is_another():
+    predicted, target = jnp.zeros((1, 2, 2, 3)), jnp.full((1, 2, 2, 3), 1e-3)
+    values = {name: float(pixel_loss(name, predicted, target)[0]) for name in get_args(Loss)}
+    assert values == pytest.approx({"l1": 1e-3, "l2": 1e-6, "charbonnier": 2e-6**0.5})
+
+
+def test_ctrl_c_stops_after_the_step_and_before_the_first_at_once(capsys):
+    with training._stop_signals(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with training._stop_signals() as is_asked_to_stop:
+        assert not is_asked_to_stop(1)
+        signal.raise_signal(signal.SIGINT)
+        assert "Ctrl-C again stops at once" in capsys.readouterr().out
+        assert is_asked_to_stop(2)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with training._stop_signals() as is_asked_to_stop:  # A preemption is not in a hurry.
+        signal.raise_signal(signal.SIGTERM)
+        assert is_asked_to_stop(1)
