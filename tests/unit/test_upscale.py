@@ -5,6 +5,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from hyperfunc import jobs, tiling, upscale
 from hyperfunc.backbones import EDSR
@@ -207,6 +208,19 @@ def test_compiling_again_is_not_expected_of_the_rest(tmp_path, monkeypatch):
     batch = jobs.plan(tmp_path / "in", tmp_path / "out", jobs.Request(scale=(1.0, 1.0)))
     upscale.run(batch, upscaler, say=said.append)
     assert said == ["expected: 12 s, 2.0 GiB of memory"]
+
+
+def test_advises_a_model_for_poor_jpegs(tmp_path):
+    def advise(source):
+        return upscale.advise(jobs.plan(source, f"{tmp_path}/out/", jobs.Request(scale=(2.0, 2.0))))
+
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
+    (tmp_path / "in").mkdir()
+    for name, options in {"a.png": {}, "good.jpg": {"quality": 95}, "poor.jpg": {}}.items():
+        picture.save(tmp_path / "in" / name, **options)  # Pillow's default is 75.
+    assert advise(tmp_path / "in/a.png") is None and advise(tmp_path / "in/good.jpg") is None
+    assert str(advise(tmp_path / "in/poor.jpg")).startswith("a JPEG of quality 75: --checkpoint=")
+    assert str(advise(tmp_path / "in")).startswith("1 of these are JPEGs of quality 90 or less: ")
 
 
 def test_durations():
