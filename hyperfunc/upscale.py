@@ -32,8 +32,9 @@ ENOUGH = 0.1
 """The part of all output pixels from which the time of the rest is told: one image of a folder says
 little of the others."""
 
-POOR = 90
-"""JPEGs of this quality and below are better enlarged by a model that has seen such."""
+POOR = 95
+"""JPEGs of this quality and below are better enlarged by a model that has seen such
+(docs/results/jpeg.json)."""
 
 PATIENCE = 5.0
 """After so many seconds it is told from less."""

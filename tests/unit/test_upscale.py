@@ -216,11 +216,11 @@ def test_advises_a_model_for_poor_jpegs(tmp_path):
 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
     (tmp_path / "in").mkdir()
-    for name, options in {"a.png": {}, "good.jpg": {"quality": 95}, "poor.jpg": {}}.items():
+    for name, options in {"a.png": {}, "good.jpg": {"quality": 98}, "poor.jpg": {}}.items():
         picture.save(tmp_path / "in" / name, **options)  # Pillow's default is 75.
     assert advise(tmp_path / "in/a.png") is None and advise(tmp_path / "in/good.jpg") is None
     assert str(advise(tmp_path / "in/poor.jpg")).startswith("a JPEG of quality 75: --checkpoint=")
-    assert str(advise(tmp_path / "in")).startswith("1 of these are JPEGs of quality 90 or less: ")
+    assert str(advise(tmp_path / "in")).startswith("1 of these are JPEGs of quality 95 or less: ")
 
 
 def test_durations():
