@@ -167,8 +167,13 @@ def test_target_at_any_scale(target):
     for size in ((16, 12), (13, 11)):
         points = pixel_centres(size)
         footprint = tuple(np.divide(IMAGES.shape[1:3], size).tolist())
-        expected = sample(function, points, footprint=footprint)
-        np.testing.assert_allclose(render(function, size), expected, atol=1e-4)
+        expected, rendered = jax.jit(
+            lambda f, points=points, footprint=footprint, size=size: (
+                sample(f, points, footprint=footprint),
+                render(f, size),
+            )
+        )(function)
+        np.testing.assert_allclose(rendered, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("model", models(), ids=describe)

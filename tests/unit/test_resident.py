@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -39,9 +40,7 @@ def draw_batch(source, mesh, task, scale, phase, seed=0, count=8):
         tuple(jnp.asarray(make_matrix(task.crop, scale, p)) for p in phase)
         for make_matrix in (reduction_matrix, enlargement_matrix)
     )
-    batch = make_examples(
-        task,
-        count,
+    batch = jax.jit(functools.partial(make_examples, task, count))(
         images,
         jax.random.key(seed),
         reductions,
