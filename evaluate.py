@@ -13,17 +13,24 @@ from typing import Literal
 
 import tyro
 
+from hyperfunc.atomic import check_place, save_json
 from hyperfunc.baselines import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
 from hyperfunc.checkpoint import Model, load_model
+from hyperfunc.coords import parse_scale
 from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.datasets.faces import SIZES as FACE_SIZES
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.evaluators import Method, evaluate_super_resolution, parse_scale, self_ensemble
+from hyperfunc.evaluators import Method, evaluate_super_resolution, self_ensemble
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tasks import Reconstruction, SuperResolution
 from hyperfunc.tiling import Upscaler
 from hyperfunc.weight_space import evaluate_weight_space, summarize
-from hyperfunc.writer import save_json
+
+OTHERS = {
+    "super_resolution": ("out", "pairs"),
+    "interpolate": ("scale", "methods", "srcnn", "rdn", "save_dir"),
+}
+"""What means nothing to a task, and something to the other."""
 
 METHODS = ("bicubic", "srcnn", "rdn", "hyperfunc", "hyperfunc+")
 
@@ -36,7 +43,8 @@ class Arguments:
         task: "super_resolution", or "interpolate": reconstruct test images and walk between pairs
             of them in weight space and in pixel space.
         dataset: set5, set14, b100, urban100, sample (needs no data), faces, or a folder of images
-            (for --task=interpolate every third of them is a test image, the others the reference).
+            (for --task=interpolate every third of them is a test image, the others the reference);
+            set5, or faces for --task=interpolate, if not given.
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
         methods: what to compare, of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+ (self-ensemble:
             the mean over the eight symmetries of the square, at eight times the cost).
@@ -53,7 +61,7 @@ class Arguments:
     """
 
     task: Literal["super_resolution", "interpolate"] = "super_resolution"
-    dataset: str = "set5"
+    dataset: str | None = None
     scale: str = "4"
     methods: str = "bicubic,hyperfunc"
     workdir: str | None = None
@@ -71,17 +79,20 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=sys.argv[1:] if args is None else args)
     with report_errors(ends_process=args is None):
         use_cpu_cores()
+        _check_flags(arguments)
+        if arguments.json is not None:
+            check_place(arguments.json)
         if arguments.task == "interpolate":
-            evaluate_interpolation(arguments)
+            evaluate_interpolation(arguments, arguments.dataset or "faces")
         else:
-            evaluate_scale(arguments)
+            evaluate_scale(arguments, arguments.dataset or "set5")
 
 
-def evaluate_scale(arguments: Arguments) -> None:
+def evaluate_scale(arguments: Arguments, dataset: str) -> None:
     """Enlarge a dataset with every method."""
     scale = parse_scale(arguments.scale)
-    _check_save_dir(arguments)
-    source = open_dataset(arguments.dataset, data_dir=arguments.data_dir, split="test")
+    _check_save_dir(arguments, dataset)
+    source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     names = [name.strip() for name in arguments.methods.split(",")]
     models: dict[str, Model] = {}
     methods = {name: make_method(name, arguments, models) for name in names}
@@ -97,8 +108,19 @@ def evaluate_scale(arguments: Arguments) -> None:
         )
 
 
-def _check_save_dir(arguments: Arguments) -> None:
-    folder = Path(arguments.dataset).expanduser().resolve()
+def _check_flags(arguments: Arguments) -> None:
+    usual = Arguments()
+    for name in OTHERS[arguments.task]:
+        if getattr(arguments, name) != getattr(usual, name):
+            use = {"out": "--save_dir", "save_dir": "--out"}.get(name)
+            raise UserError(
+                f"--{name} means nothing to --task={arguments.task}: "
+                + (f"give {use}" if use else "leave it out")
+            )
+
+
+def _check_save_dir(arguments: Arguments, dataset: str) -> None:
+    folder = Path(dataset).expanduser().resolve()
     if arguments.save_dir is None or not folder.is_dir():
         return
     if arguments.save_dir.resolve().is_relative_to(folder):
@@ -138,20 +160,20 @@ def make_method(name: str, arguments: Arguments, models: dict[str, Model]) -> Me
     return FixedScaleUpscaler(network, model.variables)
 
 
-def evaluate_interpolation(arguments: Arguments) -> None:
+def evaluate_interpolation(arguments: Arguments, dataset: str) -> None:
     """Reconstruct and walk between images."""
     model = load_model(arguments.workdir or "faces_local")
     task = model.experiment.task
     if not isinstance(task, Reconstruction) or isinstance(model.experiment.model, FixedScale):
         raise _another_task(model, "reconstruction", "--preset=faces")
-    if arguments.dataset in ("faces", "celeb_a") and task.size not in FACE_SIZES:
+    if dataset in ("faces", "celeb_a") and task.size not in FACE_SIZES:
         raise UserError(
             f"{model.path} was trained on images of {task.size} pixels, and faces come in "
             f"{FACE_SIZES}: give a folder of images as --dataset"
         )
 
     def open_at(size: int, split: str) -> ImageSource:
-        return open_dataset(arguments.dataset, data_dir=arguments.data_dir, split=split, size=size)
+        return open_dataset(dataset, data_dir=arguments.data_dir, split=split, size=size)
 
     test, real = open_at(task.size, "test"), open_at(task.size, "train")
     if test.names == real.names:  # A folder has no split of its own: a third of it is the test.
@@ -162,7 +184,7 @@ def evaluate_interpolation(arguments: Arguments) -> None:
     # As many other faces again as there are test faces for the reference, and for the features.
     count = min(2 * len(test), len(real))
     real = real.select([i * len(real) // count for i in range(count)])
-    has_large = arguments.dataset in ("faces", "celeb_a") and 2 * task.size in FACE_SIZES
+    has_large = dataset in ("faces", "celeb_a") and 2 * task.size in FACE_SIZES
     large = open_at(2 * task.size, "test") if has_large else None
     result = evaluate_weight_space(
         model, test, large, real, pairs=arguments.pairs, out=arguments.out

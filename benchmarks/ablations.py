@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
+from hyperfunc.atomic import save_json
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import UserError, report_errors
@@ -24,7 +25,6 @@ from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
 from hyperfunc.training import split_validation
 from hyperfunc.validation import Validator
 from hyperfunc.windows import WindowLayout
-from hyperfunc.writer import save_json
 
 SCALES = ("2", "3", "4", "1.5", "2.5", "3.7")
 """Those of the table; x6 and x8 are beyond what these small models are for."""

@@ -24,12 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from hyperfunc.atomic import save_json
 from hyperfunc.checkpoint import load_model
 from hyperfunc.errors import report_errors
 from hyperfunc.functional_image import encode, render
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tiling import Upscaler
-from hyperfunc.writer import save_json
 
 SMALL, LARGE = (180, 320), (540, 960)
 """(height, width) of the inputs: to 1280 x 720 and 3840 x 2160 at scale 4."""
@@ -40,7 +40,7 @@ class Arguments:
     """Measure time, memory and compilations of the bundled checkpoint.
 
     Attributes:
-        workdir: another checkpoint.
+        workdir: a training run, or the name of a bundled checkpoint.
         json: the file of the results.
         repeats: of each timing.
         photographs: of different sizes, to count compilations.
@@ -48,7 +48,7 @@ class Arguments:
         memory_only: internal: render 4K in this process and print its peak memory.
     """
 
-    workdir: Path | None = None
+    workdir: str = "sr"
     json: Path | None = None
     repeats: int = 5
     photographs: int = 100
@@ -72,7 +72,7 @@ def main(args: list[str] | None = None) -> None:
 
 def measure(arguments: Arguments) -> dict[str, Any]:
     """Everything, as the JSON file has it."""
-    model = load_model(arguments.workdir or "sr")
+    model = load_model(arguments.workdir)
     network, variables = model.hypernetwork, model.variables
     rng = np.random.default_rng(0)
     small, large = (photograph(rng, size) for size in (SMALL, LARGE))
@@ -124,7 +124,7 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     result |= measure_tiling(network, variables, small)
     result |= measure_compilations(network, variables, arguments.photographs)
     command = [sys.executable, __file__, "--memory-only"]
-    command += [f"--workdir={arguments.workdir}"] if arguments.workdir else []
+    command += [f"--workdir={arguments.workdir}"]
     memory = subprocess.run(command, capture_output=True, text=True, check=True)
     result |= json.loads(memory.stdout.splitlines()[-1])
     result["seconds"] = seconds
@@ -301,7 +301,7 @@ def measure_compilations(network: Any, variables: Any, count: int) -> dict[str, 
 
 def measure_memory(arguments: Arguments) -> dict[str, float]:
     """Peak memory of one 4K image above what the imports and the model take, in GiB."""
-    model = load_model(arguments.workdir or "sr")
+    model = load_model(arguments.workdir)
     upscaler = Upscaler(model.hypernetwork, model.variables)
     image = photograph(np.random.default_rng(0), LARGE)
     gc.collect()

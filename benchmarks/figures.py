@@ -30,6 +30,7 @@ import hyperfunc
 from hyperfunc.baselines import bicubic
 from hyperfunc.coords import axis_over, pixel_centres
 from hyperfunc.datasets import open_dataset
+from hyperfunc.errors import report_errors
 from hyperfunc.interpolation import interpolate_grid
 from hyperfunc.metrics import border_for, psnr_y
 from hyperfunc.pictures import compare
@@ -173,7 +174,7 @@ def draw_windows() -> Figure:
             plot.plot(positions, weight, color=colour, lw=1)
         plot.plot(positions, weights.sum(axis=0), "k--", lw=1.2, label="sum")
         plot.set(title=title, xlabel="position in input pixels", xlim=(0, pixels), ylim=(0, 1.15))
-        plot.set_xticks(np.linspace(0, pixels, 9 if pixels == 8 else 7 if pixels == 48 else 5))
+        plot.set_xticks(np.linspace(0, pixels, 9 if pixels == 8 else 5))
     axes[0].set_ylabel("weight $w_k$")
     axes[0].legend(loc="lower left", framealpha=0.9)
     return figure
@@ -256,4 +257,5 @@ def show_signed(plot: Axes, values: jax.Array, limit: float, title: str) -> None
 
 
 if __name__ == "__main__":
-    main()
+    with report_errors():
+        main()

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import tyro
 
+from hyperfunc.atomic import save_json
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import report_errors
@@ -19,7 +20,6 @@ from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
 from hyperfunc.tasks import SuperResolution
 from hyperfunc.training import split_validation
 from hyperfunc.validation import Validator
-from hyperfunc.writer import save_json
 
 
 @dataclasses.dataclass(frozen=True)

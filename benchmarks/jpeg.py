@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from hyperfunc.atomic import save_json
 from hyperfunc.baselines import bicubic
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
@@ -23,7 +24,6 @@ from hyperfunc.metrics import border_for, psnr_y
 from hyperfunc.resize import degrade
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tiling import Upscaler
-from hyperfunc.writer import save_json
 
 SCALES = (2, 3, 4)
 

@@ -18,6 +18,7 @@ import tyro
 import hyperfunc
 from hyperfunc import functional_image
 from hyperfunc.datasets import open_dataset
+from hyperfunc.errors import report_errors
 from hyperfunc.resize import degrade, imresize
 
 SCALES = (1.5, 1.2, 1.05, 1.0, 1 / 1.25, 1 / 1.5, 1 / 2, 1 / 3)
@@ -103,4 +104,5 @@ def draw_zone_plate(side: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    with report_errors():
+        main()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from hyperfunc.atomic import save_json
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import report_errors
@@ -21,7 +22,6 @@ from hyperfunc.resize import degrade, imresize
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tasks import Setting, add_enlarged
 from hyperfunc.tiling import Upscaler
-from hyperfunc.writer import save_json
 
 SCALE = 2
 

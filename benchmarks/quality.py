@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from hyperfunc.atomic import replacing
+from hyperfunc.atomic import replacing, save_json
 from hyperfunc.baselines import bicubic
 from hyperfunc.checkpoint import load_model
+from hyperfunc.coords import parse_scale
 from hyperfunc.datasets import BENCHMARKS, ImageSource, open_dataset
 from hyperfunc.errors import report_errors
-from hyperfunc.evaluators import PROTOCOL, Method, evaluate_super_resolution, parse_scale
+from hyperfunc.evaluators import PROTOCOL, Method, evaluate_super_resolution
 from hyperfunc.metrics import border_for, psnr_y
 from hyperfunc.resize import degrade
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tiling import Upscaler
-from hyperfunc.writer import save_json
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 TITLES = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
@@ -37,7 +37,7 @@ class Arguments:
 
     Attributes:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
-        workdir: a training run; the checkpoint that comes with the package if not given.
+        workdir: a training run, or the name of a bundled checkpoint.
         datasets: the test sets.
         scales: all measured on every set.
         continuity: the test sets on which an enlargement by 4, averaged to half its size, is
@@ -47,7 +47,7 @@ class Arguments:
     """
 
     data_dir: Path | None = None
-    workdir: Path | None = None
+    workdir: str = "sr"
     datasets: tuple[str, ...] = BENCHMARKS
     scales: tuple[str, ...] = ("2", "3", "4", "1.3", "1.5", "2.5", "3.7", "6", "8", "2.5x1")
     continuity: tuple[str, ...] = ("set5", "set14")
@@ -60,7 +60,7 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=args)
     with report_errors():
         use_cpu_cores()
-        model = load_model(arguments.workdir or "sr")
+        model = load_model(arguments.workdir)
         methods = {
             "bicubic": bicubic,
             "hyperfunc": Upscaler(model.hypernetwork, model.variables),

@@ -16,6 +16,7 @@ import jax
 import tyro
 from quality import TITLES
 
+from hyperfunc.atomic import save_json
 from hyperfunc.baselines import FixedScale, FixedScaleUpscaler, bicubic
 from hyperfunc.checkpoint import BUNDLED, load_model
 from hyperfunc.datasets import BENCHMARKS, open_dataset
@@ -23,7 +24,6 @@ from hyperfunc.errors import UserError, report_errors
 from hyperfunc.evaluators import PROTOCOL, Method, evaluate_super_resolution
 from hyperfunc.sharding import use_cpu_cores
 from hyperfunc.tiling import Upscaler
-from hyperfunc.writer import save_json
 
 SYSTEMS = {
     "SRCNN": "srcnn_x{scale}",

@@ -22,13 +22,13 @@ import jax
 import tyro
 from cost import conv_macs, in_turns, make_product
 
+from hyperfunc.atomic import save_json
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import UserError, report_errors
 from hyperfunc.pipeline import make_batches
 from hyperfunc.presets import SR
 from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
 from hyperfunc.training import make_init, make_train_step, split_validation
-from hyperfunc.writer import save_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy as np
 import optax
 import tyro
 
+from hyperfunc.atomic import save_json
 from hyperfunc.checkpoint import load_model
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import report_errors
@@ -31,7 +32,6 @@ from hyperfunc.geometry import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.images import to_uint8
 from hyperfunc.metrics import psnr_rgb, ssim_rgb
 from hyperfunc.sharding import make_mesh, replicated, shard_batch, use_cpu_cores
-from hyperfunc.writer import save_json
 
 Loss = Literal["pixels", "theta", "both"]
 

@@ -1,10 +1,14 @@
 """Files that are whole or not there: write beside, then rename."""
 
 import contextlib
+import errno
 import hashlib
+import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hyperfunc.errors import UserError
 
@@ -14,23 +18,77 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path beside ``path`` to write to, and put what was written in its place at the end.
 
     Missing folders are made. If the end is not reached, the path beside is removed and ``path``
-    stays as it was.
+    stays as it was. A link stays one: what it leads to is replaced. A pipe or a device
+    (``/dev/stdout``) has no place beside it and is written to as it is.
 
     Raises:
         UserError: the place cannot be written to.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _reporting(path):
+            yield path
+        return
+    place = Path(os.path.realpath(path))
     # Shorter than the longest name there can be, and this name's own.
-    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
-    beside = path.with_name(f".{path.name[:40]}.{digest}.{os.getpid()}.tmp")
+    digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:8]
+    beside = place.with_name(f".{place.name[:40]}.{digest}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        os.replace(beside, path)
+        with _reporting(path):
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            os.replace(beside, place)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Find out whether a file can be written, before the work whose result it is to hold.
+
+    Raises:
+        UserError: it cannot.
+    """
+
+    class Enough(Exception):
+        pass
+
+    with contextlib.suppress(Enough), replacing(path) as beside:
+        if beside != Path(path):
+            beside.touch()
+        raise Enough
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Format as JSON, with null for the numbers that JSON lacks (infinity and not-a-number)."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: finite(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(value), indent=indent, allow_nan=False)
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write as JSON, beside and then renamed; a number that JSON lacks (infinity) is null.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    with replacing(path) as beside:
+        beside.write_text(to_json(value, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
     # Encoders raise ValueError for what a format cannot hold.
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from hyperfunc import blur
-from hyperfunc.coords import Axis, axis_over, is_reflected, mirrored
+from hyperfunc.coords import Axis, axis_over, integer_scale, is_reflected, mirrored
 from hyperfunc.functional_image import (
     FunctionalImage,
     cut_windows,
@@ -54,8 +54,7 @@ def bound_footprint(footprint: Array) -> float:
 @functools.partial(jax.jit, static_argnames=("size",))
 def render_whole(function: FunctionalImage, size: Size) -> Float[Array, "y x c"]:
     """Render the whole image at ``size``."""
-    is_integer = all(out % cells == 0 for out, cells in zip(size, function.size, strict=True))
-    if is_integer and size[0] // function.size[0] == size[1] // function.size[1]:
+    if integer_scale(size, function.size):
         return render(function, size)[0]
     rows, cols = (axis_over((0.0, 1.0), size[i], function.size[i]) for i in range(2))
     return _render_strips(function, rows, cols)

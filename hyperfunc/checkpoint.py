@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import os
 import shutil
 import sys
 import warnings
@@ -76,6 +77,41 @@ class Model:
         return digest.hexdigest()[:16]
 
 
+@contextlib.contextmanager
+def claiming(workdir: Path) -> Iterator[None]:
+    """Keep other processes from training in a workdir; the main one of several does so for all.
+
+    Raises:
+        UserError: another process does, or the place cannot be written to.
+    """
+    import fcntl  # Which Windows lacks, where pictures can be enlarged all the same.
+
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            try:
+                workdir.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context((workdir / ".lock").open("a+"))
+            except OSError as error:
+                raise _not_writable(workdir, error) from error
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise UserError(
+                    f"{workdir}: another process (number {file.read().strip()}) trains there: wait "
+                    "for it, stop it, or give another --workdir"
+                ) from None
+            except OSError:  # A file system without locks.
+                pass
+            file.truncate(0)
+            print(os.getpid(), file=file, flush=True)
+        yield
+
+
+def _not_writable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written ({error.strerror or error})")
+
+
 class Workdir:
     """The checkpoints of one training run.
 
@@ -93,7 +129,7 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+            raise _not_writable(path, error) from error
 
         # Orbax would do this in the background, where two openings in a row disturb each other.
         if jax.process_index() == 0:
@@ -239,15 +275,16 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     if not folder.is_dir():
         names = ", ".join(sorted(p.name for p in BUNDLED.glob("*"))) or "none"
         raise UserError(
-            f"no checkpoint: {folder} is not a folder; give the --workdir of a training run "
-            f"(bundled checkpoints: {names})"
+            f"no checkpoint: {folder} is not a folder; give that of a training run (train.py's "
+            f"--workdir), or a name (bundled checkpoints: {names})"
         )
     if step is None and folder.parent.name == "checkpoints" and folder.name.isdigit():
         step, folder = int(folder.name), folder.parent.parent
     steps = sorted(int(p.name) for p in (folder / "checkpoints").glob("*") if p.name.isdigit())
     if not steps:
         raise UserError(
-            f"{folder} holds no checkpoint: give a --workdir in which train.py has saved one"
+            f"{folder} holds no checkpoint: give a folder in which train.py (its --workdir) has "
+            "saved one"
         )
     step = steps[-1] if step is None else step
     if step not in steps:

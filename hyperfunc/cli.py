@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from hyperfunc.atomic import check_place
 from hyperfunc.errors import UserError, report_errors
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def upscale(command: Upscale) -> None:
         files = (path for x in batch.outcomes for path in (x.input, x.output))
         if command.report.resolve() in {Path(path).resolve() for path in files}:
             raise UserError(f"{command.report}: is an image here; name another file for --report")
+        check_place(command.report)
     is_single = not command.source.is_dir()
     say = (lambda text: None) if command.quiet else work.print_above_bar
     try:
@@ -288,7 +290,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _parse_request(command: Upscale) -> Any:
-    from hyperfunc.evaluators import parse_scale
+    from hyperfunc.coords import parse_scale
     from hyperfunc.jobs import Request
 
     if (command.scale is None) == (command.size is None):
@@ -350,7 +352,7 @@ def _load_function(
         return load_function(source), load_header(source).get("about", {})
     from hyperfunc.checkpoint import load_model
     from hyperfunc.encoding import represent
-    from hyperfunc.photos import flatten, read_header, read_photo, to_srgb
+    from hyperfunc.photos import read_as_shown, read_header
 
     model = load_model(checkpoint)
     if for_page:
@@ -358,16 +360,11 @@ def _load_function(
 
         network = model.hypernetwork
         check_page(network.target, network.layout, read_header(source).size)
-    photo = read_photo(source)
-    low, high = photo.pixels.min(), photo.pixels.max()
-    if photo.pixels.dtype.kind == "f" and not (low >= 0 and high <= 1):
-        raise UserError(f"{source}: values from {low:g} to {high:g}; floats must be in [0, 1]")
-    photo = to_srgb(photo)  # In which browsers and readers of a function take it to be.
+    photo = read_as_shown(source)
     for note in photo.notes:
         print(f"{source}: {note}")
-    pixels = flatten(photo.pixels) if photo.pixels.shape[2] in (2, 4) else photo.pixels
     about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
-    return represent(pixels, checkpoint=model).function, about
+    return represent(photo.pixels, checkpoint=model).function, about
 
 
 def _describe_checkpoint(path: Path) -> None:

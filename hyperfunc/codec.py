@@ -49,8 +49,6 @@ FORMAT = "hyperfunc"
 VERSION = 1
 """Of the format; raised when an older reader would misunderstand a file."""
 
-SUFFIX = ".hfn"
-
 Quantization = Literal["int8", "float16"]
 
 _MAX_SIDE = 1 << 24

@@ -121,9 +121,18 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Check that the model can learn the task."""
+        if isinstance(self.model, FixedScale) and (
+            not isinstance(self.task, SuperResolution)
+            or self.task.scales != (self.model.scale,)
+            or self.task.protocol_phase != 1
+        ):
+            raise ValueError(
+                f"{type(self.model).__name__} is for scale {self.model.scale} alone: set "
+                f"--task.scales {self.model.scale} and --task.protocol_phase 1"
+            )
         if isinstance(self.task, Reconstruction) and self.task.stride > 1:
             target = getattr(self.model, "target", None)
-            if self.model.base != "none" or getattr(target, "footprint", True):  # pyright: ignore
+            if self.model.base != "none" or getattr(target, "footprint", True):
                 raise ValueError(
                     f"stride {self.task.stride}: skipping pixels would change the footprint that a "
                     "base or the target network is asked for: set --task.stride=1"
@@ -134,15 +143,6 @@ class Experiment:
             raise ValueError(
                 f"--task.jpeg {self.task.jpeg}: examples are compressed on the host only: give "
                 "--data.resident=False"
-            )
-        if isinstance(self.model, FixedScale) and (
-            not isinstance(self.task, SuperResolution)
-            or self.task.scales != (self.model.scale,)
-            or self.task.protocol_phase != 1
-        ):
-            raise ValueError(
-                f"{type(self.model).__name__} is for scale {self.model.scale} alone: set "
-                f"--task.scales {self.model.scale} and --task.protocol_phase 1"
             )
 
 

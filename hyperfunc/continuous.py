@@ -84,8 +84,8 @@ class ContinuousImage:
             height: of the result, in pixels.
             width: of the result, in pixels.
             scale: instead of height and width, output pixels per input pixel, a number or one for
-                each axis (y, x); any positive real. The result has round(scale * n) pixels, and
-                its corners are the image's.
+                each axis (y, x); any positive real. The result has scale * n pixels, rounded half
+                up, and its corners are the image's.
             clip: limit values to [0, 1].
 
         Raises:
@@ -139,7 +139,7 @@ class ContinuousImage:
             ]
             # The origin is traced, so that panning with a window of one size compiles once.
             origin = jnp.asarray([axis.start for axis in axes], jnp.float32)
-            steps = tuple(round(float(axis.step), 9) for axis in axes)
+            steps = tuple(float(f"{axis.step:.9g}") for axis in axes)
             image = render_window(self.function, origin, steps, size, self.sigma)
         return jnp.clip(image, 0.0, 1.0) if clip else image
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
+from hyperfunc.errors import UserError
 from hyperfunc.types import Coords, Size
 
 
@@ -86,6 +87,36 @@ def split_positions(
     return cell.astype(np.int32), (positions - cell).astype(np.float32)
 
 
+def parse_scale(text: str) -> tuple[float, float]:
+    """Read a scale: "3", "2.5", or "2.5x1" (rows x columns).
+
+    Raises:
+        UserError: it is not one or two finite numbers of at least 1.
+    """
+    try:
+        parts = [float(part) for part in text.lower().split("x")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2) or not all(math.isfinite(p) and p >= 1 for p in parts):
+        raise UserError(
+            f"scale {text!r} cannot be used: give a number of at least 1, such as 3 or 2.5, or two "
+            "for rows and columns, such as 2.5x1"
+        )
+    return parts[0], parts[-1]
+
+
+def enlarge(extent: float | int, scale: float | int) -> int:
+    """Pixels of an extent of input pixels at a scale: rounded half up, at least one."""
+    return max(math.floor(min(extent * scale, 1e18) + 0.5), 1)
+
+
+def integer_scale(size: Size, cells: Size) -> int | None:
+    """The scale at which an image of ``cells`` has ``size``, whole and that of both axes."""
+    scale = size[0] // cells[0]
+    fits = all(scale * n == pixels for n, pixels in zip(cells, size, strict=True))
+    return scale if scale and fits else None
+
+
 def choose_size(
     extent: tuple[float | int, float | int],
     height: int | None,
@@ -104,7 +135,7 @@ def choose_size(
         scales = scales * 2 if np.ndim(scale) == 0 else scales
         if len(scales) != 2 or not all(0 < one < math.inf for one in scales):
             raise ValueError(f"a scale is one or two positive numbers, not {scale}")
-        height, width = (max(round(n * one), 1) for n, one in zip(extent, scales, strict=True))
+        height, width = (enlarge(n, one) for n, one in zip(extent, scales, strict=True))
     if height is None or width is None:
         raise ValueError(f"height {height} and width {width}: give both")
     if not (_is_whole(height) and _is_whole(width) and height >= 1 and width >= 1):

@@ -22,8 +22,6 @@ import tifffile
 from jaxtyping import Float32, UInt8, UInt16
 from PIL import Image, TiffImagePlugin
 
-from hyperfunc.types import HostPixels
-
 Source = Path | io.BytesIO | io.BufferedReader
 """A file, or an open one, which is read from its start."""
 
@@ -45,12 +43,28 @@ LOW_BYTES = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 little-endian ones: the other's high byte is one's low byte. "N" is the machine's own order."""
 
 
-def read_png_header(path: Path) -> tuple[int, int] | None:
+def _read_bytes(source: Source, count: int, offset: int = 0) -> bytes:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return _read_bytes(file, count, offset)
+    source.seek(offset)
+    return source.read(count)
+
+
+def _length(source: Source) -> int:
+    return source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
+
+
+def read_png_header(source: Source) -> tuple[int, int] | None:
     """Bits per channel and colour type of a PNG; None if the file is none."""
-    with path.open("rb") as file:
-        start = file.read(26)
+    start = _read_bytes(source, 26)
     is_png = len(start) == 26 and start.startswith(PNG_SIGNATURE) and start[12:16] == b"IHDR"
     return (start[24], start[25]) if is_png else None
+
+
+def is_deep_png(source: Source) -> bool:
+    """Whether a file is a PNG of 16 bits per channel, of which Pillow keeps 8 if it has colours."""
+    return (read_png_header(source) or (8, 0))[0] == 16
 
 
 def read_png_chunks(path: Path, *names: bytes) -> dict[bytes, bytes]:
@@ -189,35 +203,34 @@ def _filter_rows(
     return np.concatenate([best[:, None].astype(np.uint8), chosen], axis=1)
 
 
-def is_deep_ppm(path: Path) -> bool:
+def is_deep_ppm(source: Source) -> bool:
     """Whether a file is a binary PPM (RGB) of 16 bits per channel, as raw converters write it."""
-    return _read_ppm_header(path)[2] > 255
+    return _read_ppm_header(source)[2] > 255
 
 
-def read_deep_ppm(path: Path) -> UInt16[np.ndarray, "h w 3"]:
+def read_deep_ppm(source: Source) -> UInt16[np.ndarray, "h w 3"]:
     """Read a binary PPM of 16 bits per channel; its largest value becomes 65535.
 
     Raises:
         ValueError: it is truncated.
     """
-    width, height, largest, start = _read_ppm_header(path)
-    if path.stat().st_size - start < 6 * width * height:
+    width, height, largest, start = _read_ppm_header(source)
+    if _length(source) - start < 6 * width * height:
         raise ValueError(f"it is truncated: {width} x {height} pixels need more")
-    values = np.fromfile(path, ">u2", 3 * width * height, offset=start).astype(np.uint16)
+    samples = _read_bytes(source, 6 * width * height, start)
+    values = np.frombuffer(samples, ">u2").astype(np.uint16)
     if largest != 65535:
         values = np.minimum(values.astype(np.uint32), largest) * 65535 + largest // 2
         values = (values // largest).astype(np.uint16)
     return values.reshape(height, width, 3)
 
 
-def _read_ppm_header(path: Path) -> tuple[int, int, int, int]:
+def _read_ppm_header(source: Source) -> tuple[int, int, int, int]:
     """Width, height, largest value and first byte of the pixels; zeros if it is no binary PPM.
 
     Reference: netpbm's manual, "PPM format".
     """
-    with path.open("rb") as file:
-        start = file.read(1024)
-    match = PPM_HEADER.match(start)
+    match = PPM_HEADER.match(_read_bytes(source, 1024))
     if match is None:
         return 0, 0, 0, 0
     width, height, largest = (int(number) for number in match.groups())
@@ -229,8 +242,7 @@ def is_deep_tiff(source: Source) -> bool:
     if isinstance(source, Path):
         with source.open("rb") as file:
             return is_deep_tiff(file)
-    source.seek(0)
-    is_tiff = source.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    is_tiff = _read_bytes(source, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     source.seek(0)
     if not is_tiff:
         return False
@@ -283,7 +295,7 @@ def read_deep_tiff(
 
 def write_tiff(
     path: Path,
-    pixels: HostPixels,
+    pixels: UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"],
     *,
     dpi: tuple[float, float] | None = None,
     icc: bytes | None = None,

@@ -17,7 +17,7 @@ from hyperfunc.continuous import ContinuousImage
 from hyperfunc.errors import UserError
 from hyperfunc.functional_image import FunctionalImage, encode
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
-from hyperfunc.photos import read_photo
+from hyperfunc.photos import BEYOND, read_as_shown
 from hyperfunc.tiles import LARGEST_TILE, plan_axis
 
 LARGEST_THETA = 2**32
@@ -36,8 +36,9 @@ def represent(
 
     Args:
         image: a path, a PIL image, or an array [h, w, 3], [h, w, 1] or [h, w]: uint8, uint16, or
-            floating point in [0, 1]. Of files and PIL images the orientation noted by a camera is
-            applied and an alpha channel is dropped.
+            floating point in [0, 1]. A file is read as a browser shows it: upright, in sRGB, and
+            on white where it is clear; a PIL image is turned upright, its colours are taken as they
+            are, and an alpha channel is dropped.
         checkpoint: the name of a bundled checkpoint, the workdir of a training run, or a model
             from `load_model`. A model that is named is read once and kept.
 
@@ -57,11 +58,7 @@ def to_pixels(
 ) -> Float[np.ndarray, "h w 3"]:
     """Read a picture in any of its forms as float32 RGB in [0, 1]; see `represent`."""
     if isinstance(image, str | os.PathLike):
-        pixels = read_photo(image).pixels
-        try:
-            return to_pixels(pixels[..., : pixels.shape[2] - (pixels.shape[2] in (2, 4))])
-        except ValueError as error:
-            raise UserError(f"{os.fspath(image)}: {error}") from None
+        return to_pixels(read_as_shown(image).pixels)
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image)
         if image.mode == "P" and "transparency" in image.info:
@@ -84,7 +81,7 @@ def to_pixels(
     elif np.issubdtype(pixels.dtype, np.floating) or pixels.dtype == jnp.bfloat16:
         pixels = pixels.astype(np.float32)
         low, high = float(pixels.min()), float(pixels.max())
-        if not (low >= -1e-3 and high <= 1 + 1e-3):
+        if not (low >= -BEYOND and high <= 1 + BEYOND):
             raise ValueError(f"values from {low:g} to {high:g}: floating point has to be in [0, 1]")
         pixels = np.clip(pixels, 0.0, 1.0)
     else:
@@ -98,11 +95,14 @@ def _load_once(path: str) -> Model:
 
 
 def _check_size(model: Model, size: tuple[int, int]) -> None:
-    leaves = jax.eval_shape(
-        functools.partial(_theta_leaves, model.hypernetwork),
-        model.variables,
-        jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
-    )
+    try:
+        leaves = jax.eval_shape(
+            functools.partial(_theta_leaves, model.hypernetwork),
+            model.variables,
+            jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
+        )
+    except ValueError as error:
+        raise UserError(f"{model.path}: {error}") from error
     needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
     if needed > LARGEST_THETA:
         raise UserError(

@@ -5,7 +5,6 @@ The protocol is the literature's, and calibrated against it: published networks'
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from hyperfunc.atomic import save_json
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
@@ -21,7 +21,6 @@ from hyperfunc.metrics import border_for, mean_psnr, psnr_y, ssim_y
 from hyperfunc.pictures import compare
 from hyperfunc.resize import degrade
 from hyperfunc.types import HostImage, Size
-from hyperfunc.writer import save_json
 
 Method = Callable[[HostImage, Size], HostImage]
 """From a low-resolution image and a size (height, width) to an image of that size."""
@@ -155,21 +154,3 @@ def self_ensemble(method: Method) -> Method:
         return np.floor(total / 8 + 0.5).astype(np.uint8)
 
     return enlarge
-
-
-def parse_scale(text: str) -> tuple[float, float]:
-    """Read a scale: "3", "2.5", or "2.5x1" (rows x columns).
-
-    Raises:
-        UserError: it is not one or two finite numbers of at least 1.
-    """
-    try:
-        parts = [float(part) for part in text.lower().split("x")]
-    except ValueError:
-        parts = []
-    if len(parts) not in (1, 2) or not all(math.isfinite(p) and p >= 1 for p in parts):
-        raise UserError(
-            f"scale {text!r} cannot be used: give a number of at least 1, such as 3 or 2.5, or two "
-            "for rows and columns, such as 2.5x1"
-        )
-    return parts[0], parts[-1]

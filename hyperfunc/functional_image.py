@@ -17,13 +17,14 @@ import dataclasses
 import functools
 from typing import Any, cast
 
+import flax.errors
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hyperfunc.convolution import lay_out_patches, plain_convolve
-from hyperfunc.coords import Axis, Samples, axis_over, to_positions
+from hyperfunc.coords import Axis, Samples, axis_over, integer_scale, to_positions
 from hyperfunc.hypernetwork import FactoredTheta, Hypernetwork
 from hyperfunc.interpolation import cubic_kernel, interpolate_grid, interpolate_points
 from hyperfunc.separable import render_separable
@@ -95,13 +96,22 @@ def encode(
 
     Returns:
         The functional images, and the updated "batch_stats" (empty unless ``train``).
+
+    Raises:
+        ValueError: the variables are those of larger images, for a model of the whole image.
     """
     mask = (
         None if exists is None else exists[0][None, :, None, None] * exists[1][None, None, :, None]
     )
-    (theta, shared), updates = model.apply(
-        variables, images, mask=mask, train=train, mutable=["batch_stats"] if train else []
-    )
+    try:
+        (theta, shared), updates = model.apply(
+            variables, images, mask=mask, train=train, mutable=["batch_stats"] if train else []
+        )
+    except flax.errors.ScopeParamShapeError as error:
+        raise ValueError(
+            f"images of {images.shape[1]} x {images.shape[2]} pixels are too small for this model: "
+            "give such as it was trained on"
+        ) from error
     size = (images.shape[1], images.shape[2])
     grid = model.layout.grid(size)
     function = FunctionalImage(
@@ -189,14 +199,9 @@ def render(
             f"the window {window} is empty or not within the image: give (top, left, bottom, "
             "right), increasing, between 0 and 1"
         )
-    scales = [pixels // cells for pixels, cells in zip(size, function.size, strict=True)]
-    is_whole = window == (0.0, 0.0, 1.0, 1.0)
-    is_integer = scales[0] == scales[1] and all(
-        scale * cells == pixels
-        for scale, pixels, cells in zip(scales, size, function.size, strict=True)
-    )
-    if is_whole and is_integer:
-        return render_phases(function, scales[0])
+    scale = integer_scale(size, function.size)
+    if window == (0.0, 0.0, 1.0, 1.0) and scale:
+        return render_phases(function, scale)
     rows = axis_over((top, bottom), size[0], function.size[0])
     cols = axis_over((left, right), size[1], function.size[1])
     return render_grid(function, rows, cols)

@@ -22,6 +22,9 @@ ORIENTATIONS = 8
 CELLS = (8, 4)
 """Histograms are taken over 8 x 8 and 4 x 4 cells of an image."""
 
+RESAMPLES = 200
+"""Bootstrap samples of a confidence interval."""
+
 DIMENSIONS = 64
 """Principal components of the features that are kept, so that a covariance can be estimated."""
 
@@ -122,7 +125,6 @@ def interval(
     statistic: Callable[[np.ndarray], float],
     count: int,
     *,
-    repeats: int = 200,
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
@@ -132,7 +134,7 @@ def interval(
     too high for a Fréchet distance, which grows when samples are repeated.
     """
     rng = np.random.default_rng(seed)
-    values = [statistic(rng.integers(count, size=count)) for _ in range(repeats)]
+    values = [statistic(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
     value = statistic(np.arange(count))
     reach = NormalDist().inv_cdf((1 + level) / 2) * float(np.std(values))
     return value - reach, value + reach

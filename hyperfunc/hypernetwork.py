@@ -221,12 +221,17 @@ def _check_has(backbone: Backbone, *names: str) -> None:
 
 
 def pool_to(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b y x c"]:
-    """Average to size x size (as it is where size is 0 or the features are already smaller)."""
-    height, width = x.shape[1:3]
-    if not size or (height <= size and width <= size):
-        return x
-    window = (max(height // size, 1), max(width // size, 1))
-    return nn.avg_pool(x, window, strides=window)
+    """Average to size x size, as it is along an axis that is no longer, or where size is 0.
+
+    Cells are those of adaptive average pooling: where they cannot be equal, neighbours overlap.
+    """
+    for axis in (1, 2):
+        n = x.shape[axis]
+        if 0 < size < n:
+            cells = [(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
+            parts = [jax.lax.slice_in_dim(x, low, high, axis=axis) for low, high in cells]
+            x = jnp.stack([part.mean(axis=axis) for part in parts], axis=axis)
+    return x
 
 
 Hypernetwork = PixelHypernetwork | PatchHypernetwork

@@ -1,10 +1,9 @@
 """Images on disk and in memory: `uint8` `[h, w, 3]` RGB, 0..255.
 
-The models see `float32` in [0, 1]: `to_float` and `to_uint8` lead there and back. Nothing else in
-the project decodes an image file.
+The models see `float32` in [0, 1]: `to_float` and `to_uint8` lead there and back. What is trained
+on and measured is read here; `hyperfunc.photos` reads with all that a file holds.
 """
 
-import contextlib
 import io
 import os
 from collections.abc import Sequence
@@ -13,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
+from hyperfunc import deep
 from hyperfunc.atomic import replacing
 from hyperfunc.errors import UserError
 
@@ -38,12 +38,7 @@ def read_image(
     if name is None:
         name = str(getattr(source, "name", "image") if hasattr(source, "read") else source)
     try:
-        source = Path(source) if isinstance(source, str | os.PathLike) else source
-        pixels = _read_deep(source)
-        if pixels is None:
-            # From a file object: a path may be mapped into memory, which scrambles turned TIFFs.
-            with _opened(source) as file, Image.open(file) as image:
-                pixels = _to_rgb(ImageOps.exif_transpose(image))
+        pixels = _decode(Path(source) if isinstance(source, str | os.PathLike) else source)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; check the path") from None
     # Pillow's decoders raise nearly anything on damaged data (OSError, SyntaxError, ValueError,
@@ -116,27 +111,17 @@ def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"
     return image.astype(np.float32) / np.float32(255.0)
 
 
-def _opened(
-    source: Path | io.BytesIO | io.BufferedReader,
-) -> contextlib.AbstractContextManager[io.BytesIO | io.BufferedReader]:
-    return source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source)
-
-
-def _read_deep(source: Path | io.BytesIO | io.BufferedReader) -> UInt8[np.ndarray, "h w 3"] | None:
-    """Read a TIFF of more than 8 bits, of which Pillow reads some and some wrongly; else None."""
-    with _opened(source) as file:
-        file.seek(0)
-        start = file.read(4)
-        file.seek(0)
-        if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return None
-        # Needs JAX' types, and who reads other images does not.
-        from hyperfunc import deep
-
-        if not deep.is_deep_tiff(file):
-            file.seek(0)
-            return None
-        pixels = deep.read_deep_tiff(file)
+def _decode(source: deep.Source) -> UInt8[np.ndarray, "h w 3"]:
+    if deep.is_deep_tiff(source):
+        pixels = deep.read_deep_tiff(source)
+    elif deep.is_deep_ppm(source):
+        pixels = deep.read_deep_ppm(source)
+    else:
+        with deep.open_image(source) as image:
+            if not deep.is_deep_png(source):
+                return _to_rgb(ImageOps.exif_transpose(image))
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        pixels = deep.turn(deep.read_samples16(source), orientation)
     colour = pixels[..., : pixels.shape[2] - (pixels.shape[2] in (2, 4))]
     colour = to_uint8(colour / np.float32(1 if colour.dtype == np.float32 else 65535))
     return np.broadcast_to(colour, (*colour.shape[:2], 3)).copy()

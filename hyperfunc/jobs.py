@@ -7,17 +7,16 @@ exists already is passed over, so that a run that was interrupted goes on where 
 import collections
 import contextlib
 import dataclasses
-import json
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from hyperfunc.atomic import replacing
+from hyperfunc.atomic import save_json
+from hyperfunc.coords import enlarge
 from hyperfunc.datasets.files import find_images
 from hyperfunc.errors import UserError
 from hyperfunc.photos import FORMATS, Header, check_output, read_header
@@ -51,10 +50,7 @@ class Request:
             result = self.size
         else:
             assert self.scale is not None
-            height, width = (
-                max(math.floor(min(n * s, 1e18) + 0.5), 1)
-                for n, s in zip(size, self.scale, strict=True)
-            )
+            height, width = (enlarge(n, s) for n, s in zip(size, self.scale, strict=True))
             result = (height, width)
         if math.prod(result) > LARGEST_OUTPUT:
             raise UserError(
@@ -136,8 +132,7 @@ class Batch:
         """
         counts = {name: self.count(name) for name in ("done", "skipped", "failed", "pending")}
         files = [dataclasses.asdict(outcome) for outcome in self.outcomes]
-        with replacing(path) as beside:
-            beside.write_text(json.dumps({**about, **counts, "files": files}, indent=1) + "\n")
+        save_json(path, {**about, **counts, "files": files})
 
 
 def plan(
@@ -147,7 +142,6 @@ def plan(
     *,
     overwrite: bool = False,
     suffix: str | None = None,
-    skip: Callable[[Path], bool] = lambda path: False,
 ) -> Batch:
     """Look at all files, and decide what goes where and what need not or cannot be done.
 
@@ -159,7 +153,6 @@ def plan(
         overwrite: whether outputs that exist are made anew.
         suffix: of the outputs in a folder; that of the input (`.png` where it cannot be written) if
             not given.
-        skip: files in the folder to leave out.
 
     Raises:
         UserError: there is no input, or the output cannot be where it was asked for.
@@ -170,12 +163,13 @@ def plan(
         raise UserError(f"{source}: no such file or folder; check the path")
     batch = Batch([], [])
     if source.is_dir():
-        pairs, batch.outcomes = _pair_folder(source, target, suffix, skip)
+        pairs, batch.outcomes = _pair_folder(source, target, suffix)
     else:
         if target.is_dir() or is_folder:
             target = target / _rename(source, suffix).name
         check_output(target, (1, 1))
         pairs = [(source, target)]
+    sources = {one_source.resolve() for one_source, _ in pairs}
     for one_source, one_target in tqdm(
         pairs, "looking", leave=False, delay=2.0, disable=None, unit="file"
     ):
@@ -184,6 +178,8 @@ def plan(
         try:
             if one_target.exists() and one_source.samefile(one_target):
                 raise UserError(f"{one_source}: input and output are one file; name another output")
+            if one_target.resolve() in sources:
+                raise UserError(f"{one_target}: the output would replace an input; name another")
             if one_target.exists() and not overwrite:
                 outcome.status = "skipped"
                 continue
@@ -205,7 +201,7 @@ def plan(
 
 
 def _pair_folder(
-    source: Path, target: Path, suffix: str | None, skip: Callable[[Path], bool]
+    source: Path, target: Path, suffix: str | None
 ) -> tuple[list[tuple[Path, Path]], list[Outcome]]:
     """The images of a folder with their outputs, and the folders that may not be looked into."""
     refused: list[Outcome] = []
@@ -220,13 +216,10 @@ def _pair_folder(
         )
     if target.resolve() == source.resolve():
         raise UserError(f"{source}: input and output are one folder; name another output")
+    files = find_images(source, note=note)
     inside = target.resolve()
-    files = [
-        file
-        for file in find_images(source, note=note)
-        if inside not in Path(source, file.member).resolve().parents
-        and not skip(Path(source, file.member))
-    ]
+    if source.resolve() in inside.parents:  # What an earlier run wrote there is no input.
+        files = [x for x in files if inside not in Path(source, x.member).resolve().parents]
     if not files:
         if refused:
             raise UserError(refused[0].error)

@@ -137,7 +137,7 @@ def _drop_orientation(xmp: bytes | None) -> bytes | None:
     if xmp is None:
         return None
     for pattern in (
-        rb'tiff:Orientation="[0-9]"',
+        rb"""tiff:Orientation=["'][0-9]["']""",
         rb"<tiff:Orientation>[0-9]</tiff:Orientation>",
     ):
         xmp = re.sub(pattern, b"", xmp)

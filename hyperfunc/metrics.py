@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64, UInt8
-from skimage.metrics import structural_similarity
 
 from hyperfunc.errors import UserError
 
@@ -140,6 +139,9 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
 def _ssim(a: np.ndarray, b: np.ndarray, channel_axis: int | None) -> float:
     if min(a.shape[:2]) < SSIM_WINDOW:
         return math.nan
+    # Takes a third of a second to import, and who enlarges a picture measures nothing.
+    from skimage.metrics import structural_similarity
+
     value = structural_similarity(
         a,
         b,

@@ -7,18 +7,17 @@ A `Photo` is an array `[h, w, c]`, uint8 (0..255), uint16 (0..65535) or float32,
 
 import contextlib
 import dataclasses
-import io
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image
 
-from hyperfunc import deep
+from hyperfunc import colours, deep
 from hyperfunc.atomic import replacing
 from hyperfunc.errors import UserError
 from hyperfunc.metadata import (
@@ -56,10 +55,8 @@ JPEG_STEPS = 3688
 TIFF_VALUES = (18246, 18249, *range(40091, 40096))
 """Tags that are no texts and that a TIFF takes over: ratings, and what Windows says of a file."""
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-SAME = 2
-"""Levels of 255 by which a profile that means sRGB may differ from it."""
+BEYOND = 1e-3
+"""By how much floats may leave [0, 1], as rounding lets them."""
 
 _MODES = {
     "1": "black and white",
@@ -159,7 +156,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             pixels = deep.read_deep_ppm(path)
         else:
             with deep.open_image(path) as image:
-                if _is_deep_png(path):
+                if deep.is_deep_png(path):
                     pixels = deep.read_samples16(path)
                     pixels = _apply_key(pixels, image.info.get("transparency"))
                 else:
@@ -175,6 +172,24 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
             raise ValueError("it holds values that are not finite numbers")
     return Photo(pixels, dataclasses.replace(metadata, texts=texts), tuple(notes))
+
+
+def read_as_shown(path: str | os.PathLike[str]) -> Photo:
+    """Read an image file as a browser shows it: grey or RGB, in sRGB, on white where it is clear.
+
+    Raises:
+        UserError: as `read_photo`, or it holds floats beyond [0, 1].
+    """
+    photo = read_photo(path)
+    low, high = photo.pixels.min(), photo.pixels.max()
+    if photo.pixels.dtype == np.float32 and not (low >= -BEYOND and high <= 1 + BEYOND):
+        raise UserError(
+            f"{os.fspath(path)}: values from {low:g} to {high:g}; floats have to be in [0, 1]"
+        )
+    photo = to_srgb(photo)
+    if photo.pixels.shape[2] in (2, 4):
+        photo = dataclasses.replace(photo, pixels=colours.flatten(photo.pixels))
+    return photo
 
 
 def check_output(path: str | os.PathLike[str], size: Size) -> str:
@@ -220,14 +235,14 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
     pixels, notes = photo.pixels, []
     format_ = check_output(path, (pixels.shape[0], pixels.shape[1]))
     if pixels.shape[2] in (2, 4) and format_ == "JPEG":
-        pixels = flatten(pixels)
+        pixels = colours.flatten(pixels)
         notes.append("JPEG has no alpha: laid on white")
     if format_ in ("JPEG", "WEBP") and pixels.dtype != np.uint8:
         notes.append(f"{format_} holds 8 bits per channel: reduced from {_depth(pixels)}")
-        pixels = _to_integers(pixels, np.uint8)
+        pixels = colours.to_integers(pixels, np.uint8)
     elif format_ == "PNG" and pixels.dtype == np.float32:
         notes.append("PNG holds no floats: reduced to 16 bits")
-        pixels = _to_integers(pixels, np.uint16)
+        pixels = colours.to_integers(pixels, np.uint16)
     metadata = photo.metadata
     if format_ == "WEBP" and (metadata.icc or b"")[16:20] == b"GRAY":
         converted = to_srgb(Photo(pixels, metadata))
@@ -245,7 +260,7 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
             _write_tiff(beside, pixels, metadata, exif, notes)
         elif pixels.dtype == np.uint16:
             with beside.open("wb") as file:
-                chunks = deep.png_metadata(**save_arguments("PNG", metadata, exif, []))
+                chunks = deep.png_metadata(**save_arguments("PNG", metadata, exif, notes))
                 deep.write_png16(file, pixels, chunks=chunks)
         else:
             arguments = save_arguments(format_, metadata, exif, notes)
@@ -336,10 +351,6 @@ def _describe(image: Image.Image) -> tuple[str, int]:
     return colours, (1 if is_grey else 3) + has_alpha
 
 
-def _is_deep_png(path: Path) -> bool:
-    return (deep.read_png_header(path) or (8, 0))[0] == 16
-
-
 def _stretch_key(image: Image.Image, header: Header) -> None:
     """Bring PNG's transparent grey to the range to which Pillow brings pixels of 2 or 4 bits."""
     key = image.info.get("transparency")
@@ -357,7 +368,9 @@ def _to_pixels(
     if image.mode == "F":
         return np.asarray(image)[..., None], metadata
     if image.mode in ("CMYK", "LAB"):
-        return _to_srgb(image, metadata, notes)
+        pixels, icc, note = colours.decode_to_srgb(image, metadata.icc)
+        notes.append(note)
+        return pixels, dataclasses.replace(metadata, icc=icc)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
     if image.mode in ("RGBa", "PA"):
         image = image.convert("RGBA").convert(mode)
@@ -367,79 +380,17 @@ def _to_pixels(
     return (pixels[..., None] if pixels.ndim == 2 else pixels), metadata
 
 
-def _to_srgb(
-    image: Image.Image, metadata: Metadata, notes: list[str]
-) -> tuple[np.ndarray, Metadata]:
-    """CMYK or Lab to sRGB, with 8 bits."""
-    tiles = [tile.args for tile in getattr(image, "tile", ())]  # names the raw mode
-    profile: Any = None
-    how = "converted from CMYK to sRGB through its ICC profile"
-    if image.mode == "LAB":
-        profile, how = ImageCms.createProfile("LAB"), "converted from Lab to sRGB"
-    elif metadata.icc:
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            profile = ImageCms.getOpenProfile(io.BytesIO(metadata.icc))
-    if profile is not None:
-        with contextlib.suppress(ImageCms.PyCMSError):
-            converted = ImageCms.profileToProfile(
-                image,
-                profile,
-                SRGB,
-                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                outputMode="RGB",
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-            assert converted is not None
-            notes.append(how + ", with 8 bits" * ("16" in str(tiles)))
-            return np.asarray(converted), dataclasses.replace(metadata, icc=SRGB.tobytes())
-    notes.append(f"converted from {image.mode} to RGB without an ICC profile: colours may be off")
-    return np.asarray(image.convert("RGB")), dataclasses.replace(metadata, icc=None)
-
-
 def to_srgb(photo: Photo) -> Photo:
     """Convert to sRGB through the ICC profile, with 8 bits; as it is if that says sRGB already."""
     if not photo.metadata.icc:
         return photo
-    channels = photo.pixels.shape[2]
-    alpha = photo.pixels[..., channels - 1 :] if channels in (2, 4) else photo.pixels[..., :0]
-    colour = photo.pixels[..., : channels - alpha.shape[2]]
-    try:
-        convert = _make_conversion(photo.metadata.icc, "L" if colour.shape[2] == 1 else "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        note = f"the ICC profile cannot be applied ({error}): colours may be off"
-        return dataclasses.replace(photo, notes=(*photo.notes, note))
-    levels = np.arange(0, 256, 17, dtype=np.uint8)
-    probe = np.stack(np.meshgrid(*[levels] * colour.shape[2], indexing="ij"), axis=-1)
-    probe = probe.reshape(len(levels), -1, colour.shape[2])
-    if np.abs(convert(probe).astype(int) - probe).max() <= SAME:
+    pixels, note = colours.to_srgb(photo.pixels, photo.metadata.icc)
+    if note is None:
         return photo
-    eight = [x if x.dtype == np.uint8 else _to_integers(x, np.uint8) for x in (colour, alpha)]
-    bits = "" if photo.pixels.dtype == np.uint8 else ", with 8 bits"
-    return Photo(
-        np.concatenate([convert(eight[0]), eight[1]], axis=-1),
-        dataclasses.replace(photo.metadata, icc=SRGB.tobytes()),
-        (*photo.notes, f"converted to sRGB through its ICC profile{bits}"),
-    )
-
-
-def _make_conversion(icc: bytes, mode: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of 8-bit pixels [h, w, 1 or 3] in a profile's colours that gives sRGB's."""
-    transform = ImageCms.buildTransform(
-        ImageCms.getOpenProfile(io.BytesIO(icc)),
-        SRGB,
-        mode,
-        "RGB",
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-
-    def convert(pixels: np.ndarray) -> np.ndarray:
-        image = Image.fromarray(pixels[..., 0] if mode == "L" else np.ascontiguousarray(pixels))
-        converted = ImageCms.applyTransform(image, transform)
-        assert converted is not None
-        return np.asarray(converted)
-
-    return convert
+    metadata = photo.metadata
+    if pixels is not photo.pixels:
+        metadata = dataclasses.replace(metadata, icc=colours.SRGB.tobytes())
+    return Photo(pixels, metadata, (*photo.notes, note))
 
 
 def _apply_key(pixels: np.ndarray, key: Any) -> np.ndarray:
@@ -448,36 +399,6 @@ def _apply_key(pixels: np.ndarray, key: Any) -> np.ndarray:
         return pixels
     is_clear = (pixels == np.asarray(key, pixels.dtype)).all(axis=-1, keepdims=True)
     return np.concatenate([pixels, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=-1)
-
-
-def flatten(pixels: np.ndarray) -> np.ndarray:
-    """Lay an image with alpha on white."""
-    largest = _largest(pixels)
-    result = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
-    for start in range(0, len(pixels), 256):
-        part = pixels[start : start + 256].astype(np.float32) / largest
-        colour = part[..., :-1] * part[..., -1:] + 1 - part[..., -1:]
-        result[start : start + 256] = _quantise(colour, pixels.dtype)
-    return result
-
-
-def _to_integers(pixels: np.ndarray, dtype: Any) -> np.ndarray:
-    """To fewer bits, with rounding."""
-    result = np.empty(pixels.shape, dtype)
-    for start in range(0, len(pixels), 256):
-        part = pixels[start : start + 256].astype(np.float32) / _largest(pixels)
-        result[start : start + 256] = _quantise(part, dtype)
-    return result
-
-
-def _quantise(values: np.ndarray, dtype: Any) -> np.ndarray:
-    if dtype == np.float32:
-        return values
-    return np.floor(np.clip(values, 0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)
-
-
-def _largest(pixels: np.ndarray) -> int:
-    return 1 if pixels.dtype == np.float32 else int(np.iinfo(pixels.dtype).max)
 
 
 def _depth(pixels: np.ndarray) -> str:

@@ -5,6 +5,7 @@ the batches that the uninterrupted one would have seen, and any number of proces
 batches.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +32,7 @@ def repeat_by_weight(
         weights: a folder of the dataset, and how often its pixels are drawn against others.
     """
     names = source.names
-    shares = np.asarray([image.shape[0] * image.shape[1] for image in source], np.float64)
+    shares = np.asarray([math.prod(size) for size in source.sizes()], np.float64)
     for folder, weight in weights:
         is_inside = np.asarray([name.startswith(f"{folder}/") for name in names])
         shares[is_inside] *= weight

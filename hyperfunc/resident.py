@@ -193,8 +193,9 @@ def make_examples(
     The scale is that of the shapes. Without enlargements nothing is disturbed.
     """
     padded = reductions[0].shape[1]
-    scale = padded // (task.crop + 4)  # padded = crop * scale + 2 * (2 * scale)
+    scale = padded // (task.crop + 4)
     margin = crop_margin(scale)
+    assert padded == task.crop * scale + 2 * margin
     draws = jax.random.split(key, 5)
     number = images.numbers[jax.random.randint(draws[0], (count,), 0, len(images.numbers))]
     size = images.size[number]

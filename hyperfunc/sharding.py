@@ -4,8 +4,10 @@ One axis, "data": batches are cut along it, parameters are copied to every devic
 cut too. The same code runs on two CPU devices of a laptop, a GPU and a TPU pod.
 """
 
+import contextlib
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +17,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from hyperfunc.errors import UserError
 
 AXIS = "data"
+
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container says how much of the machine's cores it has, such as docker's --cpus=2."""
 
 
 def use_cpu_cores(batch_size: int | None = None) -> None:
@@ -33,13 +38,25 @@ def use_cpu_cores(batch_size: int | None = None) -> None:
         or jax.config.values["jax_num_cpu_devices"] > 0
     ):
         return
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = _count_cores()
     devices = math.gcd(cores, batch_size) if batch_size else cores
     jax.config.update("jax_num_cpu_devices", devices)
     if devices > 1 and "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def _count_cores() -> int:
+    """Cores that this process may use: those it is bound to, and no more than a container's share.
+
+    Reference: the Linux kernel's documentation, "Control Group v2", cpu.max.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    with contextlib.suppress(OSError, ValueError):  # There is none, or it is "max".
+        quota, period = (int(number) for number in CPU_MAX.read_text().split())
+        cores = min(cores, max(math.ceil(quota / period), 1))
+    return cores
 
 
 def join_processes() -> None:

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from hyperfunc.border import mirror_indices
 from hyperfunc.channels import through_rgb
-from hyperfunc.coords import Axis, Samples, split_positions
+from hyperfunc.coords import Axis, Samples, integer_scale, split_positions
 from hyperfunc.functional_image import cut_windows, encode, render_grid, render_phases
 from hyperfunc.hypernetwork import Hypernetwork
 from hyperfunc.sharding import AXIS, make_mesh
@@ -171,14 +171,13 @@ class Upscaler:
             for extent, pixels, step in zip((height, width), shape, steps, strict=True)
         )
         rows, cols = place(rows, height, halo), place(cols, width, halo)
-        scale = round(1 / steps[0])
-        is_integer = all(scale * n == out for n, out in zip(shape, size, strict=True))
+        scale = integer_scale(size, shape)
         is_enlarged = max(steps) <= 1
         kept = (
             plan_kept(height, rows, unit) if is_enlarged else height,
             plan_kept(width, cols, unit) if is_enlarged else width,
         )
-        if is_integer:
+        if scale:
             count = (kept[0] * scale, kept[1] * scale)
         else:
             # Rounded up, as the extents are, so that images of many sizes share what is compiled.
@@ -188,8 +187,7 @@ class Upscaler:
             ]
             count = (round_up(most[0], unit), round_up(most[1], unit))
         slots = (Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots)
-        integer = scale if is_integer else None
-        return Plan((height, width), kept, count, steps, integer, slots, rows, cols, halo)
+        return Plan((height, width), kept, count, steps, scale, slots, rows, cols, halo)
 
     def _fit(self, plan: Plan) -> Plan | None:
         """The plan with tiles of a shape that was compiled before, if little is wasted by that."""

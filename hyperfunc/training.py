@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hyperfunc import amx
 from hyperfunc.baselines import FixedScale
-from hyperfunc.checkpoint import Workdir, init_variables
+from hyperfunc.checkpoint import Workdir, claiming, init_variables
 from hyperfunc.config import Experiment, Model, to_dict
 from hyperfunc.coords import Axis
 from hyperfunc.datasets import ImageSource, open_dataset
@@ -151,18 +151,23 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     Raises:
         UserError: the data cannot be opened, the workdir is another experiment's, or the loss, the
             gradient or the parameters are no longer finite (the last good checkpoint is kept),
-            ``run.start_from`` holds no checkpoint of the same model, or `hyperfunc.amx` is on and
-            of no use.
+            ``run.start_from`` holds no checkpoint of the same model, `hyperfunc.amx` is on and of
+            no use, or another process trains in the workdir.
     """
-    run, is_main = experiment.run, jax.process_index() == 0
     to_dict(experiment)  # What cannot be stored is better known now than at the first checkpoint.
-    # Devices and state: shapes first, arrays later.
     mesh = make_mesh()
     if experiment.data.batch_size % mesh.size:
         raise UserError(
             f"a batch of {experiment.data.batch_size} cannot be divided over {mesh.size} devices: "
             f"choose --data.batch_size as a multiple of {mesh.size}"
         )
+    with claiming(workdir):
+        return _train(experiment, workdir, data_dir, mesh)
+
+
+def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: Mesh) -> TrainState:
+    run, is_main = experiment.run, jax.process_index() == 0
+    # The state: shapes first, arrays later.
     init = make_init(experiment)
     shapes = jax.eval_shape(init)
     shardings = state_shardings(shapes, mesh, shard_parameters=run.shard_parameters)

@@ -8,7 +8,6 @@ that exists is whole.
 import collections
 import contextlib
 import math
-import os
 import sys
 import threading
 import time
@@ -26,7 +25,10 @@ from hyperfunc.tiling import Upscaler
 from hyperfunc.types import HostPixels, Size
 
 AHEAD = 2
-"""Files that are decoded before the model needs them."""
+"""Files that are decoded before the model needs them, or one for each thread that decodes."""
+
+AHEAD_BYTES = 2**29
+"""They take no more memory than this, but for the next one."""
 
 ENOUGH = 0.1
 """The part of all output pixels from which the time of the rest is told: one image of a folder says
@@ -45,7 +47,7 @@ def run(
     upscaler: Upscaler,
     *,
     quality: int = 95,
-    threads: int | None = None,
+    threads: int = 4,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Do the jobs of a batch, and write down their outcomes.
@@ -58,13 +60,12 @@ def run(
         batch: what to do.
         upscaler: the model.
         quality: of JPEG and WebP, see `hyperfunc.photos.write_photo`.
-        threads: how many decode; as many as there are cores, up to 4, if not given.
+        threads: how many decode.
         say: is given what a person wants to know.
     """
     jobs = batch.jobs
-    threads = threads or min(4, os.cpu_count() or 1)
     total = sum(job.megapixels for job in jobs)
-    clock = _Clock(total, upscaler, max((job.bytes for job in jobs), default=0), say)
+    clock = _Clock(total, upscaler, _image_bytes(jobs), say)
     readers, renderer, writer = (ThreadPoolExecutor(n) for n in (threads, 1, 1))
     is_given_up = threading.Event()
     writing: Future[None] | None = None
@@ -109,10 +110,21 @@ def _read_ahead(
     waiting: collections.deque[tuple[Job, Future[Photo]]] = collections.deque()
     for job in jobs:
         waiting.append((job, pool.submit(read_photo, job.source)))
-        if len(waiting) > ahead:
+        # Of what waits one is worked on next.
+        while len(waiting) > 1 and (
+            len(waiting) > ahead or sum(job.header.bytes for job, _ in waiting) > AHEAD_BYTES
+        ):
             yield waiting.popleft()
     while waiting:
         yield waiting.popleft()
+
+
+def _image_bytes(jobs: list[Job]) -> int:
+    """The most that images take in memory: one is enlarged, one written, and others wait."""
+    largest = max((job.bytes for job in jobs), default=0)
+    if len(jobs) < 2:
+        return largest
+    return 2 * largest + min(sum(job.header.bytes for job in jobs), AHEAD_BYTES)
 
 
 @contextlib.contextmanager

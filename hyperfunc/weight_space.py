@@ -275,10 +275,10 @@ def _layer_effects(
     return result
 
 
-def _blur(image: HostImage, factor: float = 1.5) -> HostImage:
+def _blur(image: HostImage) -> HostImage:
     """Reduce and enlarge: what loses as much detail as a cross-fade of two faces loses contrast."""
     height, width = image.shape[:2]
-    small = imresize(image, (round(height / factor), round(width / factor)))
+    small = imresize(image, (round(height / 1.5), round(width / 1.5)))
     return imresize(small, (height, width))
 
 

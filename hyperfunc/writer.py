@@ -2,42 +2,17 @@
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import tensorboardX
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from hyperfunc.atomic import replacing
+from hyperfunc.atomic import replacing, to_json
 from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
-
-
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Format as JSON, with null for the numbers that JSON lacks (infinity and not-a-number)."""
-
-    def finite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: finite(item) for name, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [finite(item) for item in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(finite(value), indent=indent, allow_nan=False)
-
-
-def save_json(path: Path, value: Any) -> None:
-    """Write as JSON, beside and then renamed; a number that JSON lacks (infinity) is null.
-
-    Raises:
-        UserError: the place cannot be written to.
-    """
-    with replacing(path) as beside:
-        beside.write_text(to_json(value, indent=1) + "\n")
 
 
 class Writer:

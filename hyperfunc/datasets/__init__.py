@@ -18,10 +18,10 @@ from pathlib import Path
 from hyperfunc.datasets.faces import make_face_transform
 from hyperfunc.datasets.files import FileReader, ImageFile, find_images, name_files
 from hyperfunc.datasets.prepared import find_prepared, open_prepared
-from hyperfunc.datasets.source import CACHE_BYTES, MIN_SIDE, ImageSource
+from hyperfunc.datasets.source import MIN_SIDE, ImageSource
 from hyperfunc.errors import UserError
 
-__all__ = ["BENCHMARKS", "CACHE_BYTES", "DATASETS", "MIN_SIDE", "ImageSource", "open_dataset"]
+__all__ = ["BENCHMARKS", "DATASETS", "MIN_SIDE", "ImageSource", "open_dataset"]
 
 BENCHMARKS = ("set5", "set14", "b100", "urban100")
 """The test sets of the protocol."""
@@ -46,7 +46,6 @@ def open_dataset(
     split: str = "test",
     strict: bool = True,
     size: int = 64,
-    cache_bytes: int = CACHE_BYTES,
 ) -> ImageSource:
     """Opens a dataset by its name, or a folder or zip of images by its path.
 
@@ -63,7 +62,6 @@ def open_dataset(
       strict: whether an unreadable or tiny image (a side below `MIN_SIDE`) is an error, for
         evaluation; otherwise it is named in a warning and left out, for training.
       size: side of the images of `faces` and `celeb_a` in pixels, 64 or 128.
-      cache_bytes: bytes of decoded images to keep in memory, at most.
 
     Raises:
       UserError: if there is no such dataset, it is not there and cannot be downloaded, or (strict)
@@ -74,37 +72,35 @@ def open_dataset(
         raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
     split = _SPLITS[split]
     name = os.fspath(name)
+    if name == "sample":
+        shipped = Path(str(importlib.resources.files("skimage"))) / "data"
+        files = [ImageFile(shipped, file) for file in _SAMPLE.values()]
+        return ImageSource("sample", list(_SAMPLE), FileReader(files))
+    if name not in DATASETS:
+        return _open_path(Path(name).expanduser(), split, strict)
     root = _data_dir(data_dir)
 
     if name in BENCHMARKS or name == "train":
         folders = [root / "benchmarks" / name, root / name] if root else []
         for folder in folders:
             if files := find_images(folder):
-                return _open_files(name, files, cache_bytes).verify(strict=strict)
+                return _open_files(name, files).verify(strict=strict)
         path = find_prepared(root / name) if root else None
         if path is None and name == "train":
             raise _missing(root, name)
         path = path or _download(name, root)
-        return open_prepared(path, split=split, cache_bytes=cache_bytes)
-
-    if name == "sample":
-        shipped = Path(str(importlib.resources.files("skimage"))) / "data"
-        files = [ImageFile(shipped, file) for file in _SAMPLE.values()]
-        return ImageSource("sample", list(_SAMPLE), FileReader(files), cache_bytes=cache_bytes)
+        return open_prepared(path, split=split)
 
     if name == "faces":
-        return _open_faces(root, split, size, cache_bytes).verify(strict=strict)
+        return _open_faces(root, split, size).verify(strict=strict)
 
     if name == "celeb_a":
         path = (find_prepared(root / name) if root else None) or _download(name, root)
         transform = make_face_transform(size)
-        return open_prepared(path, split=split, transform=transform, cache_bytes=cache_bytes)
+        return open_prepared(path, split=split, transform=transform)
 
-    if name == "div2k":
-        path = (find_prepared(root / name) if root else None) or _download("div2k/bicubic_x4", root)
-        return open_prepared(path, split=split, cache_bytes=cache_bytes)
-
-    return _open_path(Path(name).expanduser(), split, strict, cache_bytes)
+    path = (find_prepared(root / name) if root else None) or _download("div2k/bicubic_x4", root)
+    return open_prepared(path, split=split)
 
 
 def _data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
@@ -131,11 +127,11 @@ def _missing(root: Path | None, name: str) -> UserError:
     )
 
 
-def _open_files(name: str, files: list[ImageFile], cache_bytes: int) -> ImageSource:
-    return ImageSource(name, name_files(files), FileReader(files), cache_bytes=cache_bytes)
+def _open_files(name: str, files: list[ImageFile]) -> ImageSource:
+    return ImageSource(name, name_files(files), FileReader(files))
 
 
-def _open_faces(root: Path | None, split: str, size: int, cache_bytes: int) -> ImageSource:
+def _open_faces(root: Path | None, split: str, size: int) -> ImageSource:
     transform = make_face_transform(size)
     archive = (root or Path()) / "faces" / f"{split}.zip"
     if root is None or not archive.is_file():
@@ -145,10 +141,10 @@ def _open_faces(root: Path | None, split: str, size: int, cache_bytes: int) -> I
     if split == "train" and size == 64 and more.is_file():  # those exist in 64 x 64 only
         files += find_images(more)
     reader = FileReader(files, transform)
-    return ImageSource(f"faces ({split})", name_files(files), reader, cache_bytes=cache_bytes)
+    return ImageSource(f"faces ({split})", name_files(files), reader)
 
 
-def _open_path(path: Path, split: str, strict: bool, cache_bytes: int) -> ImageSource:
+def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
     if not path.exists():
         near = difflib.get_close_matches(str(path), DATASETS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -158,10 +154,10 @@ def _open_path(path: Path, split: str, strict: bool, cache_bytes: int) -> ImageS
         )
     files = find_images(path)
     if not files and path.is_dir() and (prepared := find_prepared(path)):
-        return open_prepared(prepared, split=split, cache_bytes=cache_bytes)
+        return open_prepared(prepared, split=split)
     if not files:
         raise UserError(f"{path}: holds no images; give a folder or zip with .png, .jpg or .webp")
-    return _open_files(str(path), files, cache_bytes).verify(strict=strict)
+    return _open_files(str(path), files).verify(strict=strict)
 
 
 def _download(name: str, root: Path | None) -> Path:

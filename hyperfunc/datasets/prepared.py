@@ -29,7 +29,6 @@ def open_prepared(
     *,
     split: str,
     transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None,
-    cache_bytes: int,
 ) -> ImageSource:
     """Opens the folder that holds `dataset_info.json`.
 
@@ -61,7 +60,7 @@ def open_prepared(
             f"{path}: cannot be read ({reason}); prepare it again with file_format='array_record'"
         ) from error
     read = RecordReader(path, records, feature, tuple(names), transform)
-    return ImageSource(f"{builder.info.name} ({split})", names, read, cache_bytes=cache_bytes)
+    return ImageSource(f"{builder.info.name} ({split})", names, read)
 
 
 @dataclasses.dataclass(frozen=True)

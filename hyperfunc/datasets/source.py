@@ -52,6 +52,7 @@ class ImageSource:
         self.names = tuple(names)
         self._read = read
         self._numbers: Sequence[int] = range(len(self.names))
+        self._sizes: dict[int, tuple[int, int]] = {}
         self._cache_bytes = cache_bytes
         self._forget()
 
@@ -75,6 +76,7 @@ class ImageSource:
                     f"least is {MIN_SIDE} on each side; remove it from {self.description}"
                 )
             image.flags.writeable = False
+            self._sizes[number] = (image.shape[0], image.shape[1])
             self._keep(number, image)
         return image
 
@@ -108,8 +110,7 @@ class ImageSource:
         Raises:
           UserError: for the first bad image if strict; if no image is left otherwise.
         """
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            problems = list(pool.map(self._problem, range(len(self))))
+        problems = self._decode_all()
         bad = [problem for problem in problems if problem is not None]
         if strict and bad:
             raise bad[0]
@@ -122,11 +123,22 @@ class ImageSource:
         self.names = tuple(self.names[i] for i in good)
         return self
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of every image; those that were never decoded are, in several threads.
+
+        Raises:
+          UserError: as for an image.
+        """
+        if any(number not in self._sizes for number in self._numbers):
+            for problem in filter(None, self._decode_all()):
+                raise problem
+        return [self._sizes[number] for number in self._numbers]
+
     def identify(self) -> str:
         """How many images there are, and a digest of their names and sizes: to tell a change."""
         text = "\n".join(
-            f"{name} {image.shape[0]} {image.shape[1]}"
-            for name, image in zip(self.names, self, strict=True)
+            f"{name} {height} {width}"
+            for name, (height, width) in zip(self.names, self.sizes(), strict=True)
         )
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         return f"{len(self)} images ({digest[:12]})"
@@ -141,6 +153,11 @@ class ImageSource:
         part.names = tuple(self.names[i] for i in numbers)
         part._numbers = [self._numbers[i] for i in numbers]
         return part
+
+    def _decode_all(self) -> list[UserError | None]:
+        """What is wrong with each image."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(self._problem, range(len(self))))
 
     def _problem(self, i: int) -> UserError | None:
         try:

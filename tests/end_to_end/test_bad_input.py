@@ -214,13 +214,21 @@ def test_results_do_not_go_among_the_images(refuse, trained, photos):
         assert "lies in the folder of the images" in error and not (photos / "out").exists()
 
 
+def test_flags_of_the_other_task(refuse):
+    error = refuse(evaluate.main, "--dataset=sample", "--out=figures")
+    assert "--out means nothing to --task=super_resolution: give --save_dir" in error
+    for flag in ("--save_dir=figures", "--scale=2", "--methods=bicubic", "--rdn=runs/rdn"):
+        error = refuse(evaluate.main, "--task=interpolate", flag)
+        assert f"{flag.partition('=')[0]} means nothing to --task=interpolate" in error
+
+
 def test_places_that_cannot_be_written(refuse, flags, trained, photos, tmp_path):
     (tmp_path / "file").write_text("a file, no folder")
     below = tmp_path / "file" / "x"
     (tmp_path / "folder").mkdir()
     evaluation = [f"--workdir={trained}", f"--dataset={photos}", "--scale=2"]
     for arguments in ([f"--json={below}"], [f"--json={tmp_path / 'folder'}"]):
-        error = refuse(evaluate.main, *evaluation, *arguments, lines=None)
+        error = refuse(evaluate.main, *evaluation, *arguments)  # Before anything is evaluated.
         assert "cannot be written" in error.splitlines()[-1]
     error = refuse(evaluate.main, *evaluation, f"--save_dir={below}", lines=None)
     assert "cannot be written" in error.splitlines()[-1]

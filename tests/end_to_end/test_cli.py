@@ -331,6 +331,8 @@ def test_no_output_takes_the_place_of_another_file(run, tmp_path, folder):
     for report in (source, target):
         code, _, err = run("upscale", source, target, "--scale", 2, "--report", report)
         assert code == 2 and f"{report}: is an image" in err and err.count("\n") == 1, err
+    code, _, err = run("upscale", source, target, "--scale", 2, "--report", tmp_path)
+    assert code == 2 and f"{tmp_path}: cannot be written" in err and err.count("\n") == 1, err
     both = ["--function", target, "--html", target]
     code, _, err = run("export", source, *both)
     assert code == 2 and f"{target}: two outputs" in err, err

@@ -2,14 +2,17 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 
-from hyperfunc import checkpoint
-from hyperfunc.checkpoint import Workdir, export_model, init_variables, load_model
+from hyperfunc import checkpoint, training
+from hyperfunc.checkpoint import Workdir, claiming, export_model, init_variables, load_model
 from hyperfunc.coords import Axis
 from hyperfunc.datasets import open_dataset
 from hyperfunc.errors import UserError
@@ -241,3 +244,31 @@ def test_a_full_disk_is_told(save, tiny_experiment, variables, tmp_path, monkeyp
             patch.setattr(workdir._manager, "save", fail)
             workdir.save(2, tiny_experiment, variables, {"step": np.asarray(2)}, None)
     assert load_model(tmp_path / "run").step == 1
+
+
+HOLD = """
+import fcntl, os, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(os.getpid(), file=file, flush=True)
+print("held", flush=True)
+input()
+"""
+"""What a training does to a workdir, in a process that is there at once."""
+
+
+def test_a_workdir_is_one_process_own(tiny_experiment, tmp_path):
+    unfinished = tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp"
+    unfinished.mkdir(parents=True)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None and it.stdout.readline() == "held\n"
+        named = rf"another process \(number {it.pid}\) trains there"
+        with pytest.raises(UserError, match=named), claiming(tmp_path):
+            pytest.fail("it is another's")
+        with pytest.raises(UserError, match=named):
+            training.train(tiny_experiment, tmp_path)
+        assert unfinished.exists()
+        it.communicate("\n")
+    with claiming(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"

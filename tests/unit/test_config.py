@@ -144,6 +144,11 @@ def test_a_network_for_one_scale_learns_that_scale(model):
             from_dict(data)
 
 
+def test_a_network_for_one_scale_skips_no_pixels():
+    with pytest.raises(ValueError, match="SRCNN is for scale 3 alone"):
+        Experiment(model=SRCNN(scale=3), task=Reconstruction(stride=2))
+
+
 def test_jpegs_are_made_on_the_host():
     task = SuperResolution(jpeg=0.5)
     with pytest.raises(ValueError, match="--task.jpeg 0.5: .* --data.resident=False"):

@@ -192,6 +192,15 @@ class TestRender:
             f.crop(0.5, 0, 0.5, 1, scale=1)
 
 
+class TestDeepZoom:
+    def test_a_window_may_be_as_small_as_a_number(self, f: ContinuousImage) -> None:
+        """The pitch keeps its digits however small it is."""
+        for side in (1e-6, 1e-9):
+            part = f.crop(0.5, 0.5, 0.5 + side, 0.5 + side, 8, 8)
+            expected = np.broadcast_to(f(np.array([[0.5, 0.5]]), 0.0), part.shape)
+            np.testing.assert_allclose(part, expected, atol=1e-3)
+
+
 class TestPytree:
     def test_mirrors_beyond_the_border(self, f: ContinuousImage) -> None:
         outside = jnp.array([[-0.1, 0.3], [1.2, 0.3], [0.4, -0.25], [2.3, 0.5]])

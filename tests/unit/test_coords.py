@@ -1,8 +1,18 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperfunc.coords import Axis, axis_over, pixel_centres, to_positions
+from hyperfunc.coords import (
+    Axis,
+    axis_over,
+    choose_size,
+    integer_scale,
+    pixel_centres,
+    to_positions,
+)
+from hyperfunc.jobs import Request
 
 
 def test_samples_of_an_axis_lie_at_the_centres_of_its_pixels():
@@ -40,3 +50,17 @@ def test_coordinates_and_axes_name_the_same_places():
 def test_the_start_of_an_axis_may_be_traced():
     positions = jax.jit(lambda start: Axis(start, 0.5, 3).positions())(jnp.asarray(2.0))
     np.testing.assert_allclose(positions, Axis(2.0, 0.5, 3).positions())
+
+
+def test_python_and_the_command_line_enlarge_to_the_same_size():
+    for size, scale in (((5, 9), 2.5), ((3, 1), 0.1), ((7, 10), 1.05)):
+        rounded = tuple(max(math.floor(n * scale + 0.5), 1) for n in size)
+        assert choose_size(size, None, None, scale) == rounded
+        assert Request(scale=(scale, scale)).apply("a", size) == rounded
+
+
+def test_a_scale_is_whole_where_it_is_that_of_both_axes():
+    assert integer_scale((6, 8), (3, 4)) == 2
+    assert integer_scale((3, 4), (3, 4)) == 1
+    for size in ((6, 12), (7, 8), (6, 9), (2, 2)):
+        assert integer_scale(size, (3, 4)) is None

@@ -231,10 +231,29 @@ def test_the_cache_is_bounded():
     assert calls == [0, 1, 2, 2, 2]
 
 
+def test_sizes_are_remembered():
+    """Also where the cache holds no image."""
+    calls = []
+
+    def read(i):
+        calls.append(i)
+        return draw(20 + i, 30, seed=i)
+
+    source = ImageSource("drawn", ["a", "b", "c"], read, cache_bytes=0)
+    assert source.sizes() == [(20, 30), (21, 30), (22, 30)]
+    assert sorted(calls) == [0, 1, 2]
+    identity = source.verify(strict=True).identify()
+    assert source.select([2, 0]).sizes() == [(22, 30), (20, 30)]
+    assert sorted(calls) == [0, 0, 1, 1, 2, 2]  # Once more to verify.
+    renamed = ImageSource("drawn", ["a", "b", "d"], read)
+    assert identity != renamed.identify()
+
+
 # Names
 
 
-def test_the_sample_needs_nothing():
+def test_the_sample_needs_nothing(monkeypatch):
+    monkeypatch.setenv("HYPERFUNC_DATA_DIR", "/no/such/folder")
     source = open_dataset("sample")
     assert source.names == ("astronaut", "cat", "coffee", "motorcycle", "rocket")
     for image in source:

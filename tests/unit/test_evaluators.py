@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 
+from hyperfunc.coords import parse_scale
 from hyperfunc.datasets import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluators import (
     PROTOCOL,
     Table,
     evaluate_super_resolution,
-    parse_scale,
     self_ensemble,
 )
 from hyperfunc.images import read_image

@@ -1,12 +1,15 @@
 """From features to theta."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hyperfunc.backbones import EDSR, InceptionTrunk
-from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork
+from hyperfunc.functional_image import encode
+from hyperfunc.hypernetwork import PatchHypernetwork, PixelHypernetwork, pool_to
 from hyperfunc.targets import CosineMLP, FourierField
 from hyperfunc.windows import WHOLE_IMAGE
 
@@ -47,3 +50,31 @@ def test_a_backbone_without_a_radius_is_refused():
     with pytest.raises(ValueError, match="InceptionTrunk has no receptive_radius, which"):
         PixelHypernetwork(InceptionTrunk(), FourierField())
     PatchHypernetwork(InceptionTrunk())
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 13), (6, 4), (3, 9), (4, 4), (2, 3)])
+def test_pooling_averages_cells_that_cover_everything(size):
+    features = np.random.default_rng(0).uniform(size=(2, *size, 3)).astype(np.float32)
+    cells = [
+        [slice(i * n // 4, math.ceil((i + 1) * n / 4)) for i in range(4)]
+        if n > 4
+        else [slice(i, i + 1) for i in range(n)]
+        for n in size
+    ]
+    expected = [[features[:, y, x].mean(axis=(1, 2)) for x in cells[1]] for y in cells[0]]
+    pooled = pool_to(jnp.asarray(features), 4)
+    np.testing.assert_allclose(pooled, np.moveaxis(np.asarray(expected), 2, 0), atol=1e-6)
+    np.testing.assert_array_equal(pool_to(jnp.asarray(features), 0), features)
+
+
+def test_images_of_other_sizes_than_those_trained_on():
+    variables = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+    def emit(size):
+        images = jnp.zeros((1, *size, 3))
+        return jax.eval_shape(lambda: encode(MODEL, variables, images)[0].theta)
+
+    shapes = jax.tree.map(lambda leaf: leaf.shape, emit((32, 32)))
+    assert jax.tree.map(lambda leaf: leaf.shape, emit((50, 27))) == shapes
+    with pytest.raises(ValueError, match="5 x 32 pixels are too small for this model"):
+        emit((5, 32))

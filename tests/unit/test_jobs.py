@@ -47,6 +47,16 @@ def test_where_files_go(tmp_path):
     assert plan(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
 
 
+def test_outputs_in_a_folder_above(tmp_path):
+    for name in ("a.png", "in/a.png", "in/b.png"):
+        write(tmp_path / "in" / name)
+    batch = plan(tmp_path / "in", tmp_path, Request(scale=(2.0, 2.0)), overwrite=True)
+    assert {job.target for job in batch.jobs} == {tmp_path / "a.png", tmp_path / "in" / "b.png"}
+    (failed,) = (outcome for outcome in batch.outcomes if outcome.status == "failed")
+    assert failed.input == str(tmp_path / "in" / "in" / "a.png")
+    assert failed.error == f"{tmp_path}/in/a.png: the output would replace an input; name another"
+
+
 def test_no_two_files_go_to_one_place(tmp_path):
     names = ["cat.bmp", "cat.png", "cat.bmp.png", "cat.bmp.png.png"]
     for name in names:

@@ -22,6 +22,7 @@ from hyperfunc.metadata import COLOUR_CHUNKS, Metadata, load_exif
 from hyperfunc.photos import (
     Photo,
     check_output,
+    read_as_shown,
     read_header,
     read_photo,
     to_srgb,
@@ -221,8 +222,12 @@ def test_every_way_to_read_a_deep_tiff_agrees(tmp_path, channels, dtype, options
     tifffile.imwrite(path, stored[..., 0] if channels == 1 else stored, **options)
     expected = pixels / (1 if dtype is np.float32 else 65535)
     expected = 1 - expected if options["photometric"] == "miniswhite" else expected
+    alpha = expected[..., 1:] if channels == 2 else 1.0
     expected = np.broadcast_to(expected[..., : 3 if channels == 3 else 1], (12, 10, 3))
-    np.testing.assert_allclose(to_pixels(path), expected, atol=1e-6)
+    shown = expected * alpha + 1 - alpha  # On white; what is trained on has no alpha.
+    np.testing.assert_allclose(
+        to_pixels(path), shown, atol=1e-6 if channels != 2 else 0.501 / 65535
+    )
     for image in (read_image(path), read_image(io.BytesIO(path.read_bytes()))):
         np.testing.assert_allclose(image / 255, expected, atol=0.501 / 255)
 
@@ -679,3 +684,32 @@ def test_the_quality_of_a_jpeg_is_estimated(tmp_path, quality):
     assert estimate is not None and abs(estimate - quality) <= 1
     write_photo(tmp_path / "a.png", Photo(draw((16, 16), 3, np.uint8)))
     assert read_header(tmp_path / "a.png").quality is None
+
+
+def test_an_image_is_read_as_it_is_shown(tmp_path):
+    """In sRGB and on white; a function of it shows the same."""
+    pixels = draw((16, 20), 4, np.uint8)
+    pixels[:8, :, 3], pixels[8:, :, 3] = 0, 255
+    icc = make_profile(1.0, is_grey=False)
+    write_photo(tmp_path / "a.png", Photo(pixels, Metadata(icc=icc)))
+    shown = read_as_shown(tmp_path / "a.png")
+    expected = to_srgb(Photo(pixels[..., :3], Metadata(icc=icc))).pixels
+    np.testing.assert_array_equal(shown.pixels[8:], expected[8:])
+    assert (shown.pixels[:8] == 255).all() and "converted to sRGB" in shown.notes[0]
+    np.testing.assert_allclose(to_pixels(tmp_path / "a.png"), shown.pixels / 255, atol=1e-6)
+    write_photo(tmp_path / "a.tif", Photo(draw((16, 20), 3, np.float32) * 3))
+    with pytest.raises(UserError, match=r"a\.tif: values from 0 to 2\.\d+; floats have to be in"):
+        read_as_shown(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_a_png_cannot_hold_is_said(tmp_path, dtype):
+    photo = Photo(draw((4, 5), 3, dtype), Metadata(has_iptc=True))
+    assert any("IPTC" in note for note in write_photo(tmp_path / "a.png", photo))
+
+
+def test_an_orientation_in_any_quotes_is_applied_once(tmp_path):
+    for xmp in (XMP, XMP.replace(b'"6"', b"'6'")):
+        Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg", xmp=xmp)
+        kept = read_photo(tmp_path / "a.jpg").metadata.xmp
+        assert kept is not None and b"ducks" in kept and b"Orientation" not in kept

@@ -57,12 +57,13 @@ def test_parameters_are_copied_or_cut_along_their_largest_divisible_axis(mesh):
 
 
 @pytest.fixture
-def config(monkeypatch):
+def config(monkeypatch, tmp_path):
     """JAX's settings on a machine with six cores, as if they had not been touched."""
     values = {"jax_num_cpu_devices": -1}
     fake = types.SimpleNamespace(values=values, update=values.__setitem__)
     monkeypatch.setattr(sharding, "jax", types.SimpleNamespace(config=fake))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(sharding, "CPU_MAX", tmp_path / "cpu.max")
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     return values
 
@@ -73,6 +74,17 @@ def test_each_core_is_a_device_if_the_batch_can_be_divided(config, batch, device
     assert config == {"jax_num_cpu_devices": devices}
     flags = os.environ.pop("XLA_FLAGS", "")
     assert ("xla_cpu_multi_thread_eigen=false" in flags) == (devices > 1)
+
+
+@pytest.mark.parametrize(
+    ("share", "devices"),
+    [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("max 100000", 6)],
+)
+def test_a_container_has_no_more_devices_than_its_share(config, share, devices):
+    sharding.CPU_MAX.write_text(f"{share}\n")
+    sharding.use_cpu_cores()
+    os.environ.pop("XLA_FLAGS", None)
+    assert config == {"jax_num_cpu_devices": devices}
 
 
 def test_what_the_user_chose_stays(config, monkeypatch):

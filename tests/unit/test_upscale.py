@@ -1,5 +1,6 @@
 """Images of every kind go through a model of RGB images."""
 
+import time
 import types
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperfunc import jobs, tiling, upscale
+from hyperfunc import jobs, photos, tiling, upscale
 from hyperfunc.backbones import EDSR
 from hyperfunc.channels import REACH
 from hyperfunc.functional_image import encode, render
@@ -208,6 +209,32 @@ def test_compiling_again_is_not_expected_of_the_rest(tmp_path, monkeypatch):
     batch = jobs.plan(tmp_path / "in", tmp_path / "out", jobs.Request(scale=(1.0, 1.0)))
     upscale.run(batch, upscaler, say=said.append)
     assert said == ["expected: 12 s, 2.0 GiB of memory"]
+
+
+def test_few_large_images_wait(tmp_path, monkeypatch):
+    """While one is worked on, as many others are decoded as memory is set aside for."""
+    read, most = [], []
+
+    class Upscaler(PretendedUpscaler):
+        def __call__(self, image, size, *, progress):
+            time.sleep(0.02)  # In which threads read what they may.
+            most.append(len(read) - len(most))
+            return image
+
+    def read_photo(path):
+        read.append(path)
+        return photos.read_photo(path)
+
+    monkeypatch.setattr(upscale, "read_photo", read_photo)
+    for i in range(12):
+        write_image(tmp_path / "in" / f"{i}.png", np.zeros((10, 10, 3), np.uint8))
+    for allowed, waiting in ((2**29, 8), (900, 3), (1, 1)):
+        monkeypatch.setattr(upscale, "AHEAD_BYTES", allowed)
+        read.clear(), most.clear()
+        batch = jobs.plan(tmp_path / "in", tmp_path / str(allowed), jobs.Request(scale=(1.0, 1.0)))
+        upscale.run(batch, Upscaler(), threads=8)
+        assert batch.count("done") == 12 and max(most) <= waiting + 1
+        assert len(read) == 12
 
 
 def test_advises_a_model_for_poor_jpegs(tmp_path):

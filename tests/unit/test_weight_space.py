@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hyperfunc import walks, weight_space
+from hyperfunc.atomic import to_json
 from hyperfunc.backbones import EDSR
 from hyperfunc.checkpoint import Model, init_variables
 from hyperfunc.config import Experiment
@@ -28,7 +29,6 @@ from hyperfunc.tasks import Reconstruction
 from hyperfunc.walks import WeightSpace, cross_fade, mix
 from hyperfunc.weight_space import evaluate_weight_space, summarize
 from hyperfunc.windows import WHOLE_IMAGE
-from hyperfunc.writer import to_json
 
 SIDE = 16
 PATCHES = PatchHypernetwork(

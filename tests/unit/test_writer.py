@@ -7,9 +7,10 @@ import types
 
 import pytest
 
+from hyperfunc.atomic import save_json, to_json
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_image
-from hyperfunc.writer import Writer, save_json, to_json
+from hyperfunc.writer import Writer
 
 
 def read_strictly(line):
