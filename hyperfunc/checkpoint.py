@@ -103,8 +103,9 @@ def claiming(workdir: Path) -> Iterator[None]:
                 ) from None
             except OSError:  # A file system without locks.
                 pass
-            file.truncate(0)
-            print(os.getpid(), file=file, flush=True)
+            with contextlib.suppress(OSError):  # On a full disk the number is missing.
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
 
 
