@@ -1,20 +1,23 @@
-"""What a model reaches on the held-out training images: how checkpoints and recipes are chosen.
+r"""What models reach on the held-out training images: how checkpoints and recipes are chosen.
 
-    python benchmarks/held_out.py --data_dir=../shared/data --workdir=runs/sr
+    python benchmarks/held_out.py --data_dir=DATA2 --json=docs/results/held_out.json \
+        --workdirs sr sr_jpeg checkpoints/in-progress/sr_vapsr
 
-PSNR-Y (dB) of the centre 192 x 192 of each image, for each folder of the dataset. Training prints
-the mean of them all; this tells folders apart, and compares models that were trained with others.
+PSNR-Y (dB) of the centre 192 x 192 of each image, for each folder of the dataset, as it is and
+compressed. Training prints the mean of them all; this tells folders apart, and compares models that
+were trained with others.
 """
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
 import tyro
 
-from hyperfunc.atomic import save_json
-from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset
+from hyperfunc.atomic import check_place, save_json
+from hyperfunc.checkpoint import Model, load_model
+from hyperfunc.datasets import ImageSource, open_dataset
 from hyperfunc.errors import report_errors
 from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
 from hyperfunc.tasks import SuperResolution
@@ -24,24 +27,20 @@ from hyperfunc.validation import Validator
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Print a row for each folder, and write them as JSON.
+    """Print a row for each model and folder, and write them as JSON.
 
     Attributes:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         dataset: what was trained on.
         validation: part of the images that was held out.
-        workdir: a workdir, or the name of a bundled checkpoint.
-        step: of the workdir; the newest if not given.
-        jpeg: compress what is enlarged, each image with a quality of its own.
+        workdirs: workdirs, their checkpoints (RUN/checkpoints/STEP), or names of bundled ones.
         json: file to write.
     """
 
     data_dir: Path | None = None
     dataset: str = "train"
     validation: float = 0.04
-    workdir: str = "sr"
-    step: int | None = None
-    jpeg: bool = False
+    workdirs: tuple[str, ...] = ("sr",)
     json: Path | None = None
 
 
@@ -50,27 +49,46 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=args)
     with report_errors():
         use_cpu_cores()
-        model = load_model(arguments.workdir, step=arguments.step)
-        network, task, mesh = model.experiment.model, model.experiment.task, make_mesh()
-        if isinstance(task, SuperResolution):
-            task = dataclasses.replace(task, jpeg=float(arguments.jpeg))
-        variables = jax.device_put(model.variables, replicated(mesh))
+        if arguments.json is not None:
+            check_place(arguments.json)
+        models = {workdir: load_model(workdir) for workdir in arguments.workdirs}
         source = open_dataset(
             arguments.dataset, data_dir=arguments.data_dir, split="train", strict=False
         )
         _, held_out = split_validation(source, arguments.validation)
-        folders = [name.rpartition("/")[0] for name in held_out.names]
-        result: dict[str, dict[str, float]] = {}
-        for folder in sorted(set(folders)):
-            images = held_out.select([i for i, other in enumerate(folders) if other == folder])
-            validator = Validator(network, task, images, mesh)
-            scores, _ = validator(variables)
-            result[folder] = {name.removeprefix("validation/"): x for name, x in scores.items()}
-            print(folder, len(images), {k: round(v, 3) for k, v in result[folder].items()})
-            result[folder]["images"] = len(images)
+        rows = []
+        for workdir, model in models.items():
+            for jpeg in (False, True):
+                about = {"workdir": workdir, "step": model.step, "jpeg": jpeg}
+                rows.append({**about, **measure(model, held_out, jpeg=jpeg)})
+                print(f"{workdir}, {'JPEGs' if jpeg else 'not compressed'}: {rows[-1]['mean']:.3f}")
         if arguments.json is not None:
-            about = {"workdir": arguments.workdir, "step": model.step, "jpeg": arguments.jpeg}
-            save_json(arguments.json, {**about, "psnr_y": result})
+            images = held_out.identify()
+            save_json(arguments.json, {"images": images, "unit": "PSNR-Y in dB", "rows": rows})
+
+
+def measure(model: Model, held_out: ImageSource, *, jpeg: bool) -> dict[str, Any]:
+    """PSNR-Y by folder and scale, and the mean over images of the mean over scales.
+
+    Args:
+        model: what is measured.
+        held_out: the images.
+        jpeg: compress what is enlarged, each image with a quality of its own.
+    """
+    task, mesh = model.experiment.task, make_mesh()
+    if isinstance(task, SuperResolution):
+        task = dataclasses.replace(task, jpeg=float(jpeg))
+    variables = jax.device_put(model.variables, replicated(mesh))
+    folders = [name.rpartition("/")[0] for name in held_out.names]
+    result: dict[str, Any] = {}
+    for folder in sorted(set(folders)):
+        images = held_out.select([i for i, other in enumerate(folders) if other == folder])
+        scores, _ = Validator(model.experiment.model, task, images, mesh)(variables)
+        scores = {name.removeprefix("validation/"): value for name, value in scores.items()}
+        print(folder, len(images), {name: round(value, 3) for name, value in scores.items()})
+        result[folder] = {"images": len(images), **scores}
+    total = sum(one["images"] * one["psnr"] for one in result.values())
+    return {"mean": total / len(held_out), "folders": result}
 
 
 if __name__ == "__main__":

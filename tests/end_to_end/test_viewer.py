@@ -461,6 +461,22 @@ class TestPage:
             assert 0 <= left and right <= width, name
             assert height >= 28, name
 
+    def test_a_thin_picture_does_not_hide_behind_the_line(self, driver, function, tmp_path):
+        thin = function.replace(
+            theta=FactoredTheta(function.theta.features[:, :, :2], function.theta.kernel),
+            base=function.base[:, :, :2],
+            exists=(function.exists[0], function.exists[1][:2]),
+            size=(SIZE[0], 2),
+        )
+        export_html(thin, tmp_path / "thin.html")
+        page = Page(driver, (tmp_path / "thin.html").as_uri())
+        page.open(240, 180)
+        assert not page.view["compare"]
+        page.press("c")
+        assert page.view["compare"]
+        page.press("0")
+        assert not page.view["compare"]
+
     def test_it_draws_every_pixel_of_a_dense_screen(self, page: Page) -> None:
         page.open(320, 240, 3.0, mobile=True)
         assert (page.view["width"], page.view["height"]) == (960, 720)
