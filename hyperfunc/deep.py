@@ -203,6 +203,19 @@ def _filter_rows(
     return np.concatenate([best[:, None].astype(np.uint8), chosen], axis=1)
 
 
+def read_deep(
+    source: Source,
+) -> UInt16[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"] | None:
+    """Read a TIFF or a PPM of more than 8 bits per channel; None if it is neither.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if is_deep_tiff(source):
+        return read_deep_tiff(source)
+    return read_deep_ppm(source) if is_deep_ppm(source) else None
+
+
 def is_deep_ppm(source: Source) -> bool:
     """Whether a file is a binary PPM (RGB) of 16 bits per channel, as raw converters write it."""
     return _read_ppm_header(source)[2] > 255

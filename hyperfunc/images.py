@@ -112,11 +112,8 @@ def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"
 
 
 def _decode(source: deep.Source) -> UInt8[np.ndarray, "h w 3"]:
-    if deep.is_deep_tiff(source):
-        pixels = deep.read_deep_tiff(source)
-    elif deep.is_deep_ppm(source):
-        pixels = deep.read_deep_ppm(source)
-    else:
+    pixels = deep.read_deep(source)
+    if pixels is None:
         with deep.open_image(source) as image:
             if not deep.is_deep_png(source):
                 return _to_rgb(ImageOps.exif_transpose(image))

@@ -150,11 +150,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             notes.append("the channel after its colours is left out: what it means is not stated")
         texts: dict[str, str] = {}
         metadata = header.metadata
-        if deep.is_deep_tiff(path):
-            pixels = deep.read_deep_tiff(path)
-        elif deep.is_deep_ppm(path):
-            pixels = deep.read_deep_ppm(path)
-        else:
+        pixels = deep.read_deep(path)
+        if pixels is None:
             with deep.open_image(path) as image:
                 if deep.is_deep_png(path):
                     pixels = deep.read_samples16(path)
