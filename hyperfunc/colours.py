@@ -40,7 +40,7 @@ def decode_to_srgb(
     return np.asarray(image.convert("RGB")), None, note
 
 
-def to_srgb(pixels: HostPixels, icc: bytes) -> tuple[HostPixels, str | None]:
+def convert_to_srgb(pixels: HostPixels, icc: bytes) -> tuple[HostPixels, str | None]:
     """Convert to sRGB through an ICC profile, with 8 bits, where it does not say sRGB already.
 
     Returns:

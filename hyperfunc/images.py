@@ -114,8 +114,9 @@ def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"
 def _decode(source: deep.Source) -> UInt8[np.ndarray, "h w 3"]:
     pixels = deep.read_deep(source)
     if pixels is None:
+        is_deep = deep.is_deep_png(source)  # Before it is opened: looking moves an open file.
         with deep.open_image(source) as image:
-            if not deep.is_deep_png(source):
+            if not is_deep:
                 return _to_rgb(ImageOps.exif_transpose(image))
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         pixels = deep.turn(deep.read_samples16(source), orientation)

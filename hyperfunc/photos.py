@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from hyperfunc import colours, deep
+from hyperfunc import deep
 from hyperfunc.atomic import replacing
+from hyperfunc.colours import SRGB, convert_to_srgb, decode_to_srgb, flatten, to_integers
 from hyperfunc.errors import UserError
 from hyperfunc.metadata import (
     Metadata,
@@ -185,7 +186,7 @@ def read_as_shown(path: str | os.PathLike[str]) -> Photo:
         )
     photo = to_srgb(photo)
     if photo.pixels.shape[2] in (2, 4):
-        photo = dataclasses.replace(photo, pixels=colours.flatten(photo.pixels))
+        photo = dataclasses.replace(photo, pixels=flatten(photo.pixels))
     return photo
 
 
@@ -232,14 +233,14 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
     pixels, notes = photo.pixels, []
     format_ = check_output(path, (pixels.shape[0], pixels.shape[1]))
     if pixels.shape[2] in (2, 4) and format_ == "JPEG":
-        pixels = colours.flatten(pixels)
+        pixels = flatten(pixels)
         notes.append("JPEG has no alpha: laid on white")
     if format_ in ("JPEG", "WEBP") and pixels.dtype != np.uint8:
         notes.append(f"{format_} holds 8 bits per channel: reduced from {_depth(pixels)}")
-        pixels = colours.to_integers(pixels, np.uint8)
+        pixels = to_integers(pixels, np.uint8)
     elif format_ == "PNG" and pixels.dtype == np.float32:
         notes.append("PNG holds no floats: reduced to 16 bits")
-        pixels = colours.to_integers(pixels, np.uint16)
+        pixels = to_integers(pixels, np.uint16)
     metadata = photo.metadata
     if format_ == "WEBP" and (metadata.icc or b"")[16:20] == b"GRAY":
         converted = to_srgb(Photo(pixels, metadata))
@@ -365,7 +366,7 @@ def _to_pixels(
     if image.mode == "F":
         return np.asarray(image)[..., None], metadata
     if image.mode in ("CMYK", "LAB"):
-        pixels, icc, note = colours.decode_to_srgb(image, metadata.icc)
+        pixels, icc, note = decode_to_srgb(image, metadata.icc)
         notes.append(note)
         return pixels, dataclasses.replace(metadata, icc=icc)
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
@@ -381,12 +382,12 @@ def to_srgb(photo: Photo) -> Photo:
     """Convert to sRGB through the ICC profile, with 8 bits; as it is if that says sRGB already."""
     if not photo.metadata.icc:
         return photo
-    pixels, note = colours.to_srgb(photo.pixels, photo.metadata.icc)
+    pixels, note = convert_to_srgb(photo.pixels, photo.metadata.icc)
     if note is None:
         return photo
     metadata = photo.metadata
     if pixels is not photo.pixels:
-        metadata = dataclasses.replace(metadata, icc=colours.SRGB.tobytes())
+        metadata = dataclasses.replace(metadata, icc=SRGB.tobytes())
     return Photo(pixels, metadata, (*photo.notes, note))
 
 

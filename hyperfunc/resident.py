@@ -193,7 +193,7 @@ def make_examples(
     The scale is that of the shapes. Without enlargements nothing is disturbed.
     """
     padded = reductions[0].shape[1]
-    scale = padded // (task.crop + 4)
+    scale = padded // (task.crop + 2 * crop_margin(1))
     margin = crop_margin(scale)
     assert padded == task.crop * scale + 2 * margin
     draws = jax.random.split(key, 5)

@@ -21,14 +21,14 @@ from hyperfunc.tasks import SuperResolution
 # Sharding is tested on several devices, without an accelerator. (This raises if the backend has
 # started, so importing hyperfunc must not do that.)
 jax.config.update("jax_num_cpu_devices", 4)
-# Tests compile much and compute little: the first two of these halve the time of compiling, and a
-# program that is compiled in one piece instead of 32 saves a tenth. (XLA aborts at a flag that it
-# does not know, and a later one may not.)
+# Tests compile much and compute little: the first two of these halve the time of compiling, and
+# programs in one piece instead of 32 take a little less. (XLA aborts at a flag that it does not
+# know, and a later one may not.)
 jax.config.update("jax_disable_most_optimizations", True)
 if jax.__version_info__[:2] == (0, 10):
     flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
-# Tracing makes many small objects that stay: looking for garbage at every 700 is another tenth.
+# Tracing makes many small objects that stay, among which garbage need not be sought at every 700.
 gc.set_threshold(100_000, 20, 20)
 # Broadcasts between ranks have to be written out, where they can be seen.
 jax.config.update("jax_numpy_rank_promotion", "raise")
