@@ -1,9 +1,12 @@
 """The one exception that is meant for people rather than for programmers."""
 
+import _thread
 import contextlib
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +33,8 @@ def report_errors(*others: type[Exception], ends_process: bool = False) -> Itera
             taken down under them.)
     """
     try:
-        yield
+        with _repeating_lost_interruptions():
+            yield
     except (UserError, *others) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -45,6 +49,35 @@ def report_errors(*others: type[Exception], ends_process: bool = False) -> Itera
             sys.stderr.flush()
             os._exit(130)
         raise SystemExit(130) from None  # What a shell reports for SIGINT.
+
+
+@contextlib.contextmanager
+def _repeating_lost_interruptions() -> Iterator[None]:
+    """Hear Ctrl-C also where Python only prints and drops what is raised.
+
+    That is in finalizers and in callbacks of the garbage collector: JAX has one, and so a signal
+    that came during a collection (a second, where many programs were traced) would be lost.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            threading.Timer(0.01, _interrupt_main).start()  # By then the callback has returned.
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _interrupt_main() -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:  # This one wakes it, too, from what it waits for.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def check_range(

@@ -191,7 +191,7 @@ def test_interrupted(run, tmp_path, folder, monkeypatch):
 
 def test_interrupted_while_the_model_is_compiled(tmp_path, checkpoint):
     """The process hears Ctrl-C at once, and ends as a shell expects it: not in a crash."""
-    write_image(tmp_path / "a.png", np.zeros((600, 600, 3), np.uint8))
+    write_image(tmp_path / "a.png", np.zeros((1500, 1500, 3), np.uint8))
     command = [sys.executable, "-m", "hyperfunc", "upscale", tmp_path / "a.png", tmp_path / "b.png"]
     with subprocess.Popen(
         [*command, "--scale=2", f"--checkpoint={checkpoint}"],
@@ -200,7 +200,7 @@ def test_interrupted_while_the_model_is_compiled(tmp_path, checkpoint):
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert "600 x 600 -> 1200 x 1200" in process.stdout.readline()  # Now it compiles.
+        assert "1500 x 1500 -> 3000 x 3000" in process.stdout.readline()  # Now it compiles.
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.endswith("interrupted\n")

@@ -1,6 +1,9 @@
 """How a command ends."""
 
+import gc
 import os
+import signal
+import time
 
 import pytest
 
@@ -45,6 +48,22 @@ def test_an_interruption_can_end_the_process(capsys, monkeypatch):
     with pytest.raises(SystemExit), report_errors(ends_process=True):
         raise KeyboardInterrupt
     assert ends == [130] and capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interruption_of_the_garbage_collection_is_heard(capsys):
+    """JAX has a callback there, and what a callback raises is dropped."""
+
+    def callback(phase, _):
+        if phase == "stop":
+            gc.callbacks.remove(callback)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(SystemExit) as end, report_errors():
+        gc.callbacks.append(callback)
+        gc.collect()
+        time.sleep(30)
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_place_that_may_not_be_looked_at_is_one_line(capsys):
