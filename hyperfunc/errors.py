@@ -30,11 +30,12 @@ def report_errors(*others: type[Exception], ends_process: bool = False) -> Itera
         others: exceptions that count as the user's besides `UserError`, where arguments are parsed.
         ends_process: whether the process has nothing else to do: Ctrl-C then ends it at once,
             without waiting for threads. (XLA's go on with what was begun, and crash where Python is
-            taken down under them.)
+            taken down under them.) It is heard in callbacks, too, where Python would drop it.
     """
+    if ends_process:
+        _repeat_lost_interruptions()
     try:
-        with _repeating_lost_interruptions():
-            yield
+        yield
     except (UserError, *others) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -51,8 +52,7 @@ def report_errors(*others: type[Exception], ends_process: bool = False) -> Itera
         raise SystemExit(130) from None  # What a shell reports for SIGINT.
 
 
-@contextlib.contextmanager
-def _repeating_lost_interruptions() -> Iterator[None]:
+def _repeat_lost_interruptions() -> None:
     """Hear Ctrl-C also where Python only prints and drops what is raised.
 
     That is in finalizers and in callbacks of the garbage collector: JAX has one, and so a signal
@@ -67,10 +67,6 @@ def _repeating_lost_interruptions() -> Iterator[None]:
             before(dropped)
 
     sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
 
 
 def _interrupt_main() -> None:
