@@ -12,10 +12,14 @@ import math
 import operator
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from hyperfunc.border import mirror_indices
 from hyperfunc.coords import Axis, Samples
+
+UNROLLED = 4
+"""So many taps, of an enlargement, are written out; more, of a reduction, are a loop."""
 
 
 def cubic_kernel(distance: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -70,16 +74,35 @@ def interpolate_grid(
     for axis, samples in ((2, cols), (1, rows)):
         footprint = samples.step if isinstance(samples.step, float | int) else 1.0
         index, weight = cubic_taps(*samples.split(), images.shape[axis], footprint)
-        around = (1,) * axis, (1,) * (3 - axis)
-        images = functools.reduce(
-            operator.add,
-            (
-                jnp.take(images, index[:, k], axis=axis)
-                * weight[:, k].reshape(*around[0], -1, *around[1])
-                for k in range(index.shape[1])
-            ),
-        )
+        if index.shape[1] <= UNROLLED:
+            parts = (_take(images, axis, *tap) for tap in zip(index.T, weight.T, strict=True))
+            images = functools.reduce(operator.add, parts)
+        else:
+            images = _sum_taps(images, axis, index, weight)
     return images
+
+
+def _take(
+    images: Float[Array, "b h w c"], axis: int, index: Int[Array, " n"], weight: Float[Array, " n"]
+) -> Float[Array, "b y x c"]:
+    around = (1,) * axis, (1,) * (3 - axis)
+    return jnp.take(images, index, axis=axis) * weight.reshape(*around[0], -1, *around[1])
+
+
+def _sum_taps(
+    images: Float[Array, "b h w c"],
+    axis: int,
+    index: Int[Array, "n k"],
+    weight: Float[Array, "n k"],
+) -> Float[Array, "b y x c"]:
+    """Add up one tap after the other in a loop, whose program is as large for many as for few."""
+
+    def add(total: Float[Array, "b y x c"], tap: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + _take(images, axis, *tap), None
+
+    shape = (*images.shape[:axis], len(index), *images.shape[axis + 1 :])
+    start = jnp.zeros(shape, jnp.result_type(images, weight))
+    return lax.scan(add, start, (index.T, weight.T))[0]
 
 
 def interpolate_points(

@@ -86,3 +86,21 @@ def test_gradients_are_finite():
     by_start, by_image = jax.jit(jax.grad(energy, argnums=(0, 1)))(0.25, noise(1, 4, 4, 1))
     assert np.isfinite(by_start) and np.isfinite(by_image).all()
     assert np.abs(by_image).max() > 0
+
+
+def test_a_great_reduction_is_no_larger_a_program():
+    """Neither is its gradient: written out, 64 taps took minutes to compile."""
+
+    def count_gathers(step):
+        axis = Axis(step / 2, step, 5)
+        energy = jax.grad(lambda images: jnp.square(interpolate_grid(images, axis, axis)).sum())
+        return str(jax.make_jaxpr(energy)(noise(1, 200, 200, 1))).count("gather")
+
+    assert count_gathers(40.0) == count_gathers(2.0)
+
+
+def test_the_gradient_of_a_reduction_is_its_transpose():
+    axes = over((9, 8), (3, 2))
+    images, seen = noise(1, 9, 8, 2), noise(1, 3, 2, 2)
+    drawn, pull = jax.vjp(lambda x: interpolate_grid(x, *axes), images)
+    np.testing.assert_allclose((drawn * seen).sum(), (images * pull(seen)[0]).sum(), rtol=1e-5)
