@@ -100,9 +100,8 @@ def _sum_taps(
     def add(total: Float[Array, "b y x c"], tap: tuple[Array, Array]) -> tuple[Array, None]:
         return total + _take(images, axis, *tap), None
 
-    shape = (*images.shape[:axis], len(index), *images.shape[axis + 1 :])
-    start = jnp.zeros(shape, jnp.result_type(images, weight))
-    return lax.scan(add, start, (index.T, weight.T))[0]
+    start = _take(images, axis, index[:, 0], weight[:, 0])
+    return lax.scan(add, start, (index.T[1:], weight.T[1:]))[0]
 
 
 def interpolate_points(
