@@ -7,9 +7,7 @@ and at any positions. Where a footprint is larger than a pixel the kernel widens
 Reference: Keys 1981, "Cubic convolution interpolation for digital image processing" (a = -0.5).
 """
 
-import functools
 import math
-import operator
 
 import jax.numpy as jnp
 from jax import lax
@@ -74,19 +72,8 @@ def interpolate_grid(
     for axis, samples in ((2, cols), (1, rows)):
         footprint = samples.step if isinstance(samples.step, float | int) else 1.0
         index, weight = cubic_taps(*samples.split(), images.shape[axis], footprint)
-        if index.shape[1] <= UNROLLED:
-            parts = (_take(images, axis, *tap) for tap in zip(index.T, weight.T, strict=True))
-            images = functools.reduce(operator.add, parts)
-        else:
-            images = _sum_taps(images, axis, index, weight)
+        images = _sum_taps(images, axis, index, weight)
     return images
-
-
-def _take(
-    images: Float[Array, "b h w c"], axis: int, index: Int[Array, " n"], weight: Float[Array, " n"]
-) -> Float[Array, "b y x c"]:
-    around = (1,) * axis, (1,) * (3 - axis)
-    return jnp.take(images, index, axis=axis) * weight.reshape(*around[0], -1, *around[1])
 
 
 def _sum_taps(
@@ -95,13 +82,17 @@ def _sum_taps(
     index: Int[Array, "n k"],
     weight: Float[Array, "n k"],
 ) -> Float[Array, "b y x c"]:
-    """Add up one tap after the other in a loop, whose program is as large for many as for few."""
+    """Add up one tap after the other; the program is no larger for many than for few."""
+    around = (1,) * axis, (1,) * (3 - axis)
+
+    def read(index: Int[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, "b y x c"]:
+        return jnp.take(images, index, axis=axis) * weight.reshape(*around[0], -1, *around[1])
 
     def add(total: Float[Array, "b y x c"], tap: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + _take(images, axis, *tap), None
+        return total + read(*tap), None
 
-    start = _take(images, axis, index[:, 0], weight[:, 0])
-    return lax.scan(add, start, (index.T[1:], weight.T[1:]))[0]
+    first, others = (index[:, 0], weight[:, 0]), (index.T[1:], weight.T[1:])
+    return lax.scan(add, read(*first), others, unroll=index.shape[1] <= UNROLLED)[0]
 
 
 def interpolate_points(
