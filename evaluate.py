@@ -13,18 +13,22 @@ from typing import Literal
 
 import tyro
 
-from hyperfunc.atomic import check_place, save_json
-from hyperfunc.baselines import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
-from hyperfunc.checkpoint import Model, load_model
-from hyperfunc.coords import parse_scale
-from hyperfunc.datasets import ImageSource, open_dataset
-from hyperfunc.datasets.faces import SIZES as FACE_SIZES
+from hyperfunc.data import SIZES as FACE_SIZES
+from hyperfunc.data import ImageSource, Reconstruction, SuperResolution, open_dataset
+from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.evaluators import Method, evaluate_super_resolution, self_ensemble
-from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tasks import Reconstruction, SuperResolution
-from hyperfunc.tiling import Upscaler
-from hyperfunc.weight_space import evaluate_weight_space, summarize
+from hyperfunc.evaluation import (
+    Method,
+    evaluate_super_resolution,
+    evaluate_weight_space,
+    self_ensemble,
+    summarize,
+)
+from hyperfunc.experiment import Model, load_model
+from hyperfunc.files import check_place, save_json
+from hyperfunc.networks import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
+from hyperfunc.pixels import parse_scale
+from hyperfunc.upscaling import Upscaler
 
 OTHERS = {
     "super_resolution": ("out", "pairs"),

@@ -1,4 +1,4 @@
-"""Train a hypernetwork: parse a preset and overrides, and call `hyperfunc.training.train`.
+"""Train a hypernetwork: parse a preset and overrides, and call `hyperfunc.training.loop.train`.
 
 python train.py --workdir=runs/sr --data_dir=../shared/data
 python train.py --workdir=runs/faces --preset=faces --run.steps=20000
@@ -11,11 +11,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hyperfunc import amx
-from hyperfunc.config import Experiment
+from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.presets import PRESETS
-from hyperfunc.sharding import join_processes, make_mesh, use_cpu_cores
+from hyperfunc.experiment import PRESETS, Experiment
+from hyperfunc.networks import amx
 from hyperfunc.training import train
 
 

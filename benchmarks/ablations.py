@@ -16,15 +16,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
-from hyperfunc.atomic import save_json
-from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import open_dataset
+from hyperfunc.devices import make_mesh, replicated, use_cpu_cores
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.hypernetwork import Hypernetwork, PatchHypernetwork
-from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
-from hyperfunc.training import split_validation
-from hyperfunc.validation import Validator
-from hyperfunc.windows import WindowLayout
+from hyperfunc.experiment import load_model
+from hyperfunc.files import save_json
+from hyperfunc.networks import Hypernetwork, PatchHypernetwork
+from hyperfunc.pixels import WindowLayout
+from hyperfunc.training import Validator, split_validation
 
 SCALES = ("2", "3", "4", "1.5", "2.5", "3.7")
 """Those of the table; x6 and x8 are beyond what these small models are for."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from hyperfunc.checkpoint import BUNDLED, export_model
 from hyperfunc.errors import report_errors
+from hyperfunc.experiment import BUNDLED, export_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,12 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from hyperfunc.atomic import save_json
-from hyperfunc.checkpoint import load_model
+from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.functional_image import encode, render
-from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tiling import Upscaler
+from hyperfunc.experiment import load_model
+from hyperfunc.files import save_json
+from hyperfunc.function import encode, render
+from hyperfunc.upscaling import Upscaler
 
 SMALL, LARGE = (180, 320), (540, 960)
 """(height, width) of the inputs: to 1280 x 720 and 3840 x 2160 at scale 4."""

@@ -27,18 +27,24 @@ from minification import draw_zone_plate
 from PIL import Image
 
 import hyperfunc
-from hyperfunc.baselines import bicubic
-from hyperfunc.coords import axis_over, pixel_centres
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import open_dataset
 from hyperfunc.errors import report_errors
-from hyperfunc.interpolation import interpolate_grid
-from hyperfunc.metrics import border_for, psnr_y
-from hyperfunc.pictures import compare
-from hyperfunc.resize import degrade
-from hyperfunc.tiling import Upscaler
+from hyperfunc.evaluation import compare
+from hyperfunc.export import export_html
+from hyperfunc.networks import bicubic
+from hyperfunc.pixels import (
+    PER_PIXEL,
+    WHOLE_IMAGE,
+    WindowLayout,
+    axis_over,
+    border_for,
+    degrade,
+    interpolate_grid,
+    pixel_centres,
+    psnr_y,
+)
 from hyperfunc.types import HostImage
-from hyperfunc.viewer import export_html
-from hyperfunc.windows import PER_PIXEL, WHOLE_IMAGE, WindowLayout
+from hyperfunc.upscaling import Upscaler
 
 CHROMIUM_FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
 --enable-unsafe-swiftshader --hide-scrollbars""".split()

@@ -16,12 +16,11 @@ import numpy as np
 import skimage.data
 import tyro
 
-from hyperfunc.checkpoint import load_model
-from hyperfunc.codec import load_function, save_function
 from hyperfunc.errors import report_errors
-from hyperfunc.functional_image import FunctionalImage, encode, render_phases
+from hyperfunc.experiment import load_model
+from hyperfunc.export import load_function, make_page, save_function
+from hyperfunc.function import FunctionalImage, encode, render_phases
 from hyperfunc.images import read_image, to_float
-from hyperfunc.viewer import make_page
 
 BEGIN, END = "<!-- sizes:begin -->", "<!-- sizes:end -->"
 SIDE = 256

@@ -15,14 +15,12 @@ from typing import Any
 import jax
 import tyro
 
-from hyperfunc.atomic import check_place, save_json
-from hyperfunc.checkpoint import Model, load_model
-from hyperfunc.datasets import ImageSource, open_dataset
+from hyperfunc.data import ImageSource, SuperResolution, open_dataset
+from hyperfunc.devices import make_mesh, replicated, use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.sharding import make_mesh, replicated, use_cpu_cores
-from hyperfunc.tasks import SuperResolution
-from hyperfunc.training import split_validation
-from hyperfunc.validation import Validator
+from hyperfunc.experiment import Model, load_model
+from hyperfunc.files import check_place, save_json
+from hyperfunc.training import Validator, split_validation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,16 +14,15 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from hyperfunc.atomic import save_json
-from hyperfunc.baselines import bicubic
-from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import open_dataset
+from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.evaluators import Method
-from hyperfunc.metrics import border_for, psnr_y
-from hyperfunc.resize import degrade
-from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tiling import Upscaler
+from hyperfunc.evaluation import Method
+from hyperfunc.experiment import load_model
+from hyperfunc.files import save_json
+from hyperfunc.networks import bicubic
+from hyperfunc.pixels import border_for, degrade, psnr_y
+from hyperfunc.upscaling import Upscaler
 
 SCALES = (2, 3, 4)
 

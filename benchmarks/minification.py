@@ -16,10 +16,10 @@ import numpy as np
 import tyro
 
 import hyperfunc
-from hyperfunc import functional_image
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import open_dataset
 from hyperfunc.errors import report_errors
-from hyperfunc.resize import degrade, imresize
+from hyperfunc.function import functional_image
+from hyperfunc.pixels import degrade, imresize
 
 SCALES = (1.5, 1.2, 1.05, 1.0, 1 / 1.25, 1 / 1.5, 1 / 2, 1 / 3)
 FADES = ((0.0, 0.0), (1.0, 4.0), (0.8, 4.0), (0.8, 8.0), (0.8, 16.0), (0.7, 8.0), (0.6, 4.0))

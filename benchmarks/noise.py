@@ -13,15 +13,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from hyperfunc.atomic import save_json
-from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import Setting, add_enlarged, open_dataset
+from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.metrics import border_for, psnr_y
-from hyperfunc.resize import degrade, imresize
-from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tasks import Setting, add_enlarged
-from hyperfunc.tiling import Upscaler
+from hyperfunc.experiment import load_model
+from hyperfunc.files import save_json
+from hyperfunc.pixels import border_for, degrade, imresize, psnr_y
+from hyperfunc.upscaling import Upscaler
 
 SCALE = 2
 

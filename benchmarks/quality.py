@@ -15,17 +15,15 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from hyperfunc.atomic import replacing, save_json
-from hyperfunc.baselines import bicubic
-from hyperfunc.checkpoint import load_model
-from hyperfunc.coords import parse_scale
-from hyperfunc.datasets import BENCHMARKS, ImageSource, open_dataset
+from hyperfunc.data import BENCHMARKS, ImageSource, open_dataset
+from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.evaluators import PROTOCOL, Method, evaluate_super_resolution
-from hyperfunc.metrics import border_for, psnr_y
-from hyperfunc.resize import degrade
-from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tiling import Upscaler
+from hyperfunc.evaluation import PROTOCOL, Method, evaluate_super_resolution
+from hyperfunc.experiment import load_model
+from hyperfunc.files import replacing, save_json
+from hyperfunc.networks import bicubic
+from hyperfunc.pixels import border_for, degrade, parse_scale, psnr_y
+from hyperfunc.upscaling import Upscaler
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 TITLES = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}

@@ -16,14 +16,14 @@ import jax
 import tyro
 from quality import TITLES
 
-from hyperfunc.atomic import save_json
-from hyperfunc.baselines import FixedScale, FixedScaleUpscaler, bicubic
-from hyperfunc.checkpoint import BUNDLED, load_model
-from hyperfunc.datasets import BENCHMARKS, open_dataset
+from hyperfunc.data import BENCHMARKS, open_dataset
+from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.evaluators import PROTOCOL, Method, evaluate_super_resolution
-from hyperfunc.sharding import use_cpu_cores
-from hyperfunc.tiling import Upscaler
+from hyperfunc.evaluation import PROTOCOL, Method, evaluate_super_resolution
+from hyperfunc.experiment import BUNDLED, load_model
+from hyperfunc.files import save_json
+from hyperfunc.networks import FixedScale, FixedScaleUpscaler, bicubic
+from hyperfunc.upscaling import Upscaler
 
 SYSTEMS = {
     "SRCNN": "srcnn_x{scale}",

@@ -22,12 +22,11 @@ import jax
 import tyro
 from cost import conv_macs, in_turns, make_product
 
-from hyperfunc.atomic import save_json
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import make_batches, open_dataset
+from hyperfunc.devices import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.pipeline import make_batches
-from hyperfunc.presets import SR
-from hyperfunc.sharding import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
+from hyperfunc.experiment import SR
+from hyperfunc.files import save_json
 from hyperfunc.training import make_init, make_train_step, split_validation
 
 
@@ -71,7 +70,7 @@ def run_worker(arguments: Arguments, count: int) -> dict[str, Any]:
     """Measure in a process with ``count`` devices."""
     command = [sys.executable, __file__, f"--worker={count}", f"--steps={arguments.steps}"]
     command += [f"--data_dir={arguments.data_dir}"] if arguments.data_dir else []
-    environment = {  # As `hyperfunc.sharding.use_cpu_cores` has it for training.
+    environment = {  # As `hyperfunc.devices.use_cpu_cores` has it for training.
         "JAX_NUM_CPU_DEVICES": str(count),
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     }

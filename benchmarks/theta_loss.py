@@ -23,15 +23,15 @@ import numpy as np
 import optax
 import tyro
 
-from hyperfunc.atomic import save_json
-from hyperfunc.checkpoint import load_model
-from hyperfunc.datasets import open_dataset
+from hyperfunc.data import open_dataset
+from hyperfunc.devices import make_mesh, replicated, shard_batch, use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.functional_image import encode
-from hyperfunc.geometry import FeatureSpace, frechet_distance, gradient_energy
+from hyperfunc.evaluation import FeatureSpace, frechet_distance, gradient_energy
+from hyperfunc.experiment import load_model
+from hyperfunc.files import save_json
+from hyperfunc.function import encode
 from hyperfunc.images import to_uint8
-from hyperfunc.metrics import psnr_rgb, ssim_rgb
-from hyperfunc.sharding import make_mesh, replicated, shard_batch, use_cpu_cores
+from hyperfunc.pixels import psnr_rgb, ssim_rgb
 
 Loss = Literal["pixels", "theta", "both"]
 

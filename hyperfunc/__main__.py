@@ -1,6 +1,6 @@
 """``python -m hyperfunc``: the command `hyperfunc`."""
 
-from hyperfunc.cli import main
+from hyperfunc.commands import main
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,183 @@
+"""From a picture to its continuous function, with a trained model."""
+
+import functools
+import math
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+from PIL import Image, ImageOps
+
+from hyperfunc.api.continuous_image import ContinuousImage
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import Model, load_model
+from hyperfunc.function import FunctionalImage, encode
+from hyperfunc.images import BEYOND, read_as_shown
+from hyperfunc.networks import FactoredTheta, Hypernetwork
+from hyperfunc.upscaling import LARGEST_TILE, plan_axis
+
+LARGEST_THETA = 2**32
+"""The largest theta to hold, in bytes: 22 megapixels with the bundled model."""
+
+
+def represent(
+    image: str | os.PathLike[str] | Image.Image | ArrayLike,
+    *,
+    checkpoint: str | os.PathLike[str] | Model = "sr",
+) -> ContinuousImage:
+    """Turn a picture into a continuous function.
+
+    Large pictures are encoded tile by tile, with the same result; what is compiled serves pictures
+    of other sizes.
+
+    Args:
+        image: a path, a PIL image, or an array [h, w, 3], [h, w, 1] or [h, w]: uint8, uint16, or
+            floating point in [0, 1]. A file is read as a browser shows it: upright, in sRGB, and
+            on white where it is clear; a PIL image is turned upright, its colours are taken as they
+            are, and an alpha channel is dropped.
+        checkpoint: the name of a bundled checkpoint, the workdir of a training run, or a model
+            from `load_model`. A model that is named is read once and kept.
+
+    Raises:
+        UserError: the file cannot be read, there is no such checkpoint, or the picture is so large
+            that its function would not fit in memory.
+        ValueError: the array is no picture.
+    """
+    model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
+    pixels = to_pixels(image)
+    _check_size(model, pixels.shape[:2])
+    return ContinuousImage(_encode_tiles(model.hypernetwork, model.variables, pixels))
+
+
+def to_pixels(
+    image: str | os.PathLike[str] | Image.Image | ArrayLike,
+) -> Float[np.ndarray, "h w 3"]:
+    """Read a picture in any of its forms as float32 RGB in [0, 1]; see `represent`."""
+    if isinstance(image, str | os.PathLike):
+        return to_pixels(read_as_shown(image).pixels)
+    if isinstance(image, Image.Image):
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # Straight to RGB would warn.
+        if image.mode.startswith("I"):
+            image = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+        elif image.mode != "F":
+            image = image.convert("RGB")
+    pixels = np.asarray(image)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:
+        hint = "; drop the alpha channel" if pixels.ndim == 3 and pixels.shape[-1] == 4 else ""
+        raise ValueError(
+            f"no picture: an array {list(pixels.shape)} is not [h, w, 3], [h, w, 1] or [h, w]{hint}"
+        )
+    if pixels.dtype in (np.uint8, np.uint16):
+        pixels = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    elif np.issubdtype(pixels.dtype, np.floating) or pixels.dtype == jnp.bfloat16:
+        pixels = pixels.astype(np.float32)
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= -BEYOND and high <= 1 + BEYOND):
+            raise ValueError(f"values from {low:g} to {high:g}: floating point has to be in [0, 1]")
+        pixels = np.clip(pixels, 0.0, 1.0)
+    else:
+        raise ValueError(f"no picture: {pixels.dtype} is not uint8, uint16 or floating point")
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+@functools.lru_cache(maxsize=4)
+def _load_once(path: str) -> Model:
+    return load_model(path)
+
+
+def _check_size(model: Model, size: tuple[int, int]) -> None:
+    try:
+        leaves = jax.eval_shape(
+            functools.partial(_theta_leaves, model.hypernetwork),
+            model.variables,
+            jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
+        )
+    except ValueError as error:
+        raise UserError(f"{model.path}: {error}") from error
+    needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    if needed > LARGEST_THETA:
+        raise UserError(
+            f"the function of a picture of {size[1]} x {size[0]} pixels takes "
+            f"{needed / 2**30:.1f} GiB, more than {LARGEST_THETA / 2**30:.0f}: "
+            "use the command `hyperfunc upscale` or hyperfunc.Upscaler, which work tile by tile"
+        )
+
+
+def _theta_leaves(model: Hypernetwork, variables: Any, images: Array) -> list[Array]:
+    return jax.tree.leaves(encode(model, variables, images)[0].theta)
+
+
+def _encode_tiles(
+    model: Hypernetwork, variables: Any, pixels: Float[np.ndarray, "h w 3"]
+) -> FunctionalImage:
+    """Encode one image; tiles are padded to a few extents, so that few are ever compiled."""
+    height, width = pixels.shape[:2]
+    if not model.layout.is_per_pixel:
+        return _encode_whole(model, variables, jnp.asarray(pixels)[None])
+    halo = model.backbone.receptive_radius + 1
+    # Half of what one image in bounded memory gets: more pictures share what is compiled.
+    largest = LARGEST_TILE // 2
+    (tall, rows), (wide, cols) = (plan_axis(n, halo, 1, largest=largest) for n in (height, width))
+    tiles, first = [], None
+    for row in rows:
+        line = []
+        for col in cols:
+            # The part of the tile that exists, then zeros, which the mask keeps out.
+            part = pixels[row.start : row.start + tall, col.start : col.start + wide]
+            missing = [(0, tall - part.shape[0]), (0, wide - part.shape[1])]
+            exists = [
+                (np.arange(extent) < n).astype(np.float32)
+                for extent, n in zip((tall, wide), part.shape, strict=False)
+            ]
+            padded = np.pad(part, [*missing, (0, 0)])[None]
+            function = _encode_tile(model, variables, padded, *exists)
+            first = first or function
+            theta = function.theta
+            per_window = theta.features if isinstance(theta, FactoredTheta) else theta
+            keep = (
+                slice(None),
+                slice(row.low - row.start, row.high - row.start),
+                slice(col.low - col.start, col.high - col.start),
+            )
+            # On the host: slicing there compiles nothing.
+            line.append(jax.tree.map(lambda leaf, keep=keep: np.asarray(leaf)[keep], per_window))
+        tiles.append(_concatenate(line, axis=2))
+    per_window = jax.tree.map(jnp.asarray, _concatenate(tiles, axis=1))
+    assert first is not None
+    factored = isinstance(first.theta, FactoredTheta)
+    return FunctionalImage(
+        theta=FactoredTheta(per_window, first.theta.kernel) if factored else per_window,
+        shared=first.shared,
+        base=None if model.base == "none" else jnp.asarray(pixels)[None],
+        exists=(jnp.ones(height), jnp.ones(width)),
+        target=model.target,
+        layout=model.layout,
+        size=(height, width),
+    )
+
+
+def _concatenate(parts: list[Any], axis: int) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=axis), *parts)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _encode_whole(model: Hypernetwork, variables: Any, images: Array) -> FunctionalImage:
+    return encode(model, variables, images)[0]
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _encode_tile(
+    model: Hypernetwork, variables: Any, images: Array, rows: Array, cols: Array
+) -> FunctionalImage:
+    return encode(model, variables, images, exists=(rows, cols))[0]

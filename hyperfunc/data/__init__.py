@@ -1,0 +1,33 @@
+"""Training data: from files and datasets to batches of examples.
+
+Batch number n is a function of (source, task, seed, n) alone, so that a resumed run repeats it.
+"""
+
+from hyperfunc.data.datasets import BENCHMARKS, open_dataset
+from hyperfunc.data.device_pipeline import make_resident_batches
+from hyperfunc.data.faces import SIZES
+from hyperfunc.data.pipeline import make_batches
+from hyperfunc.data.source import ImageSource
+from hyperfunc.data.tasks import (
+    Reconstruction,
+    Setting,
+    SuperResolution,
+    Task,
+    add_enlarged,
+    compress,
+)
+
+__all__ = [
+    "BENCHMARKS",
+    "ImageSource",
+    "Reconstruction",
+    "SIZES",
+    "Setting",
+    "SuperResolution",
+    "Task",
+    "add_enlarged",
+    "compress",
+    "make_batches",
+    "make_resident_batches",
+    "open_dataset",
+]

@@ -1,0 +1,209 @@
+"""TFDS builders of the four test sets, and of a folder of training images.
+
+They prepare `array_record` files, are read by `hyperfunc.data.datasets.open_dataset`, and need no
+TensorFlow for either. Each example is `{"hr": image, "name": text}`, stored in the order of the
+names; images are kept as lossless PNG. Two ways to prepare a set:
+
+    prepare("set5", data_dir)                           # download
+    prepare("set5", data_dir, folder=Path("Set5"))      # from images that are already here
+
+Set5, Set14 and Urban100 are read from one archive of the repository majedelhelou/denoising_datasets
+at commit 58234876 (folders CSet5, CSet14, CUrban100; one download serves all three). B100 is
+BSDS500's `val`, the 100 test images of BSDS300, from BIDS/BSDS500 at commit a04b7c6c. These are
+third-party copies of sets that were released for research; neither repository states a licence.
+The downloads themselves could not be exercised where this was written (no network): what was tested
+is the same code against a local server.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from hyperfunc.errors import UserError
+from hyperfunc.images import ImageFile, find_images, name_files
+
+_DENOISING_DATASETS = "https://github.com/majedelhelou/denoising_datasets/archive/58234876.zip"
+_BSDS500 = "https://github.com/BIDS/BSDS500/archive/a04b7c6c3a9f0ace74bf205c72a43d32e1c72722.zip"
+
+
+class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Images with their names, from an archive or a folder.
+
+    Attributes:
+      URL: the zip archive, or None if there is nothing to download.
+      FOLDER: the folder of that archive which holds the images, below its top folder.
+      SPLIT: the name of the one split.
+      EXPECTED: the number of images that there must be, or None for any.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of images; see hyperfunc.data.builders.prepare."
+    URL: str | None = None
+    FOLDER: str = ""
+    SPLIT: str = "test"
+    EXPECTED: int | None = None
+    CITATION: str = ""
+
+    # TFDS looks for checksums beside the code, and to find the code it imports importlib_resources,
+    # which it does not install. There are no checksums, hence no need to look.
+    code_path = None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=(self.__doc__ or "").strip(),
+            citation=self.CITATION,
+            features=tfds.features.FeaturesDict(
+                {
+                    "hr": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "name": tfds.features.Text(),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        return {self.SPLIT: self._generate_examples(self._find(dl_manager))}
+
+    def _generate_examples(
+        self, files: dict[str, ImageFile]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for i, (name, file) in enumerate(files.items()):
+            # An encoded image in a file object is the one form for which TFDS needs no TensorFlow.
+            png = io.BytesIO()
+            Image.fromarray(file.read()).save(png, format="png")
+            png.seek(0)
+            yield i, {"hr": png, "name": name}
+
+    def _find(self, dl_manager: tfds.download.DownloadManager) -> dict[str, ImageFile]:
+        """The images by their names, in order."""
+        try:
+            root = Path(dl_manager.manual_dir)
+        except AssertionError:  # TFDS's way to say that no folder was given, or an empty one
+            root = None
+        if root is not None and (files := find_images(root)):
+            named = dict(zip(name_files(files), files, strict=True))
+        elif self.URL is not None:
+            root = Path(dl_manager.download(self.URL))
+            named = _inside(find_images(root), self.FOLDER)
+        else:
+            raise UserError(f"{self.name}: there is nothing to download; give a folder of images")
+        if not named or self.EXPECTED not in (None, len(named)):
+            raise UserError(
+                f"{root}: holds {len(named)} images, {self.name} needs {self.EXPECTED or 'some'}"
+            )
+        return named
+
+
+class Set5(_ImageBuilder):
+    """Set5: five photographs of 228 x 344 to 512 x 512 pixels."""
+
+    name = "set5"
+    URL, FOLDER, EXPECTED = _DENOISING_DATASETS, "CSet5", 5
+    CITATION = (
+        "Bevilacqua, Roumy, Guillemot, Alberi Morel. Low-complexity single-image super-resolution "
+        "based on nonnegative neighbor embedding. BMVC 2012."
+    )
+
+
+class Set14(_ImageBuilder):
+    """Set14: fourteen pictures of 276 x 276 to 720 x 576 pixels; `bridge` is grey."""
+
+    name = "set14"
+    URL, FOLDER, EXPECTED = _DENOISING_DATASETS, "CSet14", 14
+    CITATION = (
+        "Zeyde, Elad, Protter. On single image scale-up using sparse-representations. "
+        "Curves and Surfaces 2010."
+    )
+
+
+class B100(_ImageBuilder):
+    """B100: the 100 test photographs of BSDS300, 481 x 321 or 321 x 481 pixels."""
+
+    name = "b100"
+    URL, FOLDER, EXPECTED = _BSDS500, "BSDS500/data/images/val", 100
+    CITATION = (
+        "Martin, Fowlkes, Tal, Malik. A database of human segmented natural images and its "
+        "application to evaluating segmentation algorithms. ICCV 2001."
+    )
+
+
+class Urban100(_ImageBuilder):
+    """Urban100: 100 photographs of buildings, 564 x 1024 to 1280 x 960 pixels."""
+
+    name = "urban100"
+    URL, FOLDER, EXPECTED = _DENOISING_DATASETS, "CUrban100", 100
+    CITATION = (
+        "Huang, Singh, Ahuja. Single image super-resolution from transformed self-exemplars. "
+        "CVPR 2015."
+    )
+
+
+class ImageFolder(_ImageBuilder):
+    """A folder of training images, at any depth."""
+
+    name = "train"
+    SPLIT = "train"
+
+
+BUILDERS = {builder.name: builder for builder in (Set5, Set14, B100, Urban100, ImageFolder)}
+"""The builders by the name of their dataset."""
+
+
+def prepare(name: str, data_dir: Path | None = None, *, folder: Path | None = None) -> Path:
+    """Prepares a dataset as `array_record` files; does nothing if that was done before.
+
+    Args:
+      name: one of `BUILDERS`.
+      data_dir: where the data goes, as `<data_dir>/<name>/<version>`; TFDS's own place if None.
+      folder: the images to take; they are downloaded if None.
+
+    Returns:
+      The folder with the prepared data.
+
+    Raises:
+      UserError: if there is no such builder or no network, an image cannot be read, or the number
+        of images is not the one that the set has.
+      Exception: whatever TFDS raises when the download fails half-way.
+    """
+    if name not in BUILDERS:
+        raise UserError(f"there is no builder for {name!r}; take one of {', '.join(BUILDERS)}")
+    if folder is not None and not find_images(folder):
+        raise UserError(f"{folder}: holds no images; give the folder with .png, .jpg or .webp")
+    builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
+    if folder is None and builder.URL is not None and not builder.is_prepared():
+        _check_reachable(builder.URL)
+    builder.download_and_prepare(
+        # Without try_download_gcs=False TFDS first asks a bucket of its own for the prepared data.
+        download_config=tfds.download.DownloadConfig(manual_dir=folder, try_download_gcs=False)
+    )
+    return Path(builder.data_path)
+
+
+def _check_reachable(url: str) -> None:
+    """Fails in seconds where TFDS would retry for minutes; proxies are found as TFDS finds them."""
+    import requests
+
+    try:
+        requests.head(url, timeout=10, allow_redirects=True)
+    except requests.RequestException as error:
+        raise UserError(
+            f"{url}: cannot be reached ({type(error).__name__}); without a network give --data_dir "
+            "with the images in benchmarks/<name>, or a folder of images as --dataset"
+        ) from error
+
+
+def _inside(files: list[ImageFile], folder: str) -> dict[str, ImageFile]:
+    """Those files of an archive that lie directly in `<top folder>/<folder>`, by their names."""
+    paths = [PurePosixPath(file.member) for file in files]
+    wanted = PurePosixPath(folder).parts
+    return {
+        path.stem: file
+        for path, file in zip(paths, files, strict=True)
+        if path.parts[1:-1] == wanted
+    }

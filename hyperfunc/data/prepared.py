@@ -1,0 +1,94 @@
+"""Data that TFDS has prepared, read without TensorFlow. Imports TFDS when it is first used."""
+
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hyperfunc.data.source import ImageSource
+from hyperfunc.errors import UserError
+from hyperfunc.images import read_image
+
+IMAGE_FEATURES = ("hr", "image")
+"""The features that may hold the image, in the order of preference."""
+
+
+def find_prepared(folder: Path) -> Path | None:
+    """The prepared data at or below a folder, the highest version if there are several."""
+    found = [info.parent for info in folder.glob("**/dataset_info.json")]
+    return max(found, key=lambda path: (_version(path), str(path)), default=None)
+
+
+def open_prepared(
+    path: Path,
+    *,
+    split: str,
+    transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None,
+) -> ImageSource:
+    """Opens the folder that holds `dataset_info.json`.
+
+    Where the data has no such split but another one for evaluation, or only one at all, that is
+    taken. Examples without a `name` are called by their number.
+
+    Raises:
+      UserError: if the data cannot be read, holds no images, or has no such split.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder: Any = tfds.builder_from_directory(path)
+        features = builder.info.features
+        feature = next((name for name in IMAGE_FEATURES if name in features), None)
+        splits = list(builder.info.splits)
+        if feature is None or not splits:
+            raise UserError(f"{path}: holds no images; prepare it again, or give another folder")
+        split = _match_split(path, split, splits)
+        records = builder.as_data_source(split, decoders={feature: tfds.decode.SkipDecoding()})
+        digits = len(str(len(records)))
+        names = [f"{i:0{digits}}" for i in range(len(records))]
+        if "name" in features:
+            names = [record["name"].decode() for record in records]
+    # TFDS raises its own mixture for files that are missing, damaged or of another format.
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: cannot be read ({reason}); prepare it again with file_format='array_record'"
+        ) from error
+    read = RecordReader(path, records, feature, tuple(names), transform)
+    return ImageSource(f"{builder.info.name} ({split})", names, read)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordReader:
+    """Reads the image of the i-th record and passes it through `transform`."""
+
+    path: Path
+    records: Any
+    feature: str
+    names: tuple[str, ...]
+    transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None
+
+    def __call__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Image `i`."""
+        encoded = io.BytesIO(self.records[i][self.feature])
+        image = read_image(encoded, name=f"{self.path}, {self.names[i]}")
+        return image if self.transform is None else self.transform(image)
+
+
+def _match_split(path: Path, split: str, splits: list[str]) -> str:
+    wanted = {"test": ("test", "validation"), "val": ("validation", "val")}.get(split, (split,))
+    for name in wanted:
+        if name in splits:
+            return name
+    if len(splits) == 1:
+        return splits[0]
+    raise UserError(f"{path}: there is no split {split!r}; take one of {', '.join(splits)}")
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", path.name))

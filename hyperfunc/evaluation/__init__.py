@@ -1,0 +1,27 @@
+"""The paper's claims, measured: super-resolution tables and the space of weights.
+
+Results are plain data, ready for JSON, with the figures drawn beside them.
+"""
+
+from hyperfunc.evaluation.panels import compare
+from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
+from hyperfunc.evaluation.super_resolution import (
+    PROTOCOL,
+    Method,
+    evaluate_super_resolution,
+    self_ensemble,
+)
+from hyperfunc.evaluation.weight_space import evaluate_weight_space, summarize
+
+__all__ = [
+    "FeatureSpace",
+    "Method",
+    "PROTOCOL",
+    "compare",
+    "evaluate_super_resolution",
+    "evaluate_weight_space",
+    "frechet_distance",
+    "gradient_energy",
+    "self_ensemble",
+    "summarize",
+]

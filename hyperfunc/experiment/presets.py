@@ -1,0 +1,241 @@
+"""Named experiments. Each says what it costs, what to expect, and its command."""
+
+import dataclasses
+
+from hyperfunc.data import Reconstruction, SuperResolution
+from hyperfunc.experiment.config import Data, Experiment, Run
+from hyperfunc.experiment.optimizers import Optimizer
+from hyperfunc.networks import (
+    EDSR,
+    RDN,
+    SRCNN,
+    CosineMLP,
+    DenseTrunk,
+    FourierField,
+    InceptionTrunk,
+    PatchHypernetwork,
+    PixelHypernetwork,
+    RDNUpscaler,
+    VapSR,
+)
+from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
+
+SR = Experiment(
+    model=PixelHypernetwork(
+        EDSR(width=48, blocks=10, attention=True, fusion=True), FourierField(frequencies=32)
+    ),
+    task=SuperResolution(scales=(2, 3, 4) * 4 + (8,), crop=48, shrink=1.5, tries=2, noise=0.05),
+    data=Data(dataset="train", batch_size=8, weights=(("bsds399", 0.4),)),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1, clip_norm=0.05),
+)
+"""The flagship: a Fourier field for each pixel, one model for all scales (0.49 M parameters).
+
+One batch in 13 has scale 8, which the scales beyond 4 gain by. The Berkeley photographs are JPEGs
+of many pixels and little detail: without their weight they would be two crops in three. One example
+in 20 is disturbed, without which noise and dithering make the network blow up. Without the weight
+decay kernels grow, so that Muon's steps count for less and less. Gradients have norms of about
+0.01: what is far above comes of an accident. On a Xeon with AMX, `--amx=True`.
+
+    python train.py --workdir=runs/sr --data_dir=../shared/data
+
+The bundled checkpoint is 181,063 steps of 64 crops, 23 minutes of an H100 (docs/experiments.md,
+"Fifteen more minutes of an H100" and the section "A third time"), without the second try.
+"""
+
+SR_FINETUNE = dataclasses.replace(
+    SR,
+    task=dataclasses.replace(SR.task, tries=1),
+    data=dataclasses.replace(SR.data, weights=()),
+    optimizer=dataclasses.replace(
+        SR.optimizer, learning_rate=3e-5, muon_learning_rate=3e-4, decay=0.9, weight_decay=0.0
+    ),
+    run=Run(steps=5_000, start_from="sr"),
+)
+"""On from the bundled flagship, with images of one's own: half an hour of two cores.
+
+At a thirtieth of the flagship's rates, which soon fall: at a tenth, batches of 8 set back what it
+has learned from batches of 64 (docs/experiments.md, "Wallpapers"). Nothing grows in so few steps
+that a weight decay would have to hold.
+
+    python train.py --workdir=runs/mine --preset=sr_finetune --data.dataset=my_photos
+"""
+
+SR_JPEG = dataclasses.replace(
+    SR_FINETUNE,
+    task=dataclasses.replace(SR.task, tries=1, jpeg=0.8),
+    data=SR.data,
+    optimizer=dataclasses.replace(
+        SR_FINETUNE.optimizer, learning_rate=3e-4, muon_learning_rate=3e-3
+    ),
+    run=Run(steps=15_000, start_from="sr"),
+)
+"""On from the flagship, to undo JPEG: four crops in five are compressed, with quality 30 to 95.
+
+An hour of two cores with AMX. On JPEGs of quality 85 and below 0.5 to 1.4 dB better than the
+flagship, on what was never compressed 0.3 to 0.4 dB worse (docs/experiments.md, "JPEGs").
+
+    python train.py --workdir=runs/sr_jpeg --preset=sr_jpeg --data_dir=../shared/data
+"""
+
+SR_LARGE = Experiment(
+    model=PixelHypernetwork(
+        EDSR(width=64, blocks=16, attention=True, fusion=True, dtype="bfloat16"),
+        FourierField(frequencies=32),
+    ),
+    task=SuperResolution(scales=(2, 3, 4), crop=48, shrink=1.5, noise=0.05),
+    data=Data(dataset="train", batch_size=32, resident=True),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1, clip_norm=0.05),
+    run=Run(steps=100_000, validate_every=5_000, save_every=2_500),
+)
+"""The flagship's larger sister (1.3 M parameters), for a GPU: half an hour of an H100.
+
+    python train.py --workdir=runs/sr_large --preset=sr_large --data_dir=../shared/data
+
+On a lent machine without network: benchmarks/gpu.py.
+"""
+
+SR_VAPSR = dataclasses.replace(
+    SR,
+    model=PixelHypernetwork(VapSR(blocks=20, dtype="bfloat16"), FourierField(frequencies=32)),
+    data=dataclasses.replace(SR.data, batch_size=64, resident=True),
+    optimizer=dataclasses.replace(SR.optimizer, muon_pointwise=True, decay=0.99),
+    run=Run(steps=45_000, validate_every=5_000, save_every=2_500),
+)
+"""The flagship's task for a trunk of 1x1 and depthwise layers (0.32 M parameters), for a GPU.
+
+After 23,738 steps, six and a half minutes of an H100, it is as good as `SR` after 181,063 of as
+many crops (docs/experiments.md, "A depthwise trunk on an H100"). On a CPU it takes 1.4 to 2 times
+as long to enlarge an image.
+
+    python train.py --workdir=runs/sr_vapsr --preset=sr_vapsr --data_dir=../shared/data
+"""
+
+SR_PAPER = Experiment(
+    model=PatchHypernetwork(
+        InceptionTrunk(stem_width=8, width=64),
+        CosineMLP(hidden=(24, 48, 64, 48), footprint=True, normalization="batch"),
+        WindowLayout(size=8, stride=4, overhang=0.0),
+        branch_width=64,
+        branch_convs=1,
+        code=192,
+    ),
+    task=SuperResolution(scales=(2, 3, 4), crop=8, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=64, resident=True),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=6_000, loss="l2"),
+)
+"""The paper's super-resolution (Section 4.2): a five-layer MLP for each patch, with alpha.
+
+    python train.py --workdir=runs/sr_paper --preset=sr_paper --data_dir=../shared/data
+"""
+
+SR_PATCHES = dataclasses.replace(
+    SR_PAPER,
+    model=dataclasses.replace(
+        SR_PAPER.model,
+        base="bicubic",
+        target=dataclasses.replace(SR_PAPER.model.target, output="linear"),
+    ),
+    run=Run(steps=3_000, loss="l2"),
+)
+"""The same, but the networks of the patches correct bicubic interpolation.
+
+    python train.py --workdir=runs/sr_patches --preset=sr_patches --data_dir=../shared/data
+"""
+
+FACES = Experiment(
+    model=PatchHypernetwork(
+        InceptionTrunk(stem_width=4, width=32, stride=2),
+        CosineMLP(normalization="batch"),
+        WHOLE_IMAGE,
+        branch_width=32,
+        code=256,
+    ),
+    task=Reconstruction(size=64, stride=2),
+    data=Data(dataset="faces", batch_size=16, validation=0.01),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", decay=0.74),
+    run=Run(steps=9_000, loss="l2"),
+)
+"""The paper's faces (Section 4.1): one five-layer MLP for a whole 64 x 64 image.
+
+    python train.py --workdir=runs/faces --preset=faces --data_dir=../shared/data
+"""
+
+FACES_LOCAL = dataclasses.replace(
+    FACES,
+    model=PatchHypernetwork(
+        DenseTrunk(),
+        CosineMLP(hidden=(32, 64), normalization="batch", output="linear"),
+        WindowLayout(size=16, stride=8, overhang=0.0),
+        branch_width=32,
+        branch_convs=0,
+    ),
+    data=Data(dataset="faces", batch_size=4, validation=0.01),
+    optimizer=Optimizer(method="adamw"),
+    run=Run(steps=6_000, loss="l2"),
+)
+"""Faces as overlapping windows of 16 x 16 pixels, each with a small MLP: sharper, less of a whole.
+
+    python train.py --workdir=runs/faces_local --preset=faces_local --data_dir=../shared/data
+"""
+
+SRCNN_PRESET = Experiment(
+    model=SRCNN(scale=2),
+    task=SuperResolution(scales=(2,), crop=24, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=16),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=6_000, loss="l2"),
+)
+"""The paper's first competitor, one network for each scale.
+
+    python train.py --workdir=runs/srcnn_x2 --preset=srcnn --data_dir=../shared/data
+    python train.py --workdir=runs/srcnn_x3 --preset=srcnn --model.scale=3 --task.scales 3
+"""
+
+RDN_PRESET = Experiment(
+    model=RDNUpscaler(scale=2),
+    task=SuperResolution(scales=(2,), crop=32, protocol_phase=1.0),
+    data=Data(dataset="train", batch_size=16),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=200_000),
+)
+"""The paper's second competitor at its full size (22 M parameters, for a GPU), one for each scale.
+
+    python train.py --workdir=runs/rdn_x2 --preset=rdn --data_dir=../shared/data
+
+Small ones train on a CPU: see `SR_RDN`.
+"""
+
+SR_RDN = Experiment(
+    model=PixelHypernetwork(RDN(width=32, blocks=4, layers=4, growth=32), FourierField()),
+    task=SuperResolution(scales=(2, 3, 4), crop=32),
+    data=Data(dataset="train", batch_size=8),
+    optimizer=Optimizer(method="muon"),
+    run=Run(steps=1_800),
+)
+"""The paper's prediction (its Section 4.2): a hypernetwork with the trunk of a small RDN.
+
+    python train.py --workdir=runs/sr_rdn --preset=sr_rdn --data_dir=../shared/data
+
+Its three competitors, one for each scale (here 3):
+
+    python train.py --workdir=runs/rdn_small_x3 --preset=rdn --model.scale=3 --task.scales 3 \
+        --model.backbone.blocks=4 --model.backbone.layers=4 --model.backbone.growth=32 \
+        --model.backbone.width=32 --data.batch_size=8 --run.steps=600
+"""
+
+PRESETS = {
+    "sr": SR,
+    "sr_finetune": SR_FINETUNE,
+    "sr_jpeg": SR_JPEG,
+    "sr_large": SR_LARGE,
+    "sr_vapsr": SR_VAPSR,
+    "sr_paper": SR_PAPER,
+    "sr_patches": SR_PATCHES,
+    "faces": FACES,
+    "faces_local": FACES_LOCAL,
+    "srcnn": SRCNN_PRESET,
+    "rdn": RDN_PRESET,
+    "sr_rdn": SR_RDN,
+}
+"""All presets by name."""

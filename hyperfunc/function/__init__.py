@@ -1,0 +1,45 @@
+"""An image as a continuous function: from pixels to theta, and from theta to values anywhere.
+
+`encode` is the only way in; `render`, `render_grid`, `render_phases` and `sample` are the ways out.
+"""
+
+from hyperfunc.function.blur import blur_coefficients
+from hyperfunc.function.calculus import derivative
+from hyperfunc.function.functional_image import (
+    FunctionalImage,
+    cut_windows,
+    encode,
+    render,
+    render_grid,
+    render_phases,
+    sample,
+)
+from hyperfunc.function.in_strips import (
+    bound_footprint,
+    differentiate_grid,
+    evaluate_points,
+    render_whole,
+    render_window,
+)
+from hyperfunc.function.warping import Transform, coverage, from_pixel_matrix, look_up
+
+__all__ = [
+    "FunctionalImage",
+    "Transform",
+    "blur_coefficients",
+    "coverage",
+    "derivative",
+    "look_up",
+    "bound_footprint",
+    "cut_windows",
+    "differentiate_grid",
+    "encode",
+    "evaluate_points",
+    "from_pixel_matrix",
+    "render",
+    "render_grid",
+    "render_phases",
+    "render_whole",
+    "render_window",
+    "sample",
+]

@@ -1,0 +1,338 @@
+"""The Gaussian blur of a functional image: G_sigma * f for the whole function.
+
+f is extended beyond its border by mirroring. Windows and base interpolation belong to f, so the
+blur is not what one gets by blurring each target network inside its own window. Two ways:
+
+- *Quadrature*, to about 1e-5. For a Fourier field per pixel, f is a sum of products of functions of
+  y and of x; the integral of each is done along its axis, piece by piece between the kinks (pixel
+  centres and borders), with Gauss-Legendre nodes. Any other target network is averaged over
+  Gauss-Hermite nodes of the plane: exact only where f is smooth over a distance of sigma.
+- *Nearly, in closed form*: each coefficient of a Fourier field times exp(-sigma^2 |w|^2 / 2), under
+  unchanged windows, and the base's pixels replaced by the blurred base's values there. The result
+  is an ordinary functional image, as cheap as before. What changes from window to window is blurred
+  by none of this; it is faded out, by exp(-3 sigma^2), which is what least squares found between
+  sigma 0.1 and 1. On three photographs (64 x 64 of scikit-image's, bundled `sr`, x1 to x4) the two
+  ways differ by at most 0.004 rms, most at sigma 0.5; on an eye at x2 by a quarter of what the blur
+  changes at sigma 0.3, a tenth at 0.7 and a hundredth at 2.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from hyperfunc.function.functional_image import FunctionalImage, field_share, sample
+from hyperfunc.networks import FactoredTheta, FourierField
+from hyperfunc.pixels import Axis, cubic_taps, mirrored
+
+REACH = 4.5
+"""The Gaussian is cut off after so many sigma, which loses 7e-6 of it."""
+
+NODES = 8
+"""Gauss-Legendre nodes in half an input pixel: for frequencies to about 8 pi radians per pixel."""
+
+FADING = 3.0
+"""How fast the windows' sum fades out of a blur in closed form, per squared input pixel."""
+
+SCATTERED = 2**18
+"""From so many products on, values are added where they belong instead of multiplied by a matrix of
+ones and zeros, whose size grows as the square of sigma."""
+
+HERMITE_NODES = 9
+"""Gauss-Hermite nodes along each axis, for target networks that are not Fourier fields."""
+
+
+Number = float | int | Array
+
+
+class Band(NamedTuple):
+    """What one sample takes from m neighbouring windows or pixels along one axis."""
+
+    index: Int[Array, " m"]
+    weight: Array
+
+
+def band_width(sigma: float | int) -> int:
+    """How many windows along one axis a blurred sample reads."""
+    return math.ceil(2 * REACH * sigma) + 4
+
+
+def sample_blurred(
+    function: FunctionalImage,
+    coords: Float[Array, "n 2"],
+    footprint: Float[Array, "n 2"],
+    *,
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "n c"]:
+    """Evaluate the blurred first image of a batch at points of the unit square.
+
+    Args:
+        function: what to evaluate.
+        coords: the points.
+        footprint: the pixel pitch (y, x) at each point, in input pixels.
+        sigma: standard deviation of the Gaussian, in input pixels.
+        widest: as for `hyperfunc.function.functional_image.sample`.
+    """
+    if not function.is_field_per_pixel:
+        return _sample_hermite(function, coords, footprint, sigma, widest)
+
+    def at_point(coord: Array, pitch: Array) -> Array:
+        position = coord * jnp.asarray(function.size, coord.dtype)
+        row, col = (_field_band(function, i, position[i], pitch[i], sigma) for i in range(2))
+        cells = _coefficients(function, row.index[:, None], col.index[None, :])
+        value = jnp.einsum("ijfc,if,jf->c", cells, row.weight, col.weight).real
+        if function.base is None:
+            return value
+        row, col = (_base_band(function, i, position[i], pitch[i], sigma, widest) for i in range(2))
+        pixels = function.base[0, row.index[:, None], col.index[None, :]]
+        share = field_share(function, (pitch[0], pitch[1]))
+        return share * value + jnp.einsum("ijc,i,j->c", pixels, row.weight, col.weight)
+
+    return jax.vmap(at_point)(coords, footprint)
+
+
+def render_blurred(
+    function: FunctionalImage, rows: Axis, cols: Axis, *, sigma: float | int
+) -> Float[Array, "y x c"]:
+    """Render the blurred first image of a batch (of a Fourier field per pixel) on a grid."""
+    steps = (rows.step, cols.step)
+    return differentiate_blurred(
+        function, rows.positions(), cols.positions(), steps, sigma=sigma, widest=max(*steps, 1.0)
+    )
+
+
+def differentiate_blurred(
+    function: FunctionalImage,
+    rows: Float[Array, " y"],
+    cols: Float[Array, " x"],
+    footprint: tuple[Number, Number],
+    *,
+    sigma: float | int,
+    widest: float | int,
+    order: tuple[int, int] = (0, 0),
+) -> Float[Array, "y x c"]:
+    """Differentiate the blurred first image (of a Fourier field per pixel) where lines cross.
+
+    Rows share the integrals along y, columns those along x: a point costs a hundredth of what it
+    costs `sample_blurred`.
+
+    Args:
+        function: what to evaluate.
+        rows: y, in input pixels.
+        cols: x, in input pixels.
+        footprint: the pixel pitch (y, x), in input pixels.
+        sigma: standard deviation of the Gaussian, in input pixels.
+        widest: as for `hyperfunc.function.functional_image.sample`.
+        order: of the derivative along y and along x, per input pixel.
+    """
+    row_bands, col_bands = (
+        _over_positions(
+            lambda p, i=i: _field_band(function, i, p, footprint[i], sigma), positions, order[i]
+        )
+        for i, positions in enumerate((rows, cols))
+    )
+
+    def one_row(band: Band) -> Array:
+        every = jnp.arange(function.size[1])[None, :]
+        tall = jnp.einsum(
+            "ijfc,if->jfc", _coefficients(function, band.index[:, None], every), band.weight
+        )
+        return jnp.einsum("xjfc,xjf->xc", tall[col_bands.index], col_bands.weight).real
+
+    image = jax.lax.map(one_row, row_bands)
+    if function.base is None:
+        return image
+    share = field_share(function, footprint)
+    return share * image + _blur_base(function, (rows, cols), footprint, sigma, widest, order)
+
+
+def _blur_base(
+    function: FunctionalImage,
+    positions: tuple[Array, Array],
+    footprint: tuple[Number, Number],
+    sigma: float | int,
+    widest: float | int,
+    order: tuple[int, int],
+) -> Float[Array, "y x c"]:
+    """Differentiate the blurred base of the first image where lines cross."""
+    assert function.base is not None
+    image = function.base[0]
+    for i in range(2):
+        bands = _over_positions(
+            lambda p, i=i: _base_band(function, i, p, footprint[i], sigma, widest),
+            positions[i],
+            order[i],
+        )
+        pixels = jnp.moveaxis(image, i, 0)
+
+        def one_sample(band: Band, pixels: Array = pixels) -> Array:
+            return jnp.einsum("mjc,m->jc", pixels[band.index], band.weight)
+
+        image = jnp.moveaxis(jax.lax.map(one_sample, bands), 0, i)
+    return image
+
+
+@functools.partial(jax.jit, static_argnames=("sigma",))
+def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> FunctionalImage:
+    """Blur approximately and in closed form; the result is a functional image like any other.
+
+    Raises:
+        ValueError: the function is not a Fourier field per pixel.
+    """
+    if not function.is_field_per_pixel:
+        raise ValueError(
+            f"{type(function.target).__name__} has no closed form of its Gaussian blur: "
+            "use the quadrature, gaussian(sigma)"
+        )
+    omega = function.shared["frequencies"]
+    decay = jnp.exp(-0.5 * sigma**2 * jnp.square(omega).sum(axis=-1))
+    decay = jnp.concatenate([decay, decay, jnp.ones(1)])
+    if function.base is not None:  # Which keeps what the fading takes.
+        decay = decay * math.exp(-FADING * sigma**2)
+    theta = function.theta
+    if isinstance(theta, FactoredTheta):
+        theta = FactoredTheta(theta.features, theta.kernel * decay[None, :, None])
+    else:
+        theta = {"coefficients": theta["coefficients"] * decay[None, None, None, :, None]}
+    base = function.base
+    if base is not None:
+        rows, cols = (Axis(0.0, 1.0, extent).positions() for extent in function.size)
+        base = _blur_base(function, (rows, cols), (1.0, 1.0), sigma, 1.0, (0, 0))[None]
+    return function.replace(theta=theta, base=base)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _sample_hermite(
+    function: FunctionalImage,
+    coords: Array,
+    footprint: Array,
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "n c"]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE_NODES)
+    weights = jnp.asarray(weights / weights.sum(), coords.dtype)
+    steps = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1) * sigma
+    steps = jnp.asarray(steps / np.asarray(function.size), coords.dtype)
+    points = mirrored(coords[:, None, None] + steps[None])
+    pitch = jnp.broadcast_to(footprint[:, None, None], points.shape)
+    values = sample(function, points, footprint=pitch, widest=widest)[0]
+    return jnp.einsum("nijc,i,j->nc", values, weights, weights)
+
+
+def _over_positions(
+    band: Callable[[Array], Band], positions: Float[Array, " n"], order: int
+) -> Band:
+    """The band of every position, a few at a time: their nodes take memory."""
+
+    def differentiated(position: Array) -> Band:
+        weigh = functools.reduce(_differentiate, range(order), lambda p: band(p).weight)
+        return Band(band(position).index, weigh(position))
+
+    return jax.lax.map(differentiated, positions, batch_size=32)
+
+
+def _differentiate(weigh: Callable[[Array], Array], _: int) -> Callable[[Array], Array]:
+    return lambda position: jax.jvp(weigh, (position,), (jnp.ones_like(position),))[1]
+
+
+def _nodes(position: Array, sigma: float | int) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    """Nodes and weights of the quadrature of a Gaussian around a position, in input pixels.
+
+    The pieces end at every half pixel, where f may have a kink. Nodes do not move with the position
+    (but for the two ends), so that derivatives for it see the Gaussian change and not f.
+    """
+    reach = REACH * sigma
+    whole = jax.lax.stop_gradient(jnp.floor(position))
+    centre = position - whole
+    start = jnp.floor(2 * (centre - reach)) / 2
+    edges = start + 0.5 * jnp.arange(math.ceil(4 * reach) + 2)
+    edges = jnp.clip(edges, centre - reach, centre + reach)
+    half = (edges[1:] - edges[:-1])[:, None] / 2
+    nodes, weights = (
+        jnp.asarray(x, position.dtype) for x in np.polynomial.legendre.leggauss(NODES)
+    )
+    points = (edges[1:] + edges[:-1])[:, None] / 2 + half * nodes[None]
+    density = jnp.exp(-0.5 * jnp.square((points - centre) / sigma)) * half * weights[None]
+    return (whole + points).reshape(-1), (density / density.sum()).reshape(-1)
+
+
+def _field_band(
+    function: FunctionalImage,
+    axis: int,
+    position: Array,
+    footprint: Array | float,
+    sigma: float | int,
+) -> Band:
+    """Weights [m, f], complex: the blur of each window's factor w(y) exp(i w y) along one axis."""
+    target = cast(FourierField, function.target)
+    pixels = function.size[axis]
+    nodes, weights = _nodes(position, sigma)
+    cover = function.layout.axis(pixels).cover(mirrored(nodes, pixels), function.exists[axis])
+    pitch = jnp.reshape(jnp.asarray(footprint), (1, 1))
+    cos, sin = target.axis_basis(function.shared, axis, cover.local, pitch)
+    basis = jax.lax.complex(cos, sin) * (cover.weight * weights[:, None])[..., None]
+    first = jnp.floor(position - REACH * sigma).astype(int) - 1
+    index, values = _add_up_pieces(cover.index, basis)
+    return _gather_band(first, index, values, band_width(sigma), pixels)
+
+
+def _base_band(
+    function: FunctionalImage,
+    axis: int,
+    position: Array,
+    footprint: Array | float,
+    sigma: float | int,
+    widest: float | int,
+) -> Band:
+    """Weights [m] of the base's pixels: the blur of the cubic kernel along one axis."""
+    pixels = function.size[axis]
+    nodes, weights = _nodes(position, sigma)
+    pitch = jnp.broadcast_to(jnp.asarray(footprint), nodes.shape)
+    inside = mirrored(nodes, pixels)
+    cell = jnp.floor(inside)
+    index, taps = cubic_taps(cell.astype(int), inside - cell, pixels, pitch, widest)
+    reach = REACH * sigma + 2 * widest
+    first = jnp.floor(position - reach).astype(int) - 1
+    width = math.ceil(2 * reach) + 4
+    values = (taps * weights[:, None])[..., None]
+    if widest <= 1:  # A wider kernel begins anywhere between half pixels.
+        index, values = _add_up_pieces(index, values)
+    band = _gather_band(first, index, values, width, pixels)
+    return Band(band.index, band.weight[:, 0])
+
+
+def _add_up_pieces(index: Array, values: Array) -> tuple[Array, Array]:
+    """Add up [q, k, f] values of a piece's nodes, which are all between the same half pixels."""
+    pieces = values.reshape(-1, NODES, *values.shape[1:])
+    return index.reshape(-1, NODES, index.shape[-1])[:, NODES // 2], pieces.sum(axis=1)
+
+
+def _gather_band(first: Array, index: Array, values: Array, width: int, count: int) -> Band:
+    """Add up [q, k, f] values of nodes by the window or pixel that they belong to."""
+    # Mirroring never leads further from the position, so what exists is within the band.
+    first, width = (first, width) if width < count else (jnp.zeros_like(first), count)
+    slots = first + jnp.arange(width)
+    if index.size * width <= SCATTERED:
+        belongs = (index[..., None] == slots[None, None]).astype(values.dtype)
+        weight = jnp.einsum("qkf,qkm->mf", values, belongs)
+    else:
+        weight = jnp.zeros((width, values.shape[-1]), values.dtype).at[index - first].add(values)
+    return Band(jnp.clip(slots, 0, count - 1), weight)
+
+
+def _coefficients(function: FunctionalImage, row: Array, col: Array) -> Complex[Array, "i j f c"]:
+    """Complex coefficients of some windows of the first image; the constant has frequency zero."""
+    theta = function.theta
+    if isinstance(theta, FactoredTheta):
+        cells = jnp.einsum("ijf,fdc->ijdc", theta.features[0, row, col], theta.kernel)
+    else:
+        cells = theta["coefficients"][0, row, col]
+    count = cells.shape[-2] // 2
+    cosines, sines, constant = cells[..., :count, :], cells[..., count:-1, :], cells[..., -1:, :]
+    real = jnp.concatenate([cosines, constant], axis=-2)
+    return jax.lax.complex(real, jnp.concatenate([sines, jnp.zeros_like(constant)], axis=-2))

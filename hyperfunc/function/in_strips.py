@@ -1,0 +1,196 @@
+"""Rendering and evaluating one functional image in bounded memory, compiled.
+
+Theta of a Fourier field per pixel is hundreds of numbers for each pixel and is kept as a product of
+features and a kernel; the renderers multiply it out. Here a grid is rendered by strips of rows and
+points are evaluated some thousands at a time, so that only what a part needs is multiplied out. All
+of it can be traced and differentiated.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from hyperfunc.function import blur
+from hyperfunc.function.functional_image import (
+    FunctionalImage,
+    cut_windows,
+    render,
+    render_grid,
+    sample,
+)
+from hyperfunc.networks import FactoredTheta
+from hyperfunc.pixels import Axis, axis_over, integer_scale, is_reflected, mirrored
+from hyperfunc.types import Size
+
+WIDEST = 16.0
+"""Largest footprint over which `ContinuousImage.warp` averages by itself, in input pixels."""
+
+WIDEST_TRACED = 4.0
+"""The same where the footprints are traced, so that their maximum is unknown when compiling."""
+
+STRIP = 2**16
+"""Output rows are rendered so many cells or pixels at a time, whichever are more."""
+
+
+def bound_footprint(footprint: Array) -> float:
+    """A static bound on footprints: a power of two, so that few are ever compiled.
+
+    Raises:
+        ValueError: one is negative, or no finite number.
+    """
+    if isinstance(footprint, Tracer):
+        return WIDEST_TRACED
+    least, largest = (float(f(footprint)) if footprint.size else 1.0 for f in (jnp.min, jnp.max))
+    if not 0 <= least <= largest < math.inf:
+        wrong = largest if least >= 0 else least
+        raise ValueError(f"a footprint of {wrong}: give finite numbers from 0 on, in input pixels")
+    return min(2.0 ** math.ceil(math.log2(max(largest, 1.0) * (1 - 1e-4))), WIDEST)
+
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def render_whole(function: FunctionalImage, size: Size) -> Float[Array, "y x c"]:
+    """Render the whole image at ``size``."""
+    if integer_scale(size, function.size):
+        return render(function, size)[0]
+    rows, cols = (axis_over((0.0, 1.0), size[i], function.size[i]) for i in range(2))
+    return _render_strips(function, rows, cols)
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "size", "sigma"))
+def render_window(
+    function: FunctionalImage,
+    origin: Float[Array, " 2"],
+    steps: tuple[float, float],
+    size: Size,
+    sigma: float | int,
+) -> Float[Array, "y x c"]:
+    """Render ``size`` samples from ``origin`` on, ``steps`` apart (input pixels), blurred."""
+    rows, cols = (Axis(origin[i], steps[i], size[i]) for i in range(2))
+    if sigma == 0:
+        return _render_strips(function, rows, cols)
+    if function.is_field_per_pixel:
+        return blur.render_blurred(function, rows, cols, sigma=sigma)
+    positions = jnp.meshgrid(rows.positions(), cols.positions(), indexing="ij")
+    coords = jnp.stack([p / n for p, n in zip(positions, function.size, strict=True)], axis=-1)
+    pitch = jnp.broadcast_to(jnp.asarray(steps), coords.shape)
+    widest = max(*steps, 1.0)
+    values = evaluate_points(function, coords.reshape(-1, 2), pitch.reshape(-1, 2), sigma, widest)
+    return values.reshape(*size, -1)
+
+
+def _render_strips(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "y x c"]:
+    """Render a grid in strips of rows, and of them only the columns that are needed."""
+    if not function.is_field_per_pixel:
+        return render_grid(function, rows, cols)[0]
+    column_part, cols = _cut(function, 1, cols)
+    count = max(STRIP // max(column_part.size[1], cols.count), 1)
+    strips = math.ceil(rows.count / count)
+    if strips == 1:
+        part, rows = _cut(column_part, 0, rows)
+        return render_grid(part, rows, cols)[0]
+
+    def strip(first: Array) -> Array:
+        part, axis = _cut(column_part, 0, Axis(rows.start + first * rows.step, rows.step, count))
+        return render_grid(part, axis, cols)[0]
+
+    image = jax.lax.map(strip, jnp.arange(strips) * float(count))
+    return image.reshape(strips * count, *image.shape[2:])[: rows.count]
+
+
+def _cut(function: FunctionalImage, along: int, axis: Axis) -> tuple[FunctionalImage, Axis]:
+    """Keep only what samples along an axis read, a part of static extent."""
+    halo = math.ceil(2 * max(axis.step, 1.0)) + 2
+    extent = min(math.ceil(axis.step * axis.count) + 2 * halo + 1, function.size[along])
+    last = function.size[along] - extent
+    low = jnp.clip(jnp.floor(jnp.asarray(axis.start)).astype(int) - halo, 0, last)
+
+    function = cut_windows(function, along, low, extent)
+    return function, Axis(axis.start - low, axis.step, axis.count)
+
+
+@functools.partial(jax.jit, static_argnames=("sigma", "widest"))
+def evaluate_points(
+    function: FunctionalImage,
+    coords: Float[Array, "n 2"],
+    footprint: Float[Array, "n 2"],
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "n c"]:
+    """Evaluate at points, as many at a time as memory allows."""
+
+    def evaluate(points: Array, pitch: Array) -> Array:
+        points = mirrored(points)
+        if sigma == 0:
+            return sample(function, points, footprint=pitch, widest=widest)[0]
+        return blur.sample_blurred(function, points, pitch, sigma=sigma, widest=widest)
+
+    batch = points_at_once(function, sigma, widest)
+    count = coords.shape[0]
+    if count <= batch:
+        return evaluate(coords, footprint)
+    batches = math.ceil(count / batch)
+    pad = [(0, batches * batch - count), (0, 0)]
+    chunks = [jnp.pad(x, pad, mode="edge").reshape(-1, batch, 2) for x in (coords, footprint)]
+    # Recomputed when differentiating, so that memory stays bounded then, too.
+    values = jax.lax.map(jax.checkpoint(lambda chunk: evaluate(*chunk)), tuple(chunks))
+    return values.reshape(batches * batch, -1)[:count]
+
+
+@functools.partial(jax.jit, static_argnames=("orders", "sigma", "widest"))
+def differentiate_grid(
+    function: FunctionalImage,
+    lines: tuple[Float[Array, " h"], Float[Array, " w"]],
+    footprint: Float[Array, " 2"] | Float[Array, ""],
+    orders: tuple[tuple[int, int], ...],
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "h w c n"]:
+    """Differentiate a blurred Fourier field where rows and columns cross.
+
+    Args:
+        function: what to evaluate.
+        lines: y of the rows and x of the columns, in [0, 1]; beyond, the image is mirrored.
+        footprint: the pixel pitch (y, x) everywhere, in input pixels.
+        orders: of each derivative, along y and along x, per unit of the coordinates.
+        sigma: standard deviation of the Gaussian, in input pixels.
+        widest: as for `hyperfunc.function.functional_image.sample`.
+    """
+    rows, cols = (mirrored(line) * n for line, n in zip(lines, function.size, strict=True))
+    signs = [jnp.where(is_reflected(line), -1.0, 1.0) for line in lines]
+    pitch = jnp.broadcast_to(footprint, (2,))
+
+    def derivative(order: tuple[int, int]) -> Array:
+        unit = math.prod(n**k for n, k in zip(function.size, order, strict=True))
+        values = blur.differentiate_blurred(
+            function, rows, cols, (pitch[0], pitch[1]), sigma=sigma, widest=widest, order=order
+        )
+        along_rows, along_cols = (sign**k for sign, k in zip(signs, order, strict=True))
+        return unit * along_rows[:, None, None] * along_cols[None, :, None] * values
+
+    return jnp.stack([derivative(order) for order in orders], axis=-1)
+
+
+def points_at_once(function: FunctionalImage, sigma: float | int, widest: float | int) -> int:
+    """How many points make about 2^25 numbers of parameters and pixels read."""
+    theta = function.theta
+    leaves = [theta.kernel] if isinstance(theta, FactoredTheta) else jax.tree.leaves(theta)
+    windows = [function.layout.axis(n) for n in function.size]
+    if isinstance(theta, FactoredTheta):
+        per_window = math.prod(leaves[0].shape[1:]) + leaves[0].shape[0]
+    else:
+        per_window = sum(math.prod(leaf.shape[3:]) for leaf in leaves)
+    read = math.prod(axis.overlap for axis in windows)
+    taps = (4 * widest + 1) ** 2 if widest > 1 else 16
+    if sigma and function.is_field_per_pixel:
+        # Complex coefficients of every window in reach, and the nodes of the quadrature.
+        reach = 2 * blur.REACH * sigma + 4 * widest + 4
+        read = 2 * math.prod(min(blur.band_width(sigma), n) for n in function.size)
+        taps = math.prod(min(reach, n) for n in function.size)
+        per_window += 16
+    elif sigma:
+        read, taps = read * blur.HERMITE_NODES**2, taps * blur.HERMITE_NODES**2
+    return int(min(max(2**25 // (per_window * read + 3 * taps), 16), 8192))

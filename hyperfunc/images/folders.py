@@ -1,0 +1,165 @@
+"""Image files in folders and in zip archives."""
+
+import dataclasses
+import functools
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hyperfunc.errors import UserError
+from hyperfunc.images.arrays import read_image
+
+SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pfm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+"""Files that end so are taken for images; all others are passed over."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFile:
+    """One image file: in a folder, or a member of a zip archive.
+
+    Attributes:
+      root: the folder or the archive.
+      member: the path below it, with `/` between its parts.
+      in_zip: whether `root` is an archive.
+    """
+
+    root: Path
+    member: str
+    in_zip: bool = False
+
+    def read_bytes(self) -> bytes:
+        """The file as it is stored.
+
+        Raises:
+          UserError: if it cannot be read.
+        """
+        try:
+            if self.in_zip:
+                return _open_zip(self.root, *_identity(self.root)).read(self.member)
+            return (self.root / self.member).read_bytes()
+        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"{self}: cannot be read ({error}); repair or remove it") from error
+
+    def read(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The image; see `hyperfunc.images.arrays.read_image`."""
+        return read_image(io.BytesIO(self.read_bytes()), name=str(self))
+
+    def __str__(self) -> str:
+        """The path, through the archive if there is one."""
+        return str(self.root / self.member)
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReader:
+    """Reads the i-th of some files and passes it through `transform`; can be pickled."""
+
+    files: Sequence[ImageFile]
+    transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None
+
+    def __call__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Image `i`."""
+        image = self.files[i].read()
+        return image if self.transform is None else self.transform(image)
+
+
+def find_images(
+    root: Path, *, note: Callable[[Path, UserError], None] | None = None
+) -> list[ImageFile]:
+    """The image files below a folder or in a zip archive, at any depth, sorted by path.
+
+    Hidden files and folders, those that macOS adds to archives, and members of an archive that do
+    not lie within it are passed over.
+
+    Args:
+      root: the folder or the archive.
+      note: is given each folder that may not be looked into, with the error, and the others are
+        searched; if None, the error is raised.
+
+    Raises:
+      UserError: if the file is no zip archive, or a folder may not be looked into.
+    """
+    in_zip = root.is_file()
+    if in_zip:
+        members: Iterable[str] = _open_zip(root, *_identity(root)).namelist()
+    else:
+        members = (
+            (Path(folder) / file).relative_to(root).as_posix()
+            for folder, files in _walk(root, note or _refuse)
+            for file in files
+        )
+    return [ImageFile(root, m, in_zip) for m in sorted(members) if _is_image(m)]
+
+
+def _refuse(folder: Path, error: UserError) -> None:
+    raise error
+
+
+def _walk(root: Path, note: Callable[[Path, UserError], None]) -> Iterator[tuple[str, list[str]]]:
+    """Folders and the names of their files; links are followed, but not into what they lie in."""
+
+    def note_folder(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):  # None is there, or no longer.
+            return
+        reason = f"{error.filename}: cannot be looked into ({error.strerror})"
+        note(Path(error.filename), UserError(f"{reason}; check who may read it, or move it away"))
+
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=note_folder):
+        yield folder, files
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        if links:
+            above = [Path(folder), *Path(folder).parents]
+            above = {path.resolve() for path in above[: above.index(root) + 1]}
+            circles = {path.name for path in links if path.resolve() in above}
+            folders[:] = [name for name in folders if name not in circles]
+
+
+def name_files(files: Sequence[ImageFile]) -> list[str]:
+    """A name for each file: its path, without the suffix if that is enough to be unique."""
+    short = [str(PurePosixPath(file.member).with_suffix("")) for file in files]
+    if len(set(short)) == len(short):
+        return short
+    return [file.member for file in files]
+
+
+def _is_image(member: str) -> bool:
+    path = PurePosixPath(member)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_absolute()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    # A forked process must not share the position in its parent's file, and an archive may be
+    # replaced by another one of the same name: in both cases it is opened anew.
+    return os.getpid(), path.stat().st_mtime_ns
+
+
+@functools.lru_cache(maxsize=16)
+def _open_zip(path: Path, pid: int, mtime_ns: int) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: cannot be read as a zip archive ({error}); give a folder of images or a zip"
+        ) from error

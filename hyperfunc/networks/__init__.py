@@ -1,0 +1,38 @@
+"""Networks: backbones, hypernetworks and target networks, and the baselines of the paper.
+
+A hypernetwork turns an image into theta, the parameters of its target networks; Flax stays here.
+"""
+
+from hyperfunc.networks.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
+from hyperfunc.networks.baselines import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
+from hyperfunc.networks.cpu_gradients import lay_out_patches, plain_convolve
+from hyperfunc.networks.hypernetworks import (
+    FactoredTheta,
+    Hypernetwork,
+    PatchHypernetwork,
+    PixelHypernetwork,
+)
+from hyperfunc.networks.targets import CosineMLP, FourierField, Target
+
+__all__ = [
+    "Backbone",
+    "CosineMLP",
+    "DenseTrunk",
+    "EDSR",
+    "FactoredTheta",
+    "FixedScale",
+    "FixedScaleUpscaler",
+    "FourierField",
+    "Hypernetwork",
+    "InceptionTrunk",
+    "PatchHypernetwork",
+    "PixelHypernetwork",
+    "RDN",
+    "RDNUpscaler",
+    "SRCNN",
+    "Target",
+    "VapSR",
+    "bicubic",
+    "lay_out_patches",
+    "plain_convolve",
+]

@@ -1,0 +1,132 @@
+"""What the hypernetwork is compared with: bicubic interpolation, SRCNN and RDN.
+
+The networks here are trained by the same ``train.py`` as the hypernetworks, each for one scale.
+They map images [b, h, w, 3] in [0, 1] to [b, scale * h, scale * w, 3]. To add one: write the module
+and name it in the union at the foot of the file.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from hyperfunc.errors import UserError, check_range
+from hyperfunc.images import to_uint8
+from hyperfunc.networks.backbones import RDN
+from hyperfunc.pixels import YCBCR, axis_over, imresize, interpolate_grid
+from hyperfunc.types import HostImage, Images, Size
+
+_FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
+"""Sub-pixel convolutions of RDN."""
+
+
+def bicubic(image: HostImage, size: Size) -> HostImage:
+    """MATLAB's bicubic interpolation."""
+    return imresize(image, size)
+
+
+class SRCNN(nn.Module):
+    """Three convolutions on the luma of the bicubically enlarged image; the chroma stays bicubic.
+
+    57 K parameters. What it predicts is the correction of its input (the original predicts the
+    image itself, and takes 10^8 updates to do so).
+
+    Attributes:
+        scale: the scale, an integer.
+        widths: channels of the two hidden layers.
+        sizes: sides of the three kernels.
+
+    Reference: Dong et al. 2016, "Image super-resolution using deep convolutional networks", the
+    9-5-5 network of Section 4.
+    """
+
+    scale: int = 2
+    widths: tuple[int, int] = (64, 32)
+    sizes: tuple[int, int, int] = (9, 5, 5)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_range(self, "scale", "widths", "sizes", least=1)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:
+        """Enlarge images."""
+        del train
+        rows, cols = (axis_over((0.0, 1.0), n * self.scale, n) for n in images.shape[1:3])
+        enlarged = interpolate_grid(images, rows, cols)
+        x = (enlarged @ jnp.asarray(YCBCR[0], jnp.float32))[..., None] - 0.5
+        for width, size in zip(self.widths, self.sizes[:2], strict=True):
+            x = nn.relu(nn.Conv(width, (size, size))(x))
+        # The same change of R, G and B changes the luma only.
+        correction = nn.Conv(1, (self.sizes[2],) * 2, kernel_init=nn.initializers.normal(1e-3))(x)
+        return enlarged + correction / float(YCBCR[0].sum())
+
+
+class RDNUpscaler(nn.Module):
+    """The residual dense network: its trunk, sub-pixel convolutions and one more convolution.
+
+    With the default trunk 22.12 M, 22.31 M and 22.27 M parameters at scale 2, 3 and 4.
+
+    Attributes:
+        backbone: the trunk.
+        scale: 2, 3 or 4.
+
+    Reference: Zhang et al. 2018, "Residual dense network for image super-resolution".
+    """
+
+    backbone: RDN = dataclasses.field(default_factory=RDN)
+    scale: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the scale."""
+        if self.scale not in _FACTORS:
+            raise ValueError(f"scale {self.scale}: RDN is defined for 2, 3 and 4")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:
+        """Enlarge images."""
+        x = self.backbone(images, train=train)
+        for factor in _FACTORS[self.scale]:
+            x = nn.Conv(x.shape[-1] * factor**2, (3, 3))(x)
+            x = pixel_shuffle(x, factor)
+        return nn.Conv(3, (3, 3))(x) + 0.5
+
+
+def pixel_shuffle(x: Float[jax.Array, "b h w n"], factor: int) -> Float[jax.Array, "b y x c"]:
+    """Turn channels into factor x factor pixels."""
+    b, h, w, n = x.shape
+    x = x.reshape(b, h, w, factor, factor, n // factor**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, -1)
+
+
+class FixedScaleUpscaler:
+    """A trained baseline as a method of the evaluation; compiled once for each size of image."""
+
+    def __init__(self, model: "FixedScale", variables: Any) -> None:
+        """Keep the model."""
+        self._scale = model.scale
+        self._apply = jax.jit(lambda image: model.apply(variables, image.astype(jnp.float32) / 255))
+
+    def __call__(self, image: HostImage, size: Size) -> HostImage:
+        """Enlarge an image.
+
+        Raises:
+            UserError: the size is not that of the model's scale.
+        """
+        if size != (image.shape[0] * self._scale, image.shape[1] * self._scale):
+            raise UserError(
+                f"this network was trained for scale {self._scale} and cannot turn "
+                f"{image.shape[0]} x {image.shape[1]} pixels into {size[0]} x {size[1]}: evaluate "
+                f"it with --scale={self._scale}"
+            )
+        return to_uint8(np.asarray(self._apply(image[None])[0]))
+
+
+FixedScale = SRCNN | RDNUpscaler
+"""Networks for one scale, which predict pixels and no function."""

@@ -1,0 +1,282 @@
+"""Layers whose kernels' gradients are fast on CPUs: convolutions and dense layers.
+
+XLA's own convolutions take half of a training step there, at a third of the rate of a matrix
+product; these take half of that (docs/experiments.md, "The kernel's gradient").
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from hyperfunc.networks import amx
+
+Features = Float[Array, "b h w c"]
+Outputs = Float[Array, "b h w d"]
+Kernel = Float[Array, "3 3 c d"]
+
+
+def plain_convolve(
+    inputs: Features, kernel: Float[Array, "m n c d"], padding: int | None = None
+) -> Float[Array, "b y x d"]:
+    """Convolve with zeros around the image.
+
+    Args:
+        inputs: features.
+        kernel: weights.
+        padding: how many zeros there are on each side; as many as keep the size if None.
+    """
+    sides = "SAME" if padding is None else [(padding, padding)] * 2
+    return lax.conv_general_dilated(
+        inputs, kernel, (1, 1), sides, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def convolve_and_add(
+    inputs: Features,
+    kernel: Float[Array, "n n c d"],
+    bias: Float[Array, " d"],
+    *,
+    is_rectified: bool = False,
+) -> Outputs:
+    """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and rectify if asked for.
+
+    Values and gradients are those of XLA's convolution but for the order of sums, or where
+    `hyperfunc.networks.amx` is on for the rounding of factors to bfloat16. Of 3x3 there are
+    reverse-mode derivatives only: use it for training, not for inference, which users may
+    differentiate as they like.
+
+    Raises:
+        ValueError: the kernel has another size.
+    """
+    if kernel.shape[:2] not in ((1, 1), (3, 3)):
+        raise ValueError(f"the fast convolution is 3x3 or 1x1, not {kernel.shape[:2]}")
+    if kernel.shape[0] == 1:
+        outputs = jnp.einsum("bhwc,cd->bhwd", inputs, kernel[0, 0])
+    elif amx.suits(inputs, kernel):
+        return amx.convolve(inputs, kernel, bias, is_rectified)
+    else:
+        outputs = convolve(inputs, kernel)
+    outputs = outputs + bias.reshape(1, 1, 1, -1)
+    return jax.nn.relu(outputs) if is_rectified else outputs
+
+
+def add_gated(
+    shortcut: Features,
+    features: Features,
+    kernel: Float[Array, "1 1 c c"],
+    bias: Float[Array, " c"],
+    factor: float,
+) -> Features:
+    """Add ``factor * features * sigmoid(features * kernel + bias)``, for training, to a shortcut.
+
+    Where `hyperfunc.networks.amx` is on, factors of products are rounded to bfloat16, and there are
+    reverse-mode derivatives only.
+    """
+    if amx.suits(features, kernel) and shortcut.dtype == features.dtype:
+        return amx.add_gated(shortcut, features, kernel, bias, factor)
+    logits = convolve_and_add(features, kernel, bias)
+    return shortcut + factor * features * jax.nn.sigmoid(logits)
+
+
+@jax.custom_vjp
+def convolve(inputs: Features, kernel: Kernel) -> Outputs:
+    """Convolve as `plain_convolve`, with a faster gradient on CPUs."""
+    return plain_convolve(inputs, kernel)
+
+
+def _forward(inputs: Features, kernel: Kernel) -> tuple[Outputs, tuple[Features, Kernel]]:
+    return plain_convolve(inputs, kernel), (inputs, kernel)
+
+
+def _backward(kept: tuple[Features, Kernel], gradient: Outputs) -> tuple[Features, Kernel]:
+    inputs, kernel = kept
+    (for_inputs,) = jax.vjp(lambda x: plain_convolve(x, kernel), inputs)[1](gradient)
+    for_kernel = lax.platform_dependent(
+        inputs, gradient, cpu=kernel_gradient_as_product, default=kernel_gradient
+    )
+    return for_inputs, for_kernel
+
+
+convolve.defvjp(_forward, _backward)
+
+
+def kernel_gradient(inputs: Features, gradient: Outputs) -> Kernel:
+    """Compute the gradient of the kernel as XLA does it."""
+    shape = (3, 3, inputs.shape[-1], gradient.shape[-1])
+    kernel = jnp.zeros(shape, inputs.dtype)  # A convolution is linear: where does not matter.
+    return jax.vjp(lambda k: plain_convolve(inputs, k), kernel)[1](gradient)[0]
+
+
+def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
+    """Compute the same as a product of shifted copies.
+
+    Of few channels, as of an image, all nine are copies of the inputs. Else it is three shifted
+    columns by three shifted rows: a factor is copied three times instead of nine, and the product's
+    sides, 3 c and 3 d, are long enough for its full rate.
+    """
+    height, width, channels = inputs.shape[1:]
+    if 2 * channels <= gradient.shape[-1]:
+        product = jnp.einsum("bhwc,bhwd->cd", lay_out_patches(inputs, (3, 3), 1), gradient)
+        return product.reshape(3, 3, channels, -1)
+    x = jnp.pad(inputs, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    columns = jnp.stack([x[:, :, j : j + width] for j in range(3)], axis=3)
+    y = jnp.pad(gradient, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    rows = jnp.stack([y[:, 2 - i : 2 - i + height] for i in range(3)], axis=3)
+    return jnp.einsum("bhwjc,bhwid->ijcd", columns, rows)
+
+
+def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
+    """Convolve each channel with a kernel of its own, with zeros around the image.
+
+    On a CPU this is a sum of shifted products, a ninth of the time of XLA's grouped convolution
+    (docs/experiments.md, "Half of the layers depthwise"); on a GPU that is the faster one.
+
+    Args:
+        inputs: features.
+        kernel: weights, of an odd size.
+    """
+    return lax.platform_dependent(
+        inputs, kernel, cpu=depthwise_as_sum, default=depthwise_as_grouped
+    )
+
+
+@jax.custom_vjp
+def convolve_depthwise_to_train(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
+    """Do the same as `convolve_depthwise`, with a faster gradient; reverse mode only."""
+    return convolve_depthwise(inputs, kernel)
+
+
+def _depthwise_forward(inputs: Array, kernel: Array) -> tuple[Array, Any]:
+    return convolve_depthwise(inputs, kernel), (inputs, kernel)
+
+
+def _depthwise_backward(kept: Any, gradient: Array) -> tuple[Array, Array]:
+    inputs, kernel = kept
+    for_inputs = convolve_depthwise(gradient, kernel[::-1, ::-1])
+    for_kernel = lax.platform_dependent(
+        inputs,
+        gradient,
+        cpu=functools.partial(depthwise_gradient_in_one_pass, size=kernel.shape[0]),
+        default=functools.partial(depthwise_gradient, size=kernel.shape[0]),
+    )
+    return for_inputs, for_kernel
+
+
+convolve_depthwise_to_train.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def depthwise_as_sum(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
+    """Convolve each channel, as a sum of shifted products."""
+    taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
+    shifted = _shift(inputs, kernel.shape[0])
+    return functools.reduce(jnp.add, (x * tap for x, tap in zip(shifted, taps, strict=True)))
+
+
+def depthwise_as_grouped(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
+    """Convolve each channel, as XLA's convolution of as many groups as there are channels."""
+    return lax.conv_general_dilated(
+        inputs,
+        kernel[:, :, None],
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=inputs.shape[-1],
+    )
+
+
+def depthwise_gradient_in_one_pass(
+    inputs: Features, gradient: Features, *, size: int
+) -> Float[Array, "n n c"]:
+    """Compute the gradient of the kernel, all taps in one loop over the pixels."""
+    products = tuple(x.astype(jnp.float32) * gradient for x in _shift(inputs, size))
+    sums = lax.reduce(
+        products,
+        tuple(jnp.float32(0) for _ in products),
+        lambda a, b: tuple(map(jnp.add, a, b)),
+        (0, 1, 2),
+    )
+    return jnp.stack(sums).reshape(size, size, -1).astype(inputs.dtype)
+
+
+def depthwise_gradient(inputs: Features, gradient: Features, *, size: int) -> Float[Array, "n n c"]:
+    """Compute the same as XLA's grouped convolution does."""
+    kernel = jnp.zeros((size, size, inputs.shape[-1]), inputs.dtype)
+    return jax.vjp(lambda k: depthwise_as_grouped(inputs, k), kernel)[1](gradient)[0]
+
+
+def _shift(x: Features, size: int) -> list[Features]:
+    """What each tap of a kernel sees, row by row."""
+    height, width = x.shape[1:3]
+    reach = size // 2
+    x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    return [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
+
+
+def lay_out_patches(
+    x: Float[Array, "b h w c"], size: tuple[int, int], padding: int
+) -> Float[Array, "b y x n"]:
+    """Lay the pixels of each patch side by side, row by row.
+
+    Args:
+        x: what the patches are of, with zeros around.
+        size: (rows, columns) of a patch.
+        padding: how many zeros there are on each side.
+    """
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height, width = (n - extent + 1 for n, extent in zip(x.shape[1:3], size, strict=True))
+    shifts = [x[:, i : i + height, j : j + width] for i in range(size[0]) for j in range(size[1])]
+    return jnp.concatenate(shifts, axis=-1)
+
+
+def dot_for_flax(
+    inputs: Float[Array, "*b k"],
+    kernel: Float[Array, "k n"],
+    axes: Any,
+    precision: Any = None,
+) -> Float[Array, "*b n"]:
+    """Multiply, as `flax.linen.Dense.dot_general` with Flax' defaults.
+
+    JAX computes the kernel's gradient transposed, and XLA transposes it back wherever the optimiser
+    reads it, element by element: that takes longer than all other work on a wide layer. There are
+    reverse-mode derivatives only, as of 3x3 convolutions here.
+
+    Args:
+        inputs: features.
+        kernel: weights.
+        axes: of the product; must be the inputs' last and the kernel's first.
+        precision: must be None.
+
+    Raises:
+        ValueError: it is another product.
+    """
+    if axes != (((inputs.ndim - 1,), (0,)), ((), ())) or precision is not None:
+        raise ValueError(
+            f"the fast product is of the last axis by the first, in the default precision, not "
+            f"{axes} and {precision}: leave it to Flax"
+        )
+    return dense(inputs, kernel)
+
+
+@jax.custom_vjp
+def dense(inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"]) -> Float[Array, "*b n"]:
+    """Multiply by a matrix whose gradient lies in memory as the matrix does."""
+    return inputs @ kernel
+
+
+def _dense_forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return inputs @ kernel, (inputs, kernel)
+
+
+def _dense_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    inputs, kernel = kept
+    return (
+        jnp.einsum("...n,kn->...k", gradient, kernel),
+        jnp.einsum("...k,...n->kn", inputs, gradient),
+    )
+
+
+dense.defvjp(_dense_forward, _dense_backward)

@@ -1,0 +1,265 @@
+"""Target networks: small pure functions of a coordinate and an emitted parameter pytree.
+
+A target network T(x, a; theta) maps one point x (in its window's frame, [-1, 1]^2) and a footprint
+a (the pixel pitch, in the same units, per axis) to the channels of an image. ``theta`` is emitted
+by a hypernetwork, one for each window of each image; ``shared`` is learned once and is the same
+for all. Functions here take a single point and a single theta; callers vmap.
+
+To add one: write the class and name it in the union at the foot of the file.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hyperfunc.errors import check_range
+from hyperfunc.types import Shared, Theta
+
+Point = Float[Array, " 2"]
+
+
+@jax.custom_jvp
+def cosine(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Cosine by a polynomial; off by 1e-6 for arguments up to 10, by 1e-5 up to 100.
+
+    XLA's own goes through a slow exact range reduction on CPUs; the target networks spend most of
+    their time in it.
+    """
+    turns = x * (0.5 / jnp.pi)
+    square = jnp.square(turns - jnp.round(turns))  # In [0, 1/4].
+    value = jnp.full_like(square, _COSINE[0])
+    for coefficient in _COSINE[1:]:
+        value = value * square + coefficient
+    return value
+
+
+@cosine.defjvp
+def _cosine_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    return cosine(x), -cosine(x - jnp.pi / 2) * dx
+
+
+_COSINE = tuple(
+    (-1) ** k * (2 * math.pi) ** (2 * k) / math.factorial(2 * k) for k in range(9, -1, -1)
+)
+"""Taylor coefficients of cos(2 pi t) in powers of t squared, highest first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineMLP:
+    """The paper's target network: a small MLP with cosine activations.
+
+    Attributes:
+        hidden: widths of the hidden layers. The paper has five layers whose widths rise to the
+            middle and then fall; the numbers follow two independent re-implementations (its Figure
+            4 is a picture).
+        channels: output channels.
+        footprint: whether the footprint is a third input, the paper's alpha (Section 4.2). Unequal
+            axes enter as their geometric mean.
+        normalization: "batch" normalises every hidden layer before its cosine with the statistics
+            over a fixed grid of coordinates, so that f(x) does not depend on what else is asked
+            for; what statistics the paper uses is not given by the paper.
+        residual: add the second layer's output to the fourth's, the only pair of equal width ("we
+            used residual connections"; where is not given by the paper).
+        output: "sigmoid" (the paper) or "linear".
+        frequency: gain of the first layer's initial weights, in radians per half window. Not given
+            by the paper.
+        emitted: indices of the layers that the hypernetwork emits; the others are shared. Empty:
+            all.
+
+    Reference: Klocek et al. 2019, Section 3.2 and Figure 4.
+    """
+
+    hidden: tuple[int, ...] = (32, 64, 256, 64)
+    channels: int = 3
+    footprint: bool = False
+    normalization: Literal["none", "batch"] = "none"
+    residual: bool = True
+    output: Literal["sigmoid", "linear"] = "sigmoid"
+    frequency: float = 4.0
+    emitted: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the widths and the layers' indices."""
+        check_range(self, "channels", least=1)
+        check_range(self, "frequency", least=0)
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden widths {self.hidden}: give at least one, all positive")
+        if any(not 0 <= layer <= len(self.hidden) for layer in self.emitted):
+            raise ValueError(
+                f"emitted layers {self.emitted}: the layers are 0 to {len(self.hidden)}"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths from the input to the output."""
+        return (3 if self.footprint else 2, *self.hidden, self.channels)
+
+    def is_emitted(self, layer: int) -> bool:
+        """Whether the hypernetwork emits a layer."""
+        return not self.emitted or layer in self.emitted
+
+    def init(self, key: jax.Array) -> tuple[Theta, Shared]:
+        """Draw parameters; used as the hypernetwork's mean theta and as the shared layers."""
+        theta, shared = {}, {}
+        for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
+            key, kernel_key, bias_key = jax.random.split(key, 3)
+            gain = self.frequency if layer == 0 else math.sqrt(2.0)
+            is_last = layer == len(self.hidden)
+            parameters = {
+                "kernel": jax.random.normal(kernel_key, (fan_in, fan_out))
+                * ((1.0 if is_last else gain) / math.sqrt(fan_in)),
+                # A cosine of zero is flat: random phases give the first gradients a direction.
+                "bias": jnp.zeros(fan_out)
+                if is_last
+                else jax.random.uniform(bias_key, (fan_out,), minval=-jnp.pi, maxval=jnp.pi),
+            }
+            if self.normalization == "batch" and not is_last:
+                parameters["scale"] = jnp.full(fan_out, gain, jnp.float32)
+            (theta if self.is_emitted(layer) else shared)[f"layer_{layer}"] = parameters
+        return theta, shared
+
+    def prepare(self, theta: Theta, shared: Shared) -> Theta:
+        """Fold the normalisation into kernels and biases, once for each theta."""
+        if self.normalization == "none":
+            return theta
+        ticks = jnp.linspace(-0.875, 0.875, 8)
+        grid = jnp.stack(jnp.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
+        outputs = [self._inputs(grid, jnp.full_like(grid, 0.5))]
+        prepared = {}
+        for name in self._names:
+            layer = theta.get(name) or shared[name]
+            if "scale" in layer:
+                values = outputs[-1] @ layer["kernel"]
+                gain = layer["scale"] * jax.lax.rsqrt(values.var(axis=0) + 1e-5)
+                layer = {
+                    "kernel": layer["kernel"] * gain[None],
+                    "bias": layer["bias"] - values.mean(axis=0) * gain,
+                }
+                outputs.append(jax.vmap(self._hidden, (0, None))(outputs, layer))
+            prepared[name] = layer
+        return prepared
+
+    def apply(
+        self, theta: Theta, shared: Shared, coord: Point, footprint: Point
+    ) -> Float[Array, " c"]:
+        """Evaluate at one point of the window, with parameters from `prepare`."""
+        layers = [theta.get(name) or shared[name] for name in self._names]
+        outputs = [self._inputs(coord, footprint)]
+        for layer in layers[:-1]:
+            outputs.append(self._hidden(outputs, layer))
+        values = outputs[-1] @ layers[-1]["kernel"] + layers[-1]["bias"]
+        return jax.nn.sigmoid(values) if self.output == "sigmoid" else values
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"layer_{i}" for i in range(len(self.widths) - 1)]
+
+    def _inputs(self, coord: Array, footprint: Array) -> Array:
+        if not self.footprint:
+            return coord
+        alpha = jnp.sqrt(footprint[..., :1] * footprint[..., 1:])
+        return jnp.concatenate([coord, alpha], axis=-1)
+
+    def _hidden(self, outputs: list[Array], layer: Theta) -> Array:
+        """The next hidden layer, given the inputs and all hidden layers so far."""
+        hidden = cosine(outputs[-1] @ layer["kernel"] + layer["bias"])
+        if self.residual and len(outputs) == 4 and hidden.shape == outputs[2].shape:
+            hidden = hidden + outputs[2]
+        return hidden
+
+
+@dataclasses.dataclass(frozen=True)
+class FourierField:
+    """A local field: a short Fourier series whose coefficients are emitted and frequencies shared.
+
+        T(x, a; theta) = Re sum_h theta_h exp(i w_h.x) exp(-kappa sum_axis (w_h,axis a_axis)^2) + c
+
+    It is linear in theta, T = basis(x, a) . theta, so that decoding is a matrix product. The last
+    factor is the closed form of averaging over a Gaussian pixel, whose footprint may differ per
+    axis. It averages one field; `field_share` in `hyperfunc.function` deals with what changes from
+    field to field.
+
+    Attributes:
+        frequencies: their number.
+        channels: output channels.
+        bandwidth: radius of the disc of initial frequencies, in units of pi radians per half
+            window.
+
+    Reference: Becker et al. 2025 (Thera), neural heat fields.
+    """
+
+    frequencies: int = 32
+    channels: int = 3
+    bandwidth: float = 6.0
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        check_range(self, "channels", least=1)
+        if self.frequencies < 1 or not 0 < self.bandwidth < math.inf:
+            raise ValueError(
+                f"{self.frequencies} frequencies within {self.bandwidth} pi: both must be positive"
+            )
+
+    @property
+    def basis_size(self) -> int:
+        """Number of basis functions: a cosine and a sine for each frequency, and a constant."""
+        return 2 * self.frequencies + 1
+
+    def init(self, key: jax.Array) -> tuple[Theta, Shared]:
+        """Zero coefficients, frequencies uniform in the disc, kappa of a pixel-wide Gaussian."""
+        radius_key, angle_key = jax.random.split(key)
+        radius = (
+            self.bandwidth * jnp.pi * jnp.sqrt(jax.random.uniform(radius_key, (self.frequencies,)))
+        )
+        angle = 2 * jnp.pi * jax.random.uniform(angle_key, (self.frequencies,))
+        theta = {"coefficients": jnp.zeros((self.basis_size, self.channels))}
+        shared = {
+            "frequencies": jnp.stack([radius * jnp.sin(angle), radius * jnp.cos(angle)], axis=-1),
+            "log_kappa": jnp.float32(math.log(math.sqrt(math.log(4.0)) / (2 * math.pi**2))),
+        }
+        return theta, shared
+
+    def axis_basis(
+        self, shared: Shared, axis: int, local: Float[Array, "*n"], footprint: Float[Array, "*#n"]
+    ) -> tuple[Float[Array, "*n f"], Float[Array, "*n f"]]:
+        """Real and imaginary part of one axis' factor exp(i w x) exp(-kappa (w a)^2).
+
+        The product over the axes is the basis; the last of the f = frequencies + 1 is the constant.
+        """
+        omega = jnp.append(shared["frequencies"][:, axis], 0.0)
+        kappa = jnp.exp(shared["log_kappa"])
+        phase = jnp.multiply.outer(local, omega)
+        decay = jnp.exp(-kappa * jnp.square(jnp.multiply.outer(footprint, omega)))
+        return jnp.cos(phase) * decay, jnp.sin(phase) * decay
+
+    def basis(
+        self, shared: Shared, coord: Float[Array, "*n 2"], footprint: Float[Array, "*#n 2"]
+    ) -> Float[Array, "*n d"]:
+        """Values of all basis functions: cosines, negated sines, and one."""
+        omega, kappa = shared["frequencies"], jnp.exp(shared["log_kappa"])
+        # In full precision: as TF32 or bfloat16 products, phases would be off by degrees.
+        product = functools.partial(jnp.matmul, precision="highest")
+        phase = product(coord, omega.T)
+        decay = jnp.exp(-kappa * product(jnp.square(footprint), jnp.square(omega).T))
+        one = jnp.ones_like(phase[..., :1])
+        return jnp.concatenate([jnp.cos(phase) * decay, -jnp.sin(phase) * decay, one], axis=-1)
+
+    def prepare(self, theta: Theta, shared: Shared) -> Theta:
+        """Nothing to prepare: theta as it is."""
+        del shared
+        return theta
+
+    def apply(
+        self, theta: Theta, shared: Shared, coord: Point, footprint: Point
+    ) -> Float[Array, " c"]:
+        """Evaluate at one point of the window."""
+        return self.basis(shared, coord, footprint) @ theta["coefficients"]
+
+
+Target = CosineMLP | FourierField

@@ -1,0 +1,87 @@
+"""The conventions and the mathematics of pixels: coordinates, windows, resampling, metrics.
+
+No network is known here: everything is a function of arrays, positions and sizes.
+"""
+
+from hyperfunc.pixels.border import mirror_indices
+from hyperfunc.pixels.coords import (
+    Axis,
+    Samples,
+    axis_over,
+    choose_size,
+    enlarge,
+    find_lines,
+    integer_scale,
+    is_reflected,
+    mirrored,
+    parse_scale,
+    pixel_centres,
+    split_positions,
+    to_positions,
+)
+from hyperfunc.pixels.interpolation import (
+    cubic_kernel,
+    cubic_taps,
+    interpolate_grid,
+    interpolate_points,
+)
+from hyperfunc.pixels.metrics import (
+    EXACT,
+    YCBCR,
+    border_for,
+    luma,
+    mean_psnr,
+    psnr_rgb,
+    psnr_y,
+    ssim_rgb,
+    ssim_y,
+)
+from hyperfunc.pixels.resize import (
+    ROUND_HALF_UP,
+    axis_weights,
+    crop_margin,
+    degrade,
+    degrade_crop,
+    imresize,
+)
+from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowLayout
+
+__all__ = [
+    "Axis",
+    "Cover",
+    "EXACT",
+    "PER_PIXEL",
+    "ROUND_HALF_UP",
+    "Samples",
+    "WHOLE_IMAGE",
+    "WindowLayout",
+    "YCBCR",
+    "axis_over",
+    "axis_weights",
+    "border_for",
+    "choose_size",
+    "crop_margin",
+    "cubic_kernel",
+    "cubic_taps",
+    "degrade",
+    "degrade_crop",
+    "enlarge",
+    "find_lines",
+    "imresize",
+    "integer_scale",
+    "interpolate_grid",
+    "interpolate_points",
+    "is_reflected",
+    "luma",
+    "mean_psnr",
+    "mirror_indices",
+    "mirrored",
+    "parse_scale",
+    "pixel_centres",
+    "psnr_rgb",
+    "psnr_y",
+    "split_positions",
+    "ssim_rgb",
+    "ssim_y",
+    "to_positions",
+]

@@ -1,0 +1,306 @@
+"""What a user can do wrong ends in one line that says what and why, and exit code 2."""
+
+import dataclasses
+import json
+import shutil
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+import evaluate
+import train
+from hyperfunc.data import Reconstruction
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import Workdir, init_variables, load_model
+from hyperfunc.experiment import checkpoints as checkpoint
+from hyperfunc.networks import amx
+from hyperfunc.training import loop as training
+
+
+def test_no_such_dataset(refuse, trained, tmp_path):
+    assert "urban10" in refuse(evaluate.main, "--dataset=urban10", f"--workdir={trained}")
+    assert "urban10" in refuse(train.main, "--data.dataset=urban10", f"--workdir={tmp_path}")
+
+
+def test_no_data_dir(refuse, trained, tmp_path, monkeypatch):
+    missing = tmp_path / "missing"
+    for main in (train.main, evaluate.main):
+        error = refuse(main, f"--workdir={tmp_path / 'run'}", f"--data_dir={missing}")
+        assert str(missing) in error
+    monkeypatch.delenv("HYPERFUNC_DATA_DIR", raising=False)
+    assert "--data_dir" in refuse(train.main, f"--workdir={tmp_path / 'run'}")
+
+
+def test_amx_on_another_cpu(refuse, flags, tmp_path, monkeypatch):
+    monkeypatch.setattr(amx, "_cpu_features", set)
+    error = refuse(train.main, f"--workdir={tmp_path}", *flags, "--amx=True")
+    assert "--amx needs a CPU with amx_bf16" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_file_named_png_is_an_error_in_evaluation(refuse, trained, photos, tmp_path):
+    shutil.copy(photos / "photo_0.png", tmp_path)
+    (tmp_path / "text.png").write_text("this is no image")
+    error = refuse(evaluate.main, f"--dataset={tmp_path}", f"--workdir={trained}", "--scale=2")
+    assert str(tmp_path / "text.png") in error
+
+
+def test_a_text_file_named_png_is_named_and_left_out_of_training(
+    flags, trained, photos, tmp_path, assert_equal
+):
+    images = tmp_path / "images"
+    shutil.copytree(photos, images)
+    (images / "photo_3_text.png").write_text("this is no image")
+    with pytest.warns(UserWarning, match="photo_3_text.png"):
+        train.main([f"--workdir={tmp_path / 'run'}", *flags, f"--data.dataset={images}"])
+    assert_equal(load_model(trained).variables, load_model(tmp_path / "run").variables)
+
+
+def test_a_folder_without_an_image(refuse, tmp_path):
+    (tmp_path / "text.png").write_text("this is no image")
+    with warnings.catch_warnings(action="ignore"):
+        refuse(train.main, f"--data.dataset={tmp_path}", f"--workdir={tmp_path / 'run'}")
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf", "1000000", "abc", "", "2x3x4", "0.5"])
+def test_impossible_scales(refuse, trained, photos, scale):
+    arguments = (f"--workdir={trained}", f"--dataset={photos}", f"--scale={scale}")
+    assert "scale" in refuse(evaluate.main, *arguments)
+
+
+def test_no_checkpoint(refuse, photos, tmp_path):
+    dataset = f"--dataset={photos}"
+    (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
+    for workdir in (tmp_path / "missing", tmp_path, tmp_path / "empty"):
+        assert str(workdir) in refuse(evaluate.main, f"--workdir={workdir}", dataset)
+
+
+NEEDED = ["config", "config/metadata", "model", "model/manifest.ocdbt"]
+
+
+@pytest.mark.parametrize("part", [*NEEDED, "model/d", "model/ocdbt.process_0"])
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+def test_a_damaged_checkpoint(refuse, trained, photos, flags, tmp_path, part, how):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained / "checkpoints" / "2", workdir / "checkpoints" / "2")
+    damaged = workdir / "checkpoints" / "2" / part
+    if how == "emptied":
+        for path in [damaged, *damaged.rglob("*")]:
+            if path.is_file():
+                path.write_bytes(b"")
+    elif damaged.is_dir():
+        shutil.rmtree(damaged)
+    else:
+        damaged.unlink()
+    error = refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}")
+    assert str(workdir) in error and "step 2" in error
+    error = refuse(train.main, f"--workdir={workdir}", *flags)
+    assert str(workdir) in error and "step 2" in error
+
+
+@pytest.mark.parametrize("part", ["training", "training/_METADATA", "training/manifest.ocdbt"])
+def test_a_checkpoint_that_can_be_evaluated_but_not_resumed(
+    refuse, trained, photos, flags, tmp_path, part
+):
+    shutil.copytree(trained / "checkpoints" / "2", tmp_path / "checkpoints" / "2")
+    damaged = tmp_path / "checkpoints" / "2" / part
+    shutil.rmtree(damaged) if damaged.is_dir() else damaged.unlink()
+    assert "step 2" in refuse(train.main, f"--workdir={tmp_path}", *flags)
+    assert load_model(tmp_path).step == 2
+
+
+@pytest.fixture
+def save(tmp_path, experiment):
+    """Saves untrained parameters as a checkpoint."""
+
+    def run(experiment=experiment):
+        variables = init_variables(experiment, jax.random.key(0))
+        with Workdir(tmp_path / "run") as workdir:
+            workdir.save(1, experiment, variables, {"step": np.asarray(1)}, None)
+        return tmp_path / "run"
+
+    return run
+
+
+def test_a_checkpoint_of_another_preset(refuse, save, photos, flags, experiment):
+    faces = dataclasses.replace(experiment, task=Reconstruction())
+    workdir = save(faces)
+    error = refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}")
+    assert "Reconstruction" in error and str(workdir) in error
+    error = refuse(train.main, f"--workdir={workdir}", *flags)
+    assert "another experiment" in error and "task" in error
+
+
+def test_a_checkpoint_of_another_format_or_experiment(refuse, save, photos, flags, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 99)
+        workdir = save()
+    for error in (
+        refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}"),
+        refuse(train.main, f"--workdir={workdir}", *flags),
+    ):
+        assert "99" in error and str(workdir) in error
+
+
+def test_a_checkpoint_with_a_field_that_is_not_known(refuse, save, photos, flags, monkeypatch):
+    to_dict = checkpoint.to_dict
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "to_dict", lambda e: {**to_dict(e), "novelty": 1})
+        workdir = save()
+    for error in (
+        refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}"),
+        refuse(train.main, f"--workdir={workdir}", *flags),
+    ):
+        assert "novelty" in error
+
+
+def test_resuming_with_another_setting_names_it(refuse, trained, flags):
+    error = refuse(train.main, f"--workdir={trained}", *flags, "--run.seed=1")
+    assert "run.seed is 0 there and 1 here" in error
+    # What only says when to write may change.
+    train.main([f"--workdir={trained}", *flags, "--run.log_every=3", "--run.keep=5"])
+
+
+@pytest.mark.parametrize(
+    ("main", "flag", "wanted"),
+    [
+        (train.main, "--run.step=3", "--run.steps"),
+        (train.main, "--optimizer.learning_rte=3", "--optimizer.learning-rate"),
+        (evaluate.main, "--datase=set5", "--dataset"),
+    ],
+)
+def test_a_misspelt_flag_is_told_the_right_one(refuse, tmp_path, main, flag, wanted):
+    error = refuse(main, f"--workdir={tmp_path}", flag, lines=None)
+    assert "Perhaps you meant" in error
+    assert wanted in error
+
+
+@pytest.mark.parametrize(
+    ("flag", "word"),
+    [
+        ("--run.steps=0", "steps 0"),
+        ("--run.save_every=0", "save_every 0"),
+        ("--run.keep=0", "keep 0"),
+        ("--run.ema=1", "ema 1"),
+        ("--data.batch_size=0", "batch_size 0"),
+        ("--data.validation=1", "validation 1"),
+        ("--task.crop=1", "crop of 1"),
+        ("--task.scales=0", "scales (0,)"),
+        ("--model.target.frequencies=0", "0 frequencies"),
+        ("--data.batch_size=6", "4 devices"),
+    ],
+)
+def test_impossible_settings(refuse, flags, tmp_path, flag, word):
+    assert word in refuse(train.main, f"--workdir={tmp_path}", *flags, flag, lines=None)
+
+
+def test_a_preset_that_does_not_exist(refuse, tmp_path):
+    error = refuse(train.main, f"--workdir={tmp_path}", "--preset=face", lines=None)
+    assert "faces" in error
+
+
+def test_too_few_images_to_hold_one_out(refuse, flags, photos, tmp_path):
+    (tmp_path / "images").mkdir()
+    shutil.copy(photos / "photo_0.png", tmp_path / "images")
+    one = [f"--data.dataset={tmp_path / 'images'}", "--data.validation=0.5"]
+    error = refuse(train.main, f"--workdir={tmp_path / 'run'}", *flags, *one)
+    assert "--data.validation=0" in error
+
+
+def test_results_do_not_go_among_the_images(refuse, trained, photos):
+    evaluation = [f"--workdir={trained}", f"--dataset={photos}", "--scale=2"]
+    for folder in (photos, photos / "out"):
+        error = refuse(evaluate.main, *evaluation, f"--save_dir={folder}")
+        assert "lies in the folder of the images" in error and not (photos / "out").exists()
+
+
+def test_flags_of_the_other_task(refuse):
+    error = refuse(evaluate.main, "--dataset=sample", "--out=figures")
+    assert "--out means nothing to --task=super_resolution: give --save_dir" in error
+    for flag in ("--save_dir=figures", "--scale=2", "--methods=bicubic", "--rdn=runs/rdn"):
+        error = refuse(evaluate.main, "--task=interpolate", flag)
+        assert f"{flag.partition('=')[0]} means nothing to --task=interpolate" in error
+
+
+def test_places_that_cannot_be_written(refuse, flags, trained, photos, tmp_path):
+    (tmp_path / "file").write_text("a file, no folder")
+    below = tmp_path / "file" / "x"
+    (tmp_path / "folder").mkdir()
+    evaluation = [f"--workdir={trained}", f"--dataset={photos}", "--scale=2"]
+    for arguments in ([f"--json={below}"], [f"--json={tmp_path / 'folder'}"]):
+        error = refuse(evaluate.main, *evaluation, *arguments)  # Before anything is evaluated.
+        assert "cannot be written" in error.splitlines()[-1]
+    error = refuse(evaluate.main, *evaluation, f"--save_dir={below}", lines=None)
+    assert "cannot be written" in error.splitlines()[-1]
+    assert "cannot be written" in refuse(train.main, f"--workdir={below}", *flags)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_not_a_cluster(refuse, flags, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        jax.distributed,
+        "initialize",
+        lambda **kwargs: (_ for _ in ()).throw(ValueError("coordinator_address is missing")),
+    )
+    error = refuse(train.main, f"--workdir={tmp_path}", *flags, "--distributed=True")
+    assert "JAX_COORDINATOR_ADDRESS" in error
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys, trained, photos):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "open_dataset", interrupt)
+    with pytest.raises(SystemExit) as exit:
+        evaluate.main([f"--workdir={trained}", f"--dataset={photos}"])
+    assert exit.value.code == 130
+    assert capsys.readouterr().err.splitlines() == ["interrupted"]
+
+
+# Numbers that are not finite
+
+
+def break_batches(monkeypatch, number):
+    """Makes the phase of one batch not-a-number; what is rendered there is, then, none either."""
+    make_batches = training.make_batches
+
+    def broken(*args, start=0, **kwargs):
+        batches = make_batches(*args, start=start, **kwargs)
+        for i, batch in enumerate(batches, start + 1):
+            yield {**batch, "phase": batch["phase"] * np.float32(np.nan if i == number else 1)}
+
+    monkeypatch.setattr(training, "make_batches", broken)
+
+
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_a_loss_that_is_not_finite_stops_the_run(refuse, flags, tmp_path, monkeypatch, log_every):
+    break_batches(monkeypatch, 3)
+    settings = [f"--run.log_every={log_every}", "--run.save_every=1", "--run.keep=9"]
+    error = refuse(train.main, f"--workdir={tmp_path}", *flags, *settings, lines=None)
+    line = error.splitlines()[-1]
+    assert line.startswith("error: the ") and "is nan at step 3" in line
+    assert "the checkpoint of step 2 is good" in line
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "2"]
+    variables = load_model(tmp_path).variables
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == ([1, 2] if log_every == 1 else [])
+
+
+def test_a_gradient_that_is_not_finite_is_never_saved(flags, experiment, tmp_path, monkeypatch):
+    # The loss is finite, its gradient is not: the parameters would be, one step before the loss.
+    monkeypatch.setattr(
+        training, "pixel_loss", lambda loss, a, b: jax.numpy.sqrt(0 * a.sum(axis=(1, 2, 3)))
+    )
+    with pytest.raises(UserError, match="gradient norm is nan at step 1: nothing is saved"):
+        training.train(experiment, tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_learning_rate_far_too_high_stops_the_run(refuse, flags, tmp_path):
+    high = ["--optimizer.learning_rate=1e30", "--run.save_every=1"]
+    error = refuse(train.main, f"--workdir={tmp_path}", *flags, *high, lines=None)
+    assert "at step 1" in error and "--optimizer.learning_rate" in error
+    assert not list((tmp_path / "checkpoints").iterdir())

@@ -1,0 +1,437 @@
+"""The command line as people use it, with a small random model, in this process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import hyperfunc.upscaling.batch_run
+from hyperfunc.commands import main
+from hyperfunc.commands.main import parse_size
+from hyperfunc.data import Reconstruction, SuperResolution
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import Experiment, Workdir, init_variables
+from hyperfunc.images import Photo, read_image, read_photo, write_image, write_photo
+from hyperfunc.networks import EDSR, SRCNN, FourierField, PixelHypernetwork
+from hyperfunc.upscaling import Upscaler
+
+# A random model that changes the bicubic enlargement by a few of 255 levels.
+MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4), branch_scale=0.01)
+
+
+def save(path: Path, task: SuperResolution | Reconstruction, model=MODEL) -> Path:
+    experiment = Experiment(model=model, task=task)
+    workdir = Workdir(path)
+    variables = init_variables(experiment, jax.random.key(0))
+    workdir.save(7, experiment, variables, {"nothing": np.zeros(1)}, None)
+    workdir.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("run"), SuperResolution(scales=(2, 3), crop=8))
+
+
+@pytest.fixture(autouse=True)
+def one_upscaler(monkeypatch):
+    """Compile each shape once in all tests: models of one checkpoint share their upscaler."""
+    kept = _UPSCALERS
+
+    def make(model, variables, *, largest_tile=None):
+        if largest_tile not in kept:
+            kept[largest_tile] = Upscaler(
+                model, variables, devices=jax.devices()[:2], largest_tile=largest_tile
+            )
+        return kept[largest_tile]
+
+    monkeypatch.setattr("hyperfunc.upscaling.upscaler.Upscaler", make)
+
+
+_UPSCALERS: dict[int | None, Upscaler] = {}
+
+
+@pytest.fixture
+def run(checkpoint, capsys):
+    """Runs a command; gives its exit code and what it printed."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        words = [str(arg) for arg in args]
+        if words[0] == "upscale":
+            words += ["--checkpoint", str(checkpoint)]
+        try:
+            main(words)
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path, draw):
+    """Five images in two levels, of as many formats."""
+    root = tmp_path / "in"
+    (root / "below").mkdir(parents=True)
+    image = Image.fromarray(draw(0, (20, 24)))
+    image.save(root / "a.png")
+    image.save(root / "b.jpg")
+    image.convert("L").save(root / "c.tif")
+    image.convert("RGBA").save(root / "below" / "d.webp")
+    image.save(root / "below" / "e.bmp")
+    return root
+
+
+def names(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_file(run, tmp_path, folder):
+    code, out, err = run("upscale", folder / "a.png", tmp_path / "new" / "a.png", "--scale", "2x3")
+    assert code == 0 and err == ""
+    assert "24 x 20 -> 72 x 40 pixels" in out and "expected: " in out and "done in" in out
+    assert read_photo(tmp_path / "new" / "a.png").pixels.shape == (40, 72, 3)
+    assert names(tmp_path / "new") == {"a.png"}
+    code, out, _ = run(
+        "upscale", folder / "a.png", tmp_path / "b.jpg", "--size", "30x45", "--quiet"
+    )
+    assert code == 0 and out == ""
+    assert read_photo(tmp_path / "b.jpg").pixels.shape == (45, 30, 3)
+
+
+def test_an_image_is_upscaled_and_not_something_else(run, tmp_path, folder):
+    """With its small random model the result is near the bicubic enlargement."""
+    run("upscale", folder / "a.png", tmp_path / "a.png", "--scale", "2")
+    result = read_photo(tmp_path / "a.png").pixels.astype(float)
+    with Image.open(folder / "a.png") as image:
+        bicubic = np.asarray(image.resize((48, 40), Image.Resampling.BICUBIC)).astype(float)
+    assert np.sqrt(np.mean((result - bicubic) ** 2)) < 4
+
+
+def test_a_folder_with_report_and_resume(run, tmp_path, folder):
+    target, report = tmp_path / "out", tmp_path / "report.json"
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    (folder / "notes.txt").write_text("not an image")
+    code, out, err = run("upscale", folder, target, "--scale", 2, "--report", report)
+    assert code == 1
+    assert "5 of 6 files to do" in out and "1 cannot be done" in out
+    assert "5 done, 0 skipped, 1 failed" in out
+    assert err.count("error:") == 1 and "bad.png: cannot be read as an image" in err
+    expected = {"a.png", "b.jpg", "c.tif", "below/d.webp", "below/e.png"}
+    assert names(target) == expected
+    for name in expected:
+        assert read_photo(target / name).pixels.shape[:2] == (40, 48)
+    content = json.loads(report.read_text())
+    assert (content["done"], content["failed"], content["pending"]) == (5, 1, 0)
+    by_name = {Path(entry["input"]).name: entry for entry in content["files"]}
+    assert by_name["a.png"]["input_size"] == [24, 20]
+    assert by_name["a.png"]["output_size"] == [48, 40]
+    assert by_name["a.png"]["seconds"] > 0 and by_name["a.png"]["status"] == "done"
+    assert by_name["bad.png"]["status"] == "failed" and "bad.png" in by_name["bad.png"]["error"]
+
+    # Again: only what is missing, or all of it.
+    (folder / "bad.png").unlink()
+    (target / "b.jpg").unlink()
+    before = {name: (target / name).stat().st_mtime_ns for name in expected - {"b.jpg"}}
+    code, out, err = run("upscale", folder, target, "--scale", 2)
+    assert code == 0 and "1 done, 4 skipped, 0 failed" in out
+    assert before == {name: (target / name).stat().st_mtime_ns for name in before}
+    code, out, _ = run("upscale", folder, target, "--scale", 2)
+    assert code == 0 and "0 done, 5 skipped, 0 failed" in out
+    code, out, _ = run("upscale", folder, target, "--scale", 2, "--overwrite", "--format", "png")
+    assert code == 0 and names(target) >= {"a.png", "b.png", "c.png", "below/d.png"}
+
+
+def test_a_file_that_proves_bad_while_it_is_decoded(run, tmp_path, folder):
+    data = (folder / "a.png").read_bytes()
+    (folder / "half.png").write_bytes(data[: len(data) // 2])  # its header is good
+    code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2)
+    assert code == 1 and "5 done, 0 skipped, 1 failed" in out and "half.png" in err
+    assert "half.png" not in names(tmp_path / "out")
+
+
+def test_interrupted(run, tmp_path, folder, monkeypatch):
+    """Ctrl-C in the midst of the third file: two are whole, none is half, and it can go on."""
+    calls = []
+    render = hyperfunc.upscaling.batch_run.render
+
+    def interrupt(upscaler, pixels, size, progress=None):
+        calls.append(size)
+        result = render(upscaler, pixels, size, progress)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr("hyperfunc.upscaling.batch_run.render", interrupt)
+    report = tmp_path / "report.json"
+    code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2, "--report", report)
+    assert code == 130 and "interrupted" in err and "2 done; the same command goes on" in out
+    assert names(tmp_path / "out") == {"a.png", "b.jpg"}
+    content = json.loads(report.read_text())
+    assert (content["done"], content["pending"]) == (2, 3)
+    monkeypatch.undo()
+    code, out, _ = run("upscale", folder, tmp_path / "out", "--scale", 2)
+    assert code == 0 and "3 done, 2 skipped, 0 failed" in out
+
+
+def test_interrupted_while_the_model_is_compiled(tmp_path, checkpoint):
+    """The process hears Ctrl-C at once, and ends as a shell expects it: not in a crash."""
+    write_image(tmp_path / "a.png", np.zeros((1500, 1500, 3), np.uint8))
+    command = [sys.executable, "-m", "hyperfunc", "upscale", tmp_path / "a.png", tmp_path / "b.png"]
+    with subprocess.Popen(
+        [*command, "--scale=2", f"--checkpoint={checkpoint}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "1500 x 1500 -> 3000 x 3000" in process.stdout.readline()  # Now it compiles.
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.endswith("interrupted\n")
+    assert "0 done; the same command goes on" in out and names(tmp_path) == {"a.png"}
+
+
+def test_interrupted_while_writing(run, tmp_path, folder, monkeypatch):
+    def interrupt(self, where, *args, **kwargs):
+        Path(where).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", interrupt)
+    code, _, _ = run("upscale", folder / "a.png", tmp_path / "out" / "a.png", "--scale", 2)
+    assert code == 130 and names(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize(("size", "channels"), [((1, 1), 3), ((1, 9), 4), ((9, 1), 1)])
+def test_the_smallest_images(run, tmp_path, size, channels):
+    pixels = np.full((*size, channels), 90, np.uint8)
+    write_photo(tmp_path / "a.png", Photo(pixels))
+    code, _, err = run("upscale", tmp_path / "a.png", tmp_path / "b.png", "--scale", "2.5x3")
+    assert code == 0, err
+    result = read_photo(tmp_path / "b.png").pixels
+    assert result.shape == (int(size[0] * 2.5 + 0.5), size[1] * 3, channels)
+
+
+def test_alpha_has_no_fringe(run, tmp_path):
+    """A red disc; the transparent pixels around it are green, and no green may ever show."""
+    y, x = np.mgrid[:48, :48]
+    inside = ((y - 24) ** 2 + (x - 24) ** 2 < 15**2)[..., None]
+    image = np.where(inside, [220, 0, 0, 255], [0, 255, 0, 0]).astype(np.uint8)
+    write_photo(tmp_path / "a.png", Photo(image))
+    code, _, _ = run("upscale", tmp_path / "a.png", tmp_path / "b.png", "--scale", 3)
+    result = read_photo(tmp_path / "b.png").pixels.astype(float)
+    alpha = result[..., 3:] / 255
+    assert code == 0 and result.shape == (144, 144, 4)
+    assert (result[60:84, 60:84, 3] == 255).all() and (result[:9, :9] == 0).all()
+    assert (result * alpha)[..., 1].max() < 15  # mixing would give 64
+    edge = (alpha[..., 0] > 0.3) & (alpha[..., 0] < 0.7)
+    assert edge.sum() > 50 and abs(result[edge, 0].mean() - 220) < 15  # nor is it dark
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_stay_16_bits(run, tmp_path, suffix):
+    ramp = np.linspace(20000, 24000, 40 * 40).reshape(40, 40, 1)
+    pixels = np.repeat(ramp, 3, axis=-1).astype(np.uint16)
+    write_photo(tmp_path / f"a{suffix}", Photo(pixels))
+    code, _, _ = run("upscale", tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", "--scale", 2)
+    result = read_photo(tmp_path / f"b{suffix}").pixels
+    assert code == 0 and result.dtype == np.uint16
+    assert len(np.unique(result)) > 1000  # of 8 bits, these are 16 levels
+
+
+def test_floats_and_grey(run, tmp_path, draw):
+    values = draw(1, (20, 20))[..., 0].astype(np.float32) * 30 - 500
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    code, _, _ = run("upscale", tmp_path / "a.tif", tmp_path / "b.tif", "--scale", 2)
+    result = tifffile.imread(tmp_path / "b.tif")
+    assert code == 0 and result.shape == (40, 40) and result.dtype == np.float32
+    assert abs(result.mean() - values.mean()) < 200
+
+
+def test_metadata_and_notes(run, tmp_path, draw):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    image = Image.fromarray(draw(2, (16, 24)))
+    image.save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300))
+    code, out, _ = run("upscale", tmp_path / "a.jpg", tmp_path / "b.jpg", "--scale", 2)
+    assert code == 0 and "16 x 24 -> 32 x 48" in out
+    with Image.open(tmp_path / "b.jpg") as result:
+        assert result.size == (32, 48) and dict(result.getexif())[0x010F] == "Maker"
+        assert 0x0112 not in result.getexif() and result.info["dpi"] == (300, 300)
+    image.convert("CMYK").save(tmp_path / "c.tif")
+    code, out, _ = run("upscale", tmp_path / "c.tif", tmp_path / "d.tif", "--scale", 2)
+    assert code == 0 and "without an ICC profile" in out
+    image.convert("RGBA").save(tmp_path / "e.png")
+    code, out, _ = run("upscale", tmp_path / "e.png", tmp_path / "e.jpg", "--scale", 2)
+    assert code == 0 and "laid on white" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--scale", "0"], "scale '0'"),
+        (["--scale", "nan"], "scale 'nan'"),
+        (["--scale", "1000000"], "480,000,000 million"),
+        (["--scale", "2x2x2"], "scale '2x2x2'"),
+        (["--size", "0x10"], "--size '0x10'"),
+        (["--size", "10"], "--size '10'"),
+        (["--size", "99999999999x1"], "--size"),
+        (["--size", "70000x10"], "65500"),
+        (["--size", "100000x100000"], "10,000 million"),
+        ([], "how large?"),
+        (["--size", "3x3", "--scale", "2"], "one of"),
+        (["--scale", "2", "--quality", "0"], "--quality 0"),
+        (["--scale", "2", "--tile", "1"], "--tile 1"),
+        (["--scale", "2", "--threads", "0"], "--threads 0"),
+    ],
+)
+def test_refused(run, tmp_path, folder, args, message):
+    code, out, err = run("upscale", folder / "a.png", tmp_path / "b.jpg", *args)
+    assert code == 2 and message in err and err.count("\n") == 1 and "Traceback" not in err
+    assert not (tmp_path / "b.jpg").exists()
+
+
+def test_a_slash_makes_a_folder(run, tmp_path, folder):
+    code, _, err = run("upscale", folder / "a.png", f"{tmp_path}/new/", "--scale", 2)
+    assert code == 0 and (tmp_path / "new" / "a.png").is_file(), err
+
+
+def test_refused_places(run, tmp_path, folder):
+    for source, target, message in (
+        (tmp_path / "none.png", tmp_path / "b.png", "no such file"),
+        (folder / "a.png", tmp_path / "b.gif", "cannot write images as '.gif'"),
+        (folder / "a.png", tmp_path / "b", "cannot write images as ''"),
+        (folder / "a.png", folder / "a.png", "one file"),
+        (folder, folder, "one folder"),
+        (folder, folder / "a.png", "is a file"),
+        (folder / "a.png", folder / "b.jpg" / "c.png", "b.jpg"),
+    ):
+        code, _, err = run("upscale", source, target, "--scale", 2, "--overwrite")
+        assert code == 2 and message in err and err.count("\n") == 1, err
+
+
+def test_no_output_takes_the_place_of_another_file(run, tmp_path, folder):
+    source, target = folder / "a.png", tmp_path / "b.png"
+    before = source.read_bytes()
+    for report in (source, target):
+        code, _, err = run("upscale", source, target, "--scale", 2, "--report", report)
+        assert code == 2 and f"{report}: is an image" in err and err.count("\n") == 1, err
+    code, _, err = run("upscale", source, target, "--scale", 2, "--report", tmp_path)
+    assert code == 2 and f"{tmp_path}: cannot be written" in err and err.count("\n") == 1, err
+    both = ["--function", target, "--html", target]
+    code, _, err = run("export", source, *both)
+    assert code == 2 and f"{target}: two outputs" in err, err
+    code, _, err = run("export", tmp_path / "none.png", "--html", source)
+    assert code == 2 and "none.png" in err and err.count("\n") == 1, err
+    assert source.read_bytes() == before and not target.exists()
+
+
+def test_existing_output_of_a_file(run, tmp_path, folder):
+    shutil.copy(folder / "a.png", tmp_path / "b.png")
+    code, out, _ = run("upscale", folder / "a.png", tmp_path / "b.png", "--scale", 2)
+    assert code == 0 and "skipped" in out
+    assert read_photo(tmp_path / "b.png").pixels.shape == (20, 24, 3)
+
+
+def test_a_model_for_something_else(tmp_path, folder, capsys):
+    other = save(tmp_path / "faces", Reconstruction(size=16))
+    with pytest.raises(SystemExit):
+        main(
+            ["upscale", str(folder / "a.png"), str(tmp_path / "b.png"), "--scale=2"]
+            + ["--checkpoint", str(other)]
+        )
+    assert "trained for Reconstruction" in capsys.readouterr().err
+
+
+def test_a_baseline_makes_no_function(tmp_path, folder, capsys):
+    task = SuperResolution(scales=(2,), protocol_phase=1.0)
+    other = save(tmp_path / "srcnn", task, SRCNN(scale=2, widths=(4, 5)))
+    source = str(folder / "a.png")
+    for words in (
+        ["upscale", source, str(tmp_path / "b.png"), "--scale=2"],
+        ["export", source, f"--function={tmp_path / 'b.hfn'}"],
+    ):
+        with pytest.raises(SystemExit) as exit:
+            main([*words, "--checkpoint", str(other)])
+        error = capsys.readouterr().err
+        assert exit.value.code == 2 and len(error.splitlines()) == 1
+        assert "srcnn holds SRCNN for scale 2 alone" in error
+    assert not list(tmp_path.glob("b.*"))
+    main(["info", str(other)])
+    assert "SRCNN" in capsys.readouterr().out
+
+
+def test_a_model_of_windows_enlarges_in_strips(tmp_path, draw, monkeypatch, capsys):
+    monkeypatch.setattr("hyperfunc.upscaling.upscaler.Upscaler", Upscaler)
+    write_image(tmp_path / "photo.png", draw(0, (20, 24)))
+    output = tmp_path / "large.png"
+    main(
+        ["upscale", f"{tmp_path / 'photo.png'}", f"{output}", "--scale=2", "--checkpoint=sr_paper"]
+    )
+    assert read_image(output).shape == (40, 48, 3)
+    assert "1 tile" in capsys.readouterr().out
+
+
+def test_info(run, tmp_path, folder, checkpoint):
+    code, out, _ = run("info", folder / "c.tif")
+    assert code == 0 and "TIFF, 24 x 20 pixels" in out and "grey, 8 bits" in out
+    write_photo(tmp_path / "deep.png", Photo(np.zeros((5, 6, 4), np.uint16)))
+    assert "RGBA, 16 bits" in run("info", tmp_path / "deep.png")[1]
+    code, out, _ = run("info", checkpoint)
+    assert code == 0 and "checkpoint of step 7" in out and "parameters" in out
+    code, out, _ = run("info", "sr")  # The bundled one, by its name.
+    assert code == 0 and "checkpoints/sr: checkpoint of step" in out
+    code, _, err = run("info", tmp_path / "none")
+    assert code == 2 and "none" in err
+    (tmp_path / "text.txt").write_text("hello")
+    assert run("info", tmp_path / "text.txt")[0] == 2
+
+
+def test_sizes():
+    assert parse_size("3840x2160") == (2160, 3840)
+    for text in ("", "x", "3840", "-1x5", "1.5x2", "3x0", "²x2"):
+        with pytest.raises(UserError, match="--size"):
+            parse_size(text)
+
+
+def test_names_of_any_bytes(run, tmp_path, checkpoint):
+    name = os.fsdecode(b"\xff.png")
+    write_image(tmp_path / name, np.full((6, 5, 3), 90, np.uint8))
+    code, _, err = run("export", tmp_path / name, "--html", tmp_path / "a.html")
+    assert code == 0, err
+    code, _, err = run("export", tmp_path / name, "--function", tmp_path / "a.hfn")
+    assert code == 0, err
+    command = [sys.executable, "-m", "hyperfunc", "info", tmp_path / "a.hfn"]
+    told = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONUTF8": "0"})
+    assert told.returncode == 0 and b"udcff.png" in told.stdout
+
+
+@pytest.mark.parametrize("flag", ["--html", None])
+def test_a_page_that_would_be_too_large_is_refused_before_the_work(
+    run, tmp_path, monkeypatch, flag
+):
+    def work(*args, **kwargs):
+        raise AssertionError("it was begun")
+
+    monkeypatch.setattr("hyperfunc.api.representing.represent", work)
+    write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
+    target = [flag, tmp_path / "a.html"] if flag else []
+    code, _, err = run("export" if flag else "view", tmp_path / "a.png", *target)
+    assert code == 2 and "4100 x 3 pixels are too large for a page" in err
+
+
+def test_info_of_a_file_that_is_missing(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("info", "missing.png")
+    assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"

@@ -1,0 +1,348 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperfunc.data import Reconstruction, Setting, SuperResolution, add_enlarged, compress
+from hyperfunc.data.tasks import augment, crop_at_random, detail, disturb
+from hyperfunc.function import FunctionalImage, render_phases
+from hyperfunc.networks import FactoredTheta, FourierField
+from hyperfunc.pixels import PER_PIXEL, crop_margin, degrade
+
+PLAIN = {"flips": False, "protocol_phase": 1.0}
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def numbered(height: int, width: int) -> np.ndarray:
+    """Each pixel says where it is: (row, column, 0)."""
+    rows, cols = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    return np.stack([rows, cols, np.zeros_like(rows)], axis=-1).astype(np.uint8)
+
+
+# Super-resolution.
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_at_phase_zero_it_is_the_protocol(draw, scale):
+    """An image that just holds the crop is degraded as in evaluation, exactly."""
+    task = SuperResolution(scales=(scale,), crop=8, **PLAIN)
+    image = draw(0, (8 * scale, 8 * scale))
+    example = task.make_example(image, Setting(scale, (0.0, 0.0)), rng())
+    np.testing.assert_array_equal(example["target"], image)
+    np.testing.assert_array_equal(
+        example["observed"], degrade(image, (float(scale), float(scale)))[0]
+    )
+
+
+def test_a_crop_is_degraded_like_the_image_around_it(draw):
+    task, image = SuperResolution(scales=(3,), crop=8, **PLAIN), draw(1, (90, 96))
+    example = task.make_example(image, Setting(3, (0.0, 0.0)), rng())
+    margin = crop_margin(3)
+    region = crop_at_random(image, 24 + 2 * margin, rng(), margin=margin)
+    np.testing.assert_array_equal(example["target"], region[margin:-margin, margin:-margin])
+    np.testing.assert_array_equal(example["observed"], degrade(region, (3.0, 3.0))[0][2:-2, 2:-2])
+
+
+@pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, 0.3), (-0.4, 1.0)])
+def test_observed_and_target_are_aligned_at_every_phase(phase):
+    """Interpolating the observed ramp, laid at the phase, gives the ramp of the target."""
+    rows, cols = np.meshgrid(np.arange(48), np.arange(48), indexing="ij")
+    # Of slopes that are no integers, so that the errors of rounding average out.
+    ramp = np.repeat(np.round(1.37 * rows + 3.71 * cols)[..., None], 3, axis=-1).astype(np.uint8)
+    task = SuperResolution(scales=(2,), crop=12, **PLAIN)
+    example = task.make_example(ramp, Setting(2, phase), rng())
+    target = FourierField(frequencies=1)
+    function = FunctionalImage(
+        theta=FactoredTheta(jnp.zeros((1, 12, 12, 1)), jnp.zeros((1, target.basis_size, 3))),
+        shared=target.init(jax.random.key(0))[1],
+        base=jnp.asarray(example["observed"][None], jnp.float32),
+        exists=(jnp.ones(12), jnp.ones(12)),
+        target=target,
+        layout=PER_PIXEL,
+        size=(12, 12),
+    )
+    rendered = jax.jit(render_phases, static_argnums=1)(
+        function, 2, phase=jnp.asarray(example["phase"])
+    )
+    error = (np.asarray(rendered[0]) - example["target"])[8:16, 8:16]
+    assert abs(error.mean()) < 0.25  # levels; a phase the wrong way round makes 4
+    assert np.abs(error).max() < 1.5
+
+
+def test_settings_cover_scales_and_phases():
+    task = SuperResolution(scales=(2, 3, 4), protocol_phase=0.5)
+    settings = [task.draw_setting(rng(i)) for i in range(300)]
+    assert {setting.scale for setting in settings} == {2, 3, 4}
+    exact = np.mean([setting.phase == (0.0, 0.0) for setting in settings])
+    assert 0.4 < exact < 0.6
+    relative = np.array([s.phase for s in settings if s.phase != (0.0, 0.0)])
+    relative /= np.array([s.scale for s in settings if s.phase != (0.0, 0.0)])[:, None]
+    assert np.abs(relative).max() <= 0.5
+    assert np.abs(relative).max() > 0.45 and abs(relative.mean()) < 0.1
+
+
+@pytest.mark.parametrize("phase", [(0.0, 0.0), (1.5, -1.5)])
+@pytest.mark.parametrize("size", [(9, 40), (23, 24), (100, 70)])
+def test_small_images_and_shrinking(draw, size, phase):
+    task = SuperResolution(scales=(3,), crop=8, shrink=2.0, permute_colors=1.0)
+    for seed in range(4):
+        example = task.make_example(draw(0, size), Setting(3, phase), rng(seed))
+        assert example["observed"].shape == (8, 8, 3)
+        assert example["target"].shape == (24, 24, 3)
+
+
+def test_shrinking_leaves_a_ramp_where_it_was():
+    """Rows and columns keep their slopes, times the factor, and observed and target agree."""
+    rows, cols = np.meshgrid(np.arange(64), np.arange(64), indexing="ij")
+    ramp = np.stack([3 * rows, 2 * cols, rows + cols], axis=-1).astype(np.uint8)
+    task = SuperResolution(scales=(2,), crop=8, shrink=2.0, **PLAIN)
+    factors = set()
+    for seed in (1, 4, 9, 10, 13):  # With others two roundings may add up to just 1.
+        example = task.make_example(ramp, Setting(2, (0.0, 0.0)), rng(seed))
+        target = example["target"].astype(float)
+        down, across = np.gradient(target[..., 0], axis=0), np.gradient(target[..., 1], axis=1)
+        factor = down.mean() / 3
+        assert 1.0 <= factor <= 2.0
+        np.testing.assert_allclose(across.mean() / 2, factor, atol=0.1)
+        assert np.ptp(target[..., 0], axis=1).max() == np.ptp(target[..., 1], axis=0).max() == 0
+        halves = target.reshape(8, 2, 8, 2, 3).mean(axis=(1, 3))
+        assert np.abs(example["observed"] - halves).max() < 1.0
+        factors.add(round(factor, 1))
+    assert len(factors) > 1
+
+
+def test_some_examples_are_disturbed(draw):
+    """As many as asked for; the others are what they are without noise."""
+    image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
+    task = SuperResolution(crop=12, noise=0.25)
+    plain = SuperResolution(crop=12)
+    disturbed = 0
+    for seed in range(200):
+        example, expected = (each.make_example(image, setting, rng(seed)) for each in (task, plain))
+        if np.array_equal(example["observed"], expected["observed"]):
+            np.testing.assert_array_equal(example["target"], expected["target"])
+        else:
+            disturbed += 1
+            difference = example["observed"] - expected["observed"].astype(np.float32)
+            np.testing.assert_array_equal(
+                example["target"], add_enlarged(expected["target"], difference, setting)
+            )
+    assert 30 < disturbed < 70
+
+
+def test_noise_is_grey_coloured_or_dithers():
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    images = [disturb(grey, rng(seed)) for seed in range(100)]
+    is_grey = [np.ptp(image, axis=2).max() == 0 for image in images]
+    is_dithered = [set(np.unique(image)) == {0, 255} for image in images]
+    spread = [image.std() for image in images]
+    assert 30 < sum(is_grey) < 70
+    assert 10 < sum(is_dithered) < 45
+    assert 8 < min(spread) < 20 and 100 < max(spread)
+
+
+def test_some_examples_are_compressed(draw):
+    """What is observed, as often as asked for; what is compared with is not."""
+    image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
+    task = SuperResolution(crop=12, jpeg=0.25)
+    compressed = 0
+    for seed in range(200):
+        example, expected = (
+            each.make_example(image, setting, rng(seed))
+            for each in (task, SuperResolution(crop=12))
+        )
+        np.testing.assert_array_equal(example["target"], expected["target"])
+        compressed += not np.array_equal(example["observed"], expected["observed"])
+    assert 30 < compressed < 70
+
+
+@pytest.mark.parametrize("size", [(4, 4), (48, 48), (17, 30)])
+def test_compressing_loses_as_much_as_a_jpeg_does(size):
+    """A ramp, of which nothing is lost but by rounding, and noise, of which much is."""
+    ramp = np.clip(numbered(*size) * [3, 2, 0], 0, 255).astype(np.uint8)
+    noise = rng().integers(0, 256, (*size, 3)).astype(np.uint8)
+    errors = np.asarray(
+        [
+            [np.abs(compress(image, rng(seed)) - image.astype(float)).mean() for seed in range(60)]
+            for image in (ramp, noise)
+        ]
+    )
+    assert errors[0].max() < 6 and errors[1].min() > errors[0].max()
+    # Some in each quarter of the range of qualities, and with all of the chroma or a part.
+    assert errors[1].max() > 2.5 * errors[1].min()
+
+
+def test_the_blocks_of_a_jpeg_begin_anywhere():
+    """Below a step in the middle of its block a row rings; where the ringing ends is a border."""
+    image = np.full((48, 48, 3), 128, np.uint8)
+    image[:, 24:] = 200
+    borders = set()
+    for seed in range(120):
+        is_changed = (compress(image, rng(seed))[24] != image[24]).any(axis=-1)
+        if is_changed.any():
+            borders.add(int(np.flatnonzero(is_changed)[0]) % 8)
+    assert len(borders) >= 7  # None rings where the step is a border.
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, -1.3)])
+def test_a_difference_is_enlarged_where_it_was_observed(scale, phase):
+    """A ramp of the observed pixels is the ramp of slope 1 / scale of the target's."""
+    rows, cols = np.meshgrid(np.arange(16), np.arange(16), indexing="ij")
+    ramp = np.stack([6 * rows, 4 * cols, 0 * rows], axis=-1).astype(np.float32)
+    target = np.full((16 * scale, 16 * scale, 3), 50, np.uint8)
+    result = add_enlarged(target, ramp, Setting(scale, phase)).astype(float) - 50
+    y, x = ((np.arange(16 * scale) + 0.5 - first) / scale - 0.5 for first in phase)
+    inside = slice(3 * scale, -3 * scale)
+    for channel, expected in enumerate((6 * y[:, None], 4 * x[None], np.zeros((1, 1)))):
+        assert np.abs(result[..., channel] - expected)[inside, inside].max() <= 0.5 + 1e-3
+
+
+def test_of_several_crops_that_with_most_detail_is_taken(draw):
+    """A quarter of the image has any: one crop in four with one try, seven in ten with four."""
+    image = np.full((400, 400, 3), 128, np.uint8)
+    image[:100] = draw(0, (100, 400))
+    found = {}
+    for tries in (1, 4):
+        task = SuperResolution(scales=(2,), crop=4, tries=tries)
+        targets = [
+            task.make_example(image, Setting(2, (0.0, 0.0)), rng(seed))["target"]
+            for seed in range(200)
+        ]
+        found[tries] = np.mean([np.ptp(target) > 0 for target in targets])
+    assert 0.15 < found[1] < 0.36
+    assert 0.58 < found[4] < 0.8
+
+
+def test_detail_is_how_much_neighbours_differ():
+    steps = np.zeros((4, 6, 3), np.uint8)
+    steps[:, ::2, 1] = 10
+    steps[2:, :, 1] += 30
+    assert detail(steps) == pytest.approx(10 + 10)
+    assert detail(steps[..., ::-1]) == detail(steps) == detail(255 - steps)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"scales": ()}, r"\(\)"),
+        ({"scales": (2, 0)}, r"\(2, 0\)"),
+        ({"crop": 3}, "crop of 3"),
+        ({"shrink": 0.5}, "0.5"),
+        ({"tries": 0}, "tries 0"),
+        ({"noise": -0.1}, "-0.1"),
+        ({"noise": 1.5}, "1.5"),
+        ({"jpeg": 1.5}, "jpeg 1.5"),
+        ({"shrink": float("inf")}, "shrink inf"),
+        ({"protocol_phase": 5.0}, "protocol_phase 5.0"),
+        ({"permute_colors": -1.0}, "permute_colors -1.0"),
+    ],
+)
+def test_impossible_tasks_say_what_is_wrong(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        SuperResolution(**arguments)
+
+
+# Reconstruction.
+
+
+def test_reconstruction_shows_what_it_asks_for(draw):
+    task = Reconstruction(size=16)
+    image, seen = draw(0, (16, 16)), set()
+    for seed in range(8):
+        example = task.make_example(image, task.draw_setting(rng()), rng(seed))
+        np.testing.assert_array_equal(example["observed"], example["target"])
+        seen.add(example["observed"].tobytes())
+    assert seen == {image.tobytes(), image[:, ::-1].tobytes()}
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_reconstruction_compares_every_so_many_rows_and_columns(draw, stride):
+    task, image = Reconstruction(size=16, stride=stride), draw(0, (40, 30))
+    seen = set()
+    for seed in range(100):
+        setting = task.draw_setting(rng(seed))
+        example = task.make_example(image, setting, rng(seed))
+        assert setting.scale == 1 and example["observed"].shape == (16, 16, 3)
+        top, left = (int(first) for first in example["phase"])
+        assert (top, left) == setting.phase  # The first row and column, whole numbers.
+        rows, cols = range(top, 16, stride), range(left, 16, stride)
+        np.testing.assert_array_equal(example["target"], example["observed"][np.ix_(rows, cols)])
+        seen.add((top, left))
+        # What is observed does not depend on it.
+        whole = Reconstruction(size=16).make_example(image, Setting(1, (0.0, 0.0)), rng(seed))
+        np.testing.assert_array_equal(example["observed"], whole["observed"])
+    assert seen == {(y, x) for y in range(stride) for x in range(stride)}
+
+
+@pytest.mark.parametrize("stride", [0, -2, 3, 32])
+def test_a_stride_divides_the_size(stride):
+    with pytest.raises(ValueError, match=f"stride {stride}: .* divisor of the size 16"):
+        Reconstruction(size=16, stride=stride)
+
+
+# Crops and symmetries.
+
+
+def test_crops_are_everywhere_within_the_image():
+    corners = []
+    for seed in range(200):
+        region = crop_at_random(numbered(12, 20), 8, rng(seed)).astype(int)
+        assert region.shape == (8, 8, 3)
+        corners.append(region[0, 0, :2])
+        np.testing.assert_array_equal(region - region[:1, :1], numbered(8, 8))
+    corners = np.array(corners)
+    assert corners.min(axis=0).tolist() == [0, 0] and corners.max(axis=0).tolist() == [4, 12]
+
+
+def test_a_margin_is_mirrored_at_the_border():
+    region = crop_at_random(numbered(8, 8), 12, rng(), margin=2)
+    expected = [1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 6]
+    assert region[:, 0, 0].tolist() == expected and region[0, :, 1].tolist() == expected
+    # A margin within the image shows the image.
+    seen = [crop_at_random(numbered(40, 8), 12, rng(i), margin=2)[:, 0, 0] for i in range(50)]
+    assert any((np.diff(rows.astype(int)) == 1).all() for rows in seen)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 30), (5, 7)])
+def test_an_image_smaller_than_the_crop_is_mirrored(size):
+    region = crop_at_random(numbered(*size), 16, rng(), margin=3)
+    assert region.shape == (16, 16, 3)
+    assert set(region[:, 0, 0].tolist()) == set(range(size[0]))
+    assert np.abs(np.diff(region.astype(int), axis=0)).max() <= 1
+
+
+def test_augmentation_knows_all_symmetries_of_the_square():
+    image = numbered(5, 5)
+    seen = {
+        augment(image, rng(seed), flips=True, permute_colors=0.0).tobytes() for seed in range(80)
+    }
+    turns = [np.rot90(image, k) for k in range(4)]
+    assert seen == {x.tobytes() for turn in turns for x in (turn, turn[::-1])}
+    np.testing.assert_array_equal(augment(image, rng(), flips=False, permute_colors=0.0), image)
+
+
+def test_colours_are_permuted_as_often_as_asked():
+    image = np.broadcast_to(np.arange(3, dtype=np.uint8), (2, 2, 3))
+    drawn = [
+        tuple(augment(image, rng(seed), flips=False, permute_colors=0.5)[0, 0].tolist())
+        for seed in range(200)
+    ]
+    assert len(set(drawn)) == 6
+    assert 0.45 < np.mean([colours == (0, 1, 2) for colours in drawn]) < 0.72  # 1/2 + 1/12
+
+
+@pytest.mark.parametrize(
+    "task",
+    [SuperResolution(scales=(2, 3, 3), crop=8), Reconstruction(size=12, stride=3)],
+    ids=lambda task: type(task).__name__,
+)
+def test_targets_have_the_sides_that_are_named(task):
+    image = np.zeros((64, 64, 3), np.uint8)
+    draws = rng()
+    examples = (task.make_example(image, task.draw_setting(draws), draws) for _ in range(30))
+    shapes = {example["target"].shape for example in examples}
+    assert shapes == {(side, side, 3) for side in task.target_sides}

@@ -1,0 +1,409 @@
+"""The space of weights: walks in it (`walks`), and what is measured (`weight_space`)."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperfunc.api import ContinuousImage, interpolate
+from hyperfunc.data import ImageSource, Reconstruction
+from hyperfunc.errors import UserError
+from hyperfunc.evaluation import (
+    FeatureSpace,
+    evaluate_weight_space,
+    gradient_energy,
+    summarize,
+    walks,
+    weight_space,
+)
+from hyperfunc.evaluation.walks import WeightSpace, cross_fade, mix
+from hyperfunc.experiment import Experiment, Model, init_variables
+from hyperfunc.files import to_json
+from hyperfunc.function import encode, render
+from hyperfunc.images import read_image, to_float, to_uint8
+from hyperfunc.networks import EDSR, CosineMLP, FourierField, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.pixels import WHOLE_IMAGE, imresize, psnr_rgb, ssim_rgb
+
+SIDE = 16
+PATCHES = PatchHypernetwork(
+    EDSR(width=4, blocks=0),
+    CosineMLP((6, 5), output="linear"),
+    WHOLE_IMAGE,
+    branch_width=4,
+    branch_convs=1,
+    pool=2,
+    branch_scale=1.0,  # So that images differ without training.
+)
+
+
+def make_model(network) -> Model:
+    experiment = Experiment(model=network, task=Reconstruction(size=SIDE))
+    variables = jax.jit(lambda key: init_variables(experiment, key))(jax.random.key(0))
+    return Model(experiment, variables, 7, Path("runs/some"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model(PATCHES)
+
+
+@pytest.fixture(scope="module")
+def space(model):
+    return WeightSpace(model, (SIDE, SIDE))
+
+
+@pytest.fixture(scope="module")
+def faces(draw):
+    return np.stack([draw(seed, (SIDE, SIDE)) for seed in range(8)])
+
+
+def as_source(images, name="faces (test)") -> ImageSource:
+    return ImageSource(name, [str(i) for i in range(len(images))], lambda i: images[i].copy())
+
+
+def represent(model, image) -> ContinuousImage:
+    one = jax.jit(lambda images: encode(model.hypernetwork, model.variables, images)[0])
+    return ContinuousImage(one(to_float(image)[None]))
+
+
+def select(theta, index):
+    return jax.tree.map(lambda leaf: leaf[index], theta)
+
+
+# Images as weights.
+
+
+def assert_renders(space, model, faces, times):
+    """Each image is what `encode` and `render` make of it alone."""
+    rendered = space.render(space.encode(faces), times)
+    size = (SIDE * times, SIDE * times)
+
+    @jax.jit
+    def alone(image):
+        return render(encode(model.hypernetwork, model.variables, image[None])[0], size)[0]
+
+    assert rendered.shape == (len(faces), *size, 3) and rendered.dtype == np.uint8
+    for face, image in zip(faces, rendered, strict=True):
+        expected = to_uint8(np.asarray(alone(to_float(face))))
+        # A value near a tie may be rounded the other way.
+        assert np.abs(image.astype(int) - expected).max() <= 1
+    assert len(np.unique(rendered, axis=0)) == len(faces)
+
+
+@pytest.mark.parametrize(("batch", "times"), [(50, 1), (3, 2)])
+def test_images_are_encoded_and_rendered_as_each_alone(
+    space, model, faces, monkeypatch, batch, times
+):
+    monkeypatch.setattr(walks, "BATCH", batch)  # One by one, or in threes and two.
+    assert_renders(space, model, faces, times)
+
+
+def test_theta_has_a_leading_axis_of_images(space, faces):
+    theta = space.encode(faces)
+    assert set(theta) == {"layer_0", "layer_1", "layer_2"}
+    leaves = jax.tree.leaves(theta)
+    assert all(isinstance(leaf, np.ndarray) and leaf.shape[:3] == (8, 1, 1) for leaf in leaves)
+
+
+def test_a_model_with_a_base_is_refused():
+    target = FourierField(frequencies=2)
+    model = make_model(PixelHypernetwork(EDSR(width=4, blocks=0), target, base="bicubic"))
+    with pytest.raises(UserError, match="--model.base=none"):
+        WeightSpace(model, (SIDE, SIDE))
+
+
+# Mixing.
+
+
+def test_mixing_is_a_line_through_both(space, faces):
+    theta = space.encode(faces[:4])
+    a, b = select(theta, np.s_[:2]), select(theta, np.s_[2:])
+    jax.tree.map(np.testing.assert_array_equal, mix(a, b, 0.0), a)
+    close = lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, mix(a, b, 1.0), b)
+    jax.tree.map(lambda m, x, y: close(m, 0.7 * x + 0.3 * y), mix(a, b, 0.3), a, b)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(mix(a, b, 0.3)))
+    some = mix(a, b, 0.5, ["layer_1"])
+    jax.tree.map(np.testing.assert_array_equal, some["layer_0"], a["layer_0"])
+    jax.tree.map(np.testing.assert_array_equal, some["layer_1"], mix(a, b, 0.5)["layer_1"])
+    jax.tree.map(np.testing.assert_array_equal, mix(a, b, 0.5, []), a)
+
+
+@pytest.mark.parametrize("layers", [None, ["layer_0"], ["layer_1", "layer_2"]])
+def test_mixing_is_what_the_library_calls_interpolation(space, model, faces, layers):
+    theta = space.encode(faces[:2])
+    a, b = (select(theta, np.s_[i : i + 1]) for i in range(2))
+    walk = interpolate(*(represent(model, face) for face in faces[:2]), 0.4, layers=layers)
+    expected = to_uint8(np.asarray(jax.jit(render, static_argnums=1)(walk.function, (SIDE, SIDE))))
+    difference = space.render(mix(a, b, 0.4, layers)).astype(int) - expected
+    assert np.abs(difference).max() <= 1
+
+
+def test_a_cross_fade_is_rounded_once_and_half_up(faces):
+    a, b = faces[:4], faces[4:]
+    for t in (0.0, 0.25, 0.5, 1.0):
+        exact = (1 - t) * a.astype(np.float64) + t * b
+        np.testing.assert_array_equal(cross_fade(a, b, t), np.floor(exact + 0.5))
+    assert cross_fade(a, b, 0.5).dtype == np.uint8
+
+
+# The evaluation.
+
+
+class PixelSpace(WeightSpace):
+    """Weights that are the pixels themselves: then walks are cross-fades, and all is known."""
+
+    def __init__(self, model, size):
+        self.size = size
+
+    def encode(self, images):
+        half = self.size[0] // 2  # Two layers: the upper and the lower part.
+        pixels = images.astype(np.float32)
+        return {"layer_0": {"kernel": pixels[:, :half]}, "layer_1": {"kernel": pixels[:, half:]}}
+
+    def render(self, theta, times=1):
+        pixels = np.concatenate([theta[name]["kernel"] for name in sorted(theta)], axis=1)
+        return to_uint8(pixels / np.float32(255)).repeat(times, axis=1).repeat(times, axis=2)
+
+
+@pytest.fixture
+def pixels(monkeypatch):
+    """Evaluates a perfect reconstruction."""
+    monkeypatch.setattr(weight_space, "WeightSpace", PixelSpace)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the figures are drawn from."""
+    names = ("space", "faces", "theta", "rebuilt", "ends", "out")
+    arguments: dict = {}
+    record = lambda *args: arguments.update(zip(names, args, strict=True))  # noqa: E731
+    monkeypatch.setattr(weight_space, "draw_figures", record)
+    return arguments
+
+
+@pytest.fixture
+def sources(faces, draw):
+    """Eight test images, the same at twice the size, and sixteen other ones."""
+    large = np.stack([imresize(face, (2 * SIDE, 2 * SIDE)) for face in faces])
+    others = np.stack([draw(seed, (SIDE, SIDE)) for seed in range(20, 36)])
+    return as_source(faces), as_source(large), as_source(others, "faces (train)")
+
+
+def is_within(value, bounds):
+    return bounds[0] <= value <= bounds[1]
+
+
+def test_everything_is_measured(model, sources, faces, seen, tmp_path):
+    """The numbers that can be computed otherwise are, from what the figures are drawn from."""
+    result = evaluate_weight_space(model, *sources, pairs=8, out=tmp_path)
+    restored = json.loads(to_json(result))
+    assert restored["reconstruction"].keys() >= {"psnr", "ssim", "images"}
+    compared = {"real", "reconstruction", "weights_t50", "pixels_t50"}
+    assert restored["frechet"].keys() >= compared
+    assert restored["frechet"].keys() == restored["frechet_interval"].keys()
+    assert restored["gradient_energy"].keys() >= {"weights_t50", "pixels_t50"}
+    assert result["step"] == 7 and result["pairs"] == 8
+    assert result["theta"] == (2 + 1) * 6 + (6 + 1) * 5 + (5 + 1) * 3
+    leaves = jax.tree.leaves(model.variables["params"])
+    assert result["parameters"] == sum(leaf.size for leaf in leaves)
+
+    # The pairs: every image is the first of as many, and none walks to itself.
+    first, second = seen["ends"]
+    assert sorted(first) == list(range(8)) and (first != second).all() and seen["out"] == tmp_path
+    np.testing.assert_array_equal(seen["faces"], faces)
+
+    space, theta, rebuilt = seen["space"], seen["theta"], seen["rebuilt"]
+    np.testing.assert_array_equal(rebuilt, space.render(theta))
+    assert result["reconstruction"]["images"] == 8
+    for name, measure in (("psnr", psnr_rgb), ("ssim", ssim_rgb)):
+        scores = [measure(a, b) for a, b in zip(faces, rebuilt, strict=True)]
+        assert result["reconstruction"][name] == pytest.approx(np.mean(scores))
+    truth = list(sources[1])
+    scores = [psnr_rgb(a, b) for a, b in zip(truth, space.render(theta, 2), strict=True)]
+    assert result["reconstruction"]["psnr_at_128"] == pytest.approx(np.mean(scores))
+
+    ends = gradient_energy(rebuilt)[first], gradient_energy(rebuilt)[second]
+    faded = cross_fade(rebuilt[first], rebuilt[second], 0.5)
+    walked = space.render(mix(select(theta, first), select(theta, second), 0.5))
+    for name, images in (("pixels_t50", faded), ("weights_t50", walked)):
+        ratio = gradient_energy(images) / np.mean(ends, axis=0)
+        assert result["gradient_energy"][name] == pytest.approx(ratio.mean())
+        assert is_within(ratio.mean(), result["gradient_energy_interval"][name])
+    assert result["roughness"]["weights"] > 0.1  # No straight line in the space of pixels.
+
+
+def test_a_space_of_pixels_is_perfect_and_superimposes(model, sources, pixels):
+    result = evaluate_weight_space(model, *sources, pairs=8)
+    rebuilt, frechet, energy = (
+        result[name] for name in ("reconstruction", "frechet", "gradient_energy")
+    )
+    assert (rebuilt["psnr"], rebuilt["ssim"], rebuilt["images"]) == (np.inf, 1.0, 8)
+    # Rendered larger it repeats its pixels, of which means over 2 x 2 are what they were.
+    assert rebuilt["psnr_at_128"] == rebuilt["psnr_at_256_averaged"] < np.inf
+    assert rebuilt["psnr_bicubic_at_128"] == np.inf
+    assert frechet["reconstruction"] == pytest.approx(frechet["real"])
+    for t in (25, 50, 75):
+        assert frechet[f"weights_t{t}"] == pytest.approx(frechet[f"pixels_t{t}"])
+        assert energy[f"weights_t{t}"] == pytest.approx(energy[f"pixels_t{t}"])
+        assert frechet[f"pixels_t{t}"] == pytest.approx(frechet[f"original_pixels_t{t}"])
+    assert energy["pixels_t50"] < energy["pixels_t25"] < 1
+    assert 0 < frechet["blurred"]
+    assert result["roughness"]["weights"] < 0.15  # What is left comes from rounding.
+
+    weights = result["similarity"]["weights"]
+    assert weights["rank_correlation_with_pixels"] == pytest.approx(1)
+    assert weights["nearest_is_nearest_in_pixels"] == 1
+    same = "rank_correlation_with_features"
+    assert weights[same] == pytest.approx(result["similarity"]["pixels"][same])
+    shifted = weights["rank_of_shifted_2_pixels"]
+    assert shifted == result["similarity"]["pixels"]["rank_of_shifted_2_pixels"]
+    assert 1 <= shifted["median"] <= 8 and 0 <= shifted["first"] <= 1
+
+
+def test_pairs_are_of_two_and_features_are_fitted_to_images_that_are_not_measured(
+    model, sources, faces, pixels, monkeypatch
+):
+    given = {}
+    names = ("space", "features", "theta", "faces", "others", "rebuilt", "ends")
+    record = lambda *args: given.update(zip(names, args, strict=True)) or {}  # noqa: E731
+    monkeypatch.setattr(weight_space, "_paths", record)
+    for part in ("_similarity", "_layer_effects"):
+        monkeypatch.setattr(weight_space, part, lambda *args: {})
+    evaluate_weight_space(model, *sources, pairs=100)
+    first, second = given["ends"]
+    assert len(first) == len(second) == 100 and (first != second).all()
+    assert set(np.bincount(first)) == {12, 13} and set(second) == set(range(8))
+    evaluate_weight_space(model, *sources, pairs=100, seed=1)
+    assert not np.array_equal(given["ends"][0], first)
+
+    real = np.stack(list(sources[2]))
+    np.testing.assert_array_equal(given["others"], real[8:])
+    expected = FeatureSpace.fit(real[:8])(faces)
+    np.testing.assert_allclose(given["features"](faces), expected, atol=1e-9)
+
+
+def test_layers_do_what_their_part_of_the_image_says(model, draw, pixels):
+    """From mid grey, the upper half gets darker and the lower half red."""
+    grey = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    other = grey.copy()
+    other[:8] = 28
+    other[8:, :, 0] = 228
+    space = PixelSpace(model, (SIDE, SIDE))
+    theta = space.encode(np.stack([grey, other]))
+    effects = weight_space._layer_effects(space, theta, (np.array([0]), np.array([1])))
+    darker = -100 * 219 / 255
+    upper, lower = effects["layer_0"], effects["layer_1"]
+    # Half of the image changes by as much: the mean by a half, the rest by plus and minus a half.
+    assert upper["brightness"] == pytest.approx(-darker / 2, rel=1e-4)
+    assert upper["structure"] == pytest.approx(-darker / 2, rel=1e-4)
+    assert upper["chroma"] == pytest.approx(0, abs=1e-4)
+    blue, red = 100 * -37.797 / 255, 100 * 112 / 255
+    assert lower["chroma"] == pytest.approx(np.sqrt((blue**2 + red**2) / 4), rel=1e-4)
+    assert lower["brightness"] == pytest.approx(100 * 65.481 / 255 / 2, rel=1e-4)
+    assert effects["all"]["chroma"] == pytest.approx(lower["chroma"])
+    assert list(effects) == ["layer_0", "layer_1", "all"]
+
+
+def test_the_summary_names_the_numbers(model, sources, pixels):
+    result = evaluate_weight_space(model, *sources, pairs=8)
+    text = summarize(result)
+    assert "8 images, 8 pairs" in text and "PSNR inf dB   SSIM 1.0000" in text
+    _, frechet, energy = re.split("^Frechet.*$|^gradient energy.*$", text, flags=re.MULTILINE)
+    lines = {line.split()[0]: line for line in frechet.splitlines() if line}
+    assert list(lines) == list(result["frechet"])
+    for name, value in result["frechet"].items():
+        low, high = result["frechet_interval"][name]
+        assert lines[name].split() == [name, f"{value:.3f}", f"[{low:.3f},", f"{high:.3f}]"]
+    for name in ("weights_t50", "pixels_t50"):
+        assert f"{name} {result['gradient_energy'][name]:.3f}" in " ".join(energy.split())
+
+
+def test_as_many_images_as_it_takes(model, sources):
+    test, large, real = sources
+    for few in ((test.select([0]), large, real), (test, large, real.select([0]))):
+        with pytest.raises(UserError, match="too few"):
+            evaluate_weight_space(model, *few)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ({"real": 2}, "too few"),
+        ({"pairs": 0}, "too few"),
+        ({"pairs": 13}, None),
+        ({"pairs": 3, "draws": True}, None),
+        ({"mixed": True}, "must have one size"),
+        ({"side": 24}, "multiples of 16"),
+    ],
+)
+def test_what_may_be_asked_for_is_answered_or_refused(
+    model, sources, pixels, draw, tmp_path, arguments, refused
+):
+    if "side" in arguments:
+        size = (arguments["side"],) * 2
+        sources = [as_source([draw(i, size) for i in range(n)]) for n in (8, 8, 16)]
+    test, large, real = sources
+    if "mixed" in arguments:
+        test = as_source([*test, draw(0, (SIDE, 2 * SIDE))])
+    real = real.select(range(arguments.get("real", 16)))
+    out, pairs = tmp_path if "draws" in arguments else None, arguments.get("pairs", 8)
+    try:
+        result = evaluate_weight_space(model, test, large, real, pairs=pairs, out=out)
+    except UserError as error:
+        assert refused and refused in str(error) and "\n" not in str(error)
+    else:
+        assert not refused
+        assert np.isfinite(list(result["frechet"].values())).all()
+
+
+# Figures.
+
+
+def test_figures_have_the_sizes_of_what_they_show(space, faces, tmp_path):
+    theta = space.encode(faces)
+    rebuilt = space.render(theta)
+    ends = np.array([0, 1, 2, 3, 4, 5]), np.array([6, 7, 0, 1, 2, 3])
+    walks.draw_figures(space, faces, theta, rebuilt, ends, tmp_path, rows=4)
+    panel = SIDE + 4
+    shapes = {
+        "figure1_weights_and_pixels": (2, 9),
+        "figure6a_weights": (4, 9),
+        "figure6b_pixels": (4, 9),
+        "figure7_layerwise": (3, 9),
+        "failures": (4, 9),
+        "reconstruction": (2, 8),
+    }
+    assert {path.stem for path in tmp_path.iterdir()} == {*shapes, "walk"}
+    figures = {name: read_image(tmp_path / f"{name}.png") for name in shapes}
+    for name, (rows, cols) in shapes.items():
+        assert figures[name].shape == (rows * panel, cols * panel, 3)
+
+    def cell(name, i, j):
+        return figures[name][i * panel :, j * panel :][2 : 2 + SIDE, 2 : 2 + SIDE]
+
+    # Every walk begins and ends with the two reconstructions, in weights as in pixels.
+    for k in range(4):
+        for name in ("figure6a_weights", "figure6b_pixels"):
+            for column, end in ((0, ends[0][k]), (8, ends[1][k])):
+                difference = cell(name, k, column).astype(int) - rebuilt[end]
+                assert np.abs(difference).max() <= 1
+    faded = cross_fade(rebuilt[:1], rebuilt[6:7], 0.5)[0]
+    np.testing.assert_array_equal(cell("figure1_weights_and_pixels", 1, 4), faded)
+    # With all layers it is the walk itself; with the first one only it ends elsewhere.
+    np.testing.assert_array_equal(
+        cell("figure7_layerwise", 2, 4), cell("figure1_weights_and_pixels", 0, 4)
+    )
+    assert np.any(cell("figure7_layerwise", 0, 8) != cell("figure7_layerwise", 2, 8))
+    np.testing.assert_array_equal(cell("reconstruction", 0, 3), faces[3])
+    np.testing.assert_array_equal(cell("reconstruction", 1, 3), rebuilt[3])
+
+    with Image.open(tmp_path / "walk.webp") as file:
+        assert file.size == (2 * SIDE, 2 * SIDE) and file.n_frames > 20
+        difference = np.asarray(file.convert("RGB")).astype(int)
+        difference -= space.render(select(theta, np.s_[:1]), 2)[0]
+        assert np.abs(difference).max() <= 1

@@ -1,0 +1,281 @@
+"""Checkpoints: which are kept, what is in them, and which is read."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from hyperfunc.data import open_dataset
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import (
+    PRESETS,
+    Workdir,
+    claiming,
+    export_model,
+    init_variables,
+    load_model,
+)
+from hyperfunc.experiment import checkpoints as checkpoint
+from hyperfunc.function import encode, render_grid
+from hyperfunc.pixels import Axis
+from hyperfunc.training import loop as training
+
+
+@pytest.fixture
+def variables(tiny_experiment):
+    return init_variables(tiny_experiment, jax.random.key(0))
+
+
+@pytest.fixture
+def save(tiny_experiment, variables, tmp_path):
+    """Saves checkpoints {step: psnr}, whose parameters are those drawn, times the step."""
+
+    def run(scores, keep=2, folder="run"):
+        with Workdir(tmp_path / folder, keep=keep) as workdir:
+            for step, psnr in scores.items():
+                scaled = jax.tree.map(lambda leaf, step=step: leaf * step, variables)
+                workdir.save(step, tiny_experiment, scaled, {"step": np.asarray(step)}, psnr)
+        return tmp_path / folder
+
+    return run
+
+
+def test_a_workdir_named_by_dots_is_no_bundled_checkpoint(save, monkeypatch):
+    monkeypatch.chdir(save({3: None}))
+    assert load_model(".").step == load_model("../run").step == 3
+    monkeypatch.chdir("checkpoints")
+    assert load_model("..").step == 3
+
+
+def kept(folder):
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize(
+    ("scores", "steps"),
+    [
+        ({1: None, 2: None, 3: None, 4: None}, [3, 4]),  # The newest, if none was validated.
+        ({1: 30.0, 2: 29.0, 3: 28.0, 4: 27.0}, [1, 3, 4]),
+        ({1: 27.0, 2: 30.0, 3: None, 4: None, 5: 29.0, 6: None}, [2, 5, 6]),
+        ({1: 27.0, 2: 28.0, 3: 29.0, 4: 30.0}, [3, 4]),  # The best is among the newest.
+    ],
+)
+def test_the_newest_and_the_best_are_kept(save, scores, steps):
+    assert kept(save(scores)) == steps
+
+
+def test_the_best_of_an_earlier_session_is_kept(save):
+    save({1: 30.0, 2: None, 3: None})
+    assert kept(save({4: 29.0, 5: None, 6: None})) == [1, 5, 6]
+
+
+def test_another_versions_optimiser_is_told_from_damage(save, variables):
+    folder = save({1: None})
+    with Workdir(folder) as workdir, pytest.raises(UserError, match=r"--run\.start_from=.*run$"):
+        workdir.restore(1, variables, {"step": np.asarray(0), "momentum": np.zeros(3)})
+
+
+def test_a_model_is_the_newest_unless_a_step_is_given(save, variables, tiny_experiment):
+    folder = save({1: 30.0, 2: 29.0, 10: None})
+    model = load_model(folder)
+    assert (model.step, model.path, model.experiment) == (10, folder, tiny_experiment)
+    assert_equal(model.variables, jax.tree.map(lambda leaf: leaf * 10, variables))
+    assert_equal(load_model(str(folder), step=1).variables, variables)
+    with pytest.raises(UserError, match=r"no checkpoint of step 3: it has \[1, 2, 10\]"):
+        load_model(folder, step=3)
+
+
+def test_what_is_saved_is_restored(save, variables, tiny_experiment):
+    with Workdir(save({7: None})) as workdir:
+        assert workdir.latest() == 7
+        assert workdir.restore_experiment(7) == tiny_experiment
+        model, training = workdir.restore(7, variables, {"step": np.asarray(0)})
+    assert_equal(model, jax.tree.map(lambda leaf: leaf * 7, variables))
+    assert training["step"] == 7
+
+
+def test_an_interrupted_save_leaves_the_one_before(save, variables):
+    folder = save({1: None, 2: None})
+    # What a kill in the middle leaves: a part of the files, under a name for the meantime.
+    remains = folder / "checkpoints" / "3.orbax-checkpoint-tmp-17"
+    shutil.copytree(
+        folder / "checkpoints" / "2" / "model", remains / "model.orbax-checkpoint-tmp-1"
+    )
+    assert load_model(folder).step == 2
+    with Workdir(folder) as workdir:
+        assert workdir.latest() == 2
+    save({3: None})
+    assert kept(folder) == [2, 3]  # What was left is cleaned away.
+
+
+def test_a_checkpoint_of_a_run_may_be_named(save, variables):
+    folder = save({1: 30.0, 2: 29.0})
+    model = load_model(folder / "checkpoints" / "1")
+    assert (model.step, model.path) == (1, folder)
+    assert_equal(model.variables, variables)
+    with pytest.raises(UserError, match="no checkpoint of step 7: it has \\[1, 2\\]"):
+        load_model(folder, step=7)
+    with Workdir(folder) as workdir:
+        assert (workdir.best(), workdir.latest()) == (1, 2)
+
+
+def test_a_config_that_is_not_known_says_where_it_is(save, monkeypatch):
+    folder = save({3: None})
+
+    def refuse(data):
+        raise UserError("this is no experiment")
+
+    monkeypatch.setattr(checkpoint, "from_dict", refuse)
+    with pytest.raises(UserError, match=f"{folder}, step 3: this is no experiment"):
+        load_model(folder)
+
+
+def test_a_workdir_may_be_relative(save, tmp_path, monkeypatch):
+    save({1: None})
+    monkeypatch.chdir(tmp_path)
+    assert load_model("run").step == 1
+    with Workdir(checkpoint.Path("run")) as workdir:
+        assert workdir.latest() == 1
+
+
+def test_a_name_is_a_bundled_checkpoint_and_a_path_is_a_folder(
+    save, tmp_path, monkeypatch, variables
+):
+    export_model(save({1: None}), tmp_path / "bundled" / "sr")
+    save({5: None}, folder="sr")
+    monkeypatch.setattr(checkpoint, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.chdir(tmp_path)
+    assert load_model("sr").step == 1
+    assert load_model(checkpoint.Path("sr")).step == 5
+    for missing in ("", "faces"):
+        with pytest.raises(UserError, match="bundled checkpoints: sr"):
+            load_model(missing) if missing else load_model(tmp_path / "missing")
+
+
+def test_an_exported_checkpoint_has_no_training_state(save, tmp_path, variables):
+    folder = save({1: None, 2: None})
+    export_model(folder, tmp_path / "exported", step=1)
+    assert load_model(tmp_path / "exported").step == 1
+    assert_equal(load_model(tmp_path / "exported").variables, variables)
+    items = {path.name for path in (tmp_path / "exported" / "checkpoints" / "1").iterdir()}
+    assert {"config", "model"} <= items and "training" not in items
+
+
+def test_a_loaded_model_computes_in_float32(tmp_path, variables, tiny_experiment):
+    """What was trained in bfloat16 as well: a CPU takes nearly twice as long for that."""
+    model = tiny_experiment.model
+    backbone = model.backbone.clone(dtype="bfloat16")
+    experiment = dataclasses.replace(tiny_experiment, model=model.clone(backbone=backbone))
+    with Workdir(tmp_path / "run") as workdir:
+        workdir.save(1, experiment, variables, {"step": np.asarray(1)}, None)
+    assert load_model(tmp_path / "run").experiment.model == model
+    export_model(tmp_path / "run", tmp_path / "exported")
+    assert load_model(tmp_path / "exported").experiment.model == model
+
+
+def test_no_file_can_go_missing_without_notice(save, variables, tmp_path):
+    folder = save({1: None})
+    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
+    refused = set()
+    for name in names:
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(folder, tmp_path / "copy")
+        (tmp_path / "copy" / name).unlink()
+        with contextlib.suppress(UserError):
+            # An error, or what was saved: never anything else.
+            assert_equal(load_model(tmp_path / "copy").variables, variables)
+            continue
+        refused.add(name.relative_to("checkpoints/1").as_posix())
+    assert {"config/metadata", "model/manifest.ocdbt"} <= refused
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
+def test_training_may_go_on_from_a_bundled_checkpoint(name):
+    """That is `--run.start_from=NAME` with the preset of that name."""
+    experiment = load_model(name).experiment
+    assert experiment.model == PRESETS[name].model
+    assert experiment.run.start_from == ""
+
+
+def test_the_preset_to_finetune_starts_from_a_bundled_checkpoint():
+    preset = PRESETS["sr_finetune"]
+    assert load_model(preset.run.start_from).experiment.model == preset.model
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
+def test_what_is_no_photograph_stays_an_image(name):
+    """Noise, dithering and stripes: without such examples `sr` made thousands of them.
+
+    `faces_local` has learned faces alone, and is nearly linear: it exceeds the range by 1.1.
+    """
+    excess = 1.5 if name == "faces_local" else 1.0
+    rng = np.random.default_rng(0)
+    rows, cols = np.indices((64, 64))
+    photograph = open_dataset("sample")[0][100:164, 100:164] / 255
+    images = [
+        rng.integers(0, 256, (64, 64, 3)) / 255,
+        np.clip(photograph + rng.normal(0, 50 / 255, photograph.shape), 0, 1),
+        np.round(np.clip(photograph + rng.uniform(-0.5, 0.5, photograph.shape), 0, 1)),
+        np.repeat(rng.integers(0, 2, (64, 64, 1)), 3, axis=2),
+        np.repeat((rows + cols)[..., None] % 2, 3, axis=2),
+        np.stack([cols % 3 == channel for channel in range(3)], axis=2),
+    ]
+    model, axis = load_model(name), Axis(0.0, 0.5, 128)
+
+    @jax.jit
+    def double(images):
+        return render_grid(encode(model.hypernetwork, model.variables, images)[0], axis, axis)
+
+    rendered = double(np.stack(images).astype(np.float32))
+    assert -excess < rendered.min() and rendered.max() < 1 + excess
+
+
+def test_a_full_disk_is_told(save, tiny_experiment, variables, tmp_path, monkeypatch):
+    save({1: None})
+
+    def fail(*_, **__):
+        raise OSError("No space left on device\nand much more")
+
+    with Workdir(tmp_path / "run") as workdir:
+        with monkeypatch.context() as patch, pytest.raises(UserError, match=r"No space left.*room"):
+            patch.setattr(workdir._manager, "save", fail)
+            workdir.save(2, tiny_experiment, variables, {"step": np.asarray(2)}, None)
+    assert load_model(tmp_path / "run").step == 1
+
+
+HOLD = """
+import fcntl, os, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(os.getpid(), file=file, flush=True)
+print("held", flush=True)
+input()
+"""
+"""What a training does to a workdir, in a process that is there at once."""
+
+
+def test_a_workdir_is_one_process_own(tiny_experiment, tmp_path):
+    unfinished = tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp"
+    unfinished.mkdir(parents=True)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None and it.stdout.readline() == "held\n"
+        named = rf"another process \(number {it.pid}\) trains there"
+        with pytest.raises(UserError, match=named), claiming(tmp_path):
+            pytest.fail("it is another's")
+        with pytest.raises(UserError, match=named):
+            training.train(tiny_experiment, tmp_path)
+        assert unfinished.exists()
+        it.communicate("\n")
+    with claiming(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"

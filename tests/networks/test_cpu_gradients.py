@@ -1,0 +1,229 @@
+"""The layers for training agree with XLA's, in values and in gradients."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperfunc.networks import EDSR, RDN, CosineMLP, DenseTrunk, PatchHypernetwork, plain_convolve
+from hyperfunc.networks.backbones import Convolution, Fusion, PixelAttention
+from hyperfunc.networks.cpu_gradients import (
+    convolve,
+    convolve_and_add,
+    convolve_depthwise,
+    convolve_depthwise_to_train,
+    dense,
+    depthwise_as_grouped,
+    depthwise_as_sum,
+    depthwise_gradient,
+    depthwise_gradient_in_one_pass,
+    dot_for_flax,
+    kernel_gradient,
+    kernel_gradient_as_product,
+)
+
+
+def draw(*shape):
+    numbers = np.random.default_rng(len(shape)).standard_normal(shape)
+    return jnp.asarray(numbers, jnp.float32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 4)])
+def test_gradients_are_those_of_xla(size):
+    inputs, kernel, weight = draw(2, *size, 3), draw(3, 3, 3, 5), draw(2, *size, 5)
+
+    def loss(function, inputs, kernel):
+        return (function(inputs, kernel) * weight).sum()
+
+    ours, theirs = (
+        jax.value_and_grad(loss, argnums=(1, 2))(function, inputs, kernel)
+        for function in (convolve, plain_convolve)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 4), (9, 5)])
+def test_depthwise_is_a_convolution_of_each_channel(size):
+    inputs, kernel, weight = draw(2, *size, 6), draw(5, 5, 6), draw(2, *size, 6)
+
+    def one_by_one(inputs, kernel):
+        parts = [
+            plain_convolve(inputs[..., i : i + 1], kernel[:, :, None, i : i + 1]) for i in range(6)
+        ]
+        return jnp.concatenate(parts, axis=-1)
+
+    def evaluate(function):
+        def loss(*arguments):
+            return (function(*arguments) * weight).sum()
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(inputs, kernel)
+
+    theirs = evaluate(one_by_one)
+    for function in (
+        convolve_depthwise,
+        convolve_depthwise_to_train,
+        depthwise_as_grouped,
+        depthwise_as_sum,
+    ):
+        ours = evaluate(function)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=4e-5), ours, theirs
+        )
+    for gradient in (depthwise_gradient, depthwise_gradient_in_one_pass):
+        ours = gradient(inputs, weight, size=5)
+        np.testing.assert_allclose(ours, theirs[1][1], rtol=2e-5, atol=4e-5)
+        halves = (x.astype("bfloat16") for x in (inputs, weight))
+        assert gradient(*halves, size=5).dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("is_rectified", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_layer_is_that_of_flax(size, is_rectified, dtype):
+    layer = Convolution(5, size, is_rectified, dtype)
+    flax = nn.Conv(5, (size, size), dtype=jnp.dtype(dtype))
+    inputs = draw(2, 7, 4, 3)
+    variables = layer.init(jax.random.key(0), inputs, train=True)
+    jax.tree.map(np.testing.assert_array_equal, variables, flax.init(jax.random.key(0), inputs))
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    expected = flax.apply(variables, inputs)
+    expected = nn.relu(expected) if is_rectified else expected
+    for train in (False, True):
+        assert_near(layer.apply(variables, inputs, train=train), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_pixel_attention_is_what_it_says(dtype):
+    attention = PixelAttention(0.3, dtype)
+    shortcut, inputs = draw(2, 7, 4, 5), draw(2, 7, 4, 5).astype(dtype) - 1
+    shortcut = shortcut.astype(dtype)
+    variables = attention.init(jax.random.key(0), shortcut, inputs, train=True)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    logits = nn.Conv(5, (1, 1), dtype=jnp.dtype(dtype)).apply(variables, inputs)
+    expected = shortcut + 0.3 * 2 * inputs * nn.sigmoid(logits)
+    for train in (False, True):
+        assert_near(attention.apply(variables, shortcut, inputs, train=train), expected)
+
+
+def assert_near(ours, theirs):
+    assert ours.dtype == theirs.dtype
+    tolerance = 2e-5 if ours.dtype == jnp.float32 else 0.02
+    ours, theirs = (x.astype(jnp.float32) for x in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_it_refuses_to_be_another_convolution():
+    with pytest.raises(ValueError, match=r"3x3 or 1x1, not \(5, 5\)"):
+        convolve_and_add(draw(1, 4, 4, 3), draw(5, 5, 3, 3), draw(3))
+
+
+@pytest.mark.parametrize("channels", [(4, 3), (3, 6)])
+def test_both_forms_of_the_kernels_gradient_agree(channels):
+    # Only one of them runs on a given machine.
+    inputs, gradient = (draw(2, 6, 9, count) for count in channels)
+    np.testing.assert_allclose(
+        kernel_gradient_as_product(inputs, gradient),
+        kernel_gradient(inputs, gradient),
+        rtol=2e-5,
+        atol=2e-5,
+    )
+
+
+@pytest.mark.parametrize("leading", [(4,), (2, 1, 3)])
+def test_a_dense_layers_gradients_are_those_of_xla(leading):
+    inputs, kernel, weight = draw(*leading, 5), draw(5, 7), draw(*leading, 7)
+
+    def loss(function, inputs, kernel):
+        return (function(inputs, kernel) * weight).sum()
+
+    ours, theirs = (
+        jax.value_and_grad(loss, argnums=(1, 2))(function, inputs, kernel)
+        for function in (dense, jnp.matmul)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("axes", "precision"), [((((0,), (0,)), ((), ())), None), ((((1,), (0,)), ((), ())), "highest")]
+)
+def test_it_refuses_to_be_another_product(axes, precision):
+    with pytest.raises(ValueError, match="leave it to Flax"):
+        dot_for_flax(draw(5, 5), draw(5, 5), axes, precision=precision)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_fusion_is_a_convolution_of_all_channels(dtype):
+    features = [draw(2, 5, 4, channels) for channels in (3, 8, 5)]
+    fusion, conv = Fusion(6, dtype), nn.Conv(6, (1, 1), dtype=jnp.dtype(dtype))
+    variables = fusion.init(jax.random.key(0), features)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # A bias of zero says nothing.
+    expected = conv.apply(variables, jnp.concatenate(features, axis=-1))
+    fused = fusion.apply(variables, features)
+    assert_near(fused, expected)
+    same = nn.Conv(6, (1, 1)).init(jax.random.key(0), jnp.concatenate(features, axis=-1))
+    assert jax.tree.map(jnp.shape, same) == jax.tree.map(jnp.shape, variables)
+
+
+def test_the_gradient_of_a_dense_kernel_is_not_transposed():
+    # The optimiser would read it column by column: more than half of a step of the faces.
+    def gradient(function):
+        def loss(kernel):
+            return jnp.square(function(jnp.ones((4, 5)), kernel)).sum()
+
+        return str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((5, 7))))
+
+    assert "transpose" in gradient(jnp.matmul)
+    assert "transpose" not in gradient(dense)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "trunk",
+    [EDSR(width=8, blocks=2, attention=True, fusion=True), RDN(8, 1, 2, 4), DenseTrunk(8)],
+)
+def test_trunks_train_with_it_as_they_would_without(trunk, dtype):
+    trunk = trunk.clone(dtype=dtype)
+    images = draw(2, 6, 6, 3)
+    variables = trunk.init(jax.random.key(0), images)
+
+    def gradient(train):
+        def loss(variables):
+            features = trunk.apply(variables, images, train=train)
+            return jnp.square(features.astype(jnp.float32)).mean()
+
+        return jax.jit(jax.value_and_grad(loss))(variables)
+
+    assert "custom_vjp" in str(
+        jax.make_jaxpr(lambda v: trunk.apply(v, images, train=True))(variables)
+    )
+    assert "custom_vjp" not in str(jax.make_jaxpr(lambda v: trunk.apply(v, images))(variables))
+    tolerance = 1e-5 if dtype == "float32" else 0.03
+    for ours, theirs in zip(*(jax.tree.leaves(gradient(t)) for t in (True, False)), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
+
+
+def test_a_patch_hypernetwork_trains_with_it_as_it_would_without():
+    # Dense layers all through: with batch normalisation, training would differ by its statistics.
+    network = PatchHypernetwork(
+        DenseTrunk(8), CosineMLP(hidden=(4,), normalization="batch"), branch_convs=0, code=6
+    )
+    images = draw(2, 8, 8, 3)
+    variables = network.init(jax.random.key(0), images)
+
+    def gradient(train):
+        def loss(variables):
+            theta, _ = network.apply(variables, images, train=train)
+            return sum(jnp.square(leaf).mean() for leaf in jax.tree.leaves(theta))
+
+        return jax.jit(jax.grad(loss))(variables)
+
+    jaxpr = str(jax.make_jaxpr(lambda v: network.apply(v, images, train=True))(variables))
+    assert jaxpr.count("custom_vjp") > str(
+        jax.make_jaxpr(lambda v: DenseTrunk(8).apply(v, images, train=True))(
+            {"params": variables["params"]["backbone"]}
+        )
+    ).count("custom_vjp")
+    for ours, theirs in zip(*(jax.tree.leaves(gradient(t)) for t in (True, False)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)

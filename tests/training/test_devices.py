@@ -1,0 +1,145 @@
+"""How many devices and processes there are changes rounding, and nothing else."""
+
+import dataclasses
+import json
+import shutil
+import socket
+
+import jax
+import pytest
+
+import train
+from hyperfunc.devices import make_mesh
+from hyperfunc.experiment import Workdir, load_model
+from hyperfunc.networks import amx
+from hyperfunc.training import loop as training
+
+NAMES = ("params", "average")
+TRAIN = "import sys, train; train.main(sys.argv[1:])"
+
+
+@pytest.fixture(scope="module")
+def on_four(experiment, trained):
+    """The state after four steps on four devices."""
+    state = training.train(experiment, trained)
+    assert jax.tree.leaves(state.params)[0].sharding.num_devices == 4
+    return state
+
+
+@pytest.fixture(scope="module")
+def assert_close(experiment, on_four, distance):
+    """Asserts that parameters lie far closer to those of four devices than four steps reach."""
+    start = training.make_init(experiment)()
+    paths = {name: distance(getattr(start, name), getattr(on_four, name)) for name in NAMES}
+
+    def check(name: str, tree) -> None:
+        assert paths[name] > 1e-2
+        assert distance(tree, getattr(on_four, name)) < 1e-3 * paths[name]
+
+    return check
+
+
+def test_one_device_trains_what_four_train(experiment, tmp_path, monkeypatch, assert_close):
+    monkeypatch.setattr(training, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+    state = training.train(experiment, tmp_path)
+    assert jax.tree.leaves(state.params)[0].sharding.num_devices == 1
+    for name in NAMES:
+        assert_close(name, getattr(state, name))
+
+
+def test_sharded_parameters_train_like_copied_ones(experiment, tmp_path, assert_close):
+    sharded = dataclasses.replace(
+        experiment, run=dataclasses.replace(experiment.run, shard_parameters=True)
+    )
+    state = training.train(sharded, tmp_path)
+    kernel = state.params["backbone"]["block_0_a"]["kernel"]
+    assert kernel.addressable_shards[0].data.size == kernel.size // 4
+    for name in NAMES:
+        assert_close(name, getattr(state, name))
+    assert_close("average", load_model(tmp_path).variables["params"])
+
+
+def test_a_run_on_four_devices_goes_on_on_one(flags, trained, tmp_path, start_python, assert_close):
+    shutil.copytree(trained / "checkpoints" / "2", tmp_path / "checkpoints" / "2")
+    process = start_python(TRAIN, f"--workdir={tmp_path}", *flags, JAX_NUM_CPU_DEVICES="1")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert Workdir(tmp_path).latest() == 4
+    assert_close("average", load_model(tmp_path).variables["params"])
+
+
+def test_amx_trains_what_xla_trains(flags, tmp_path, distance, needs_amx):
+    """To rounding, which is not none: or it would not have been AMX."""
+    wide = [*flags, "--model.backbone.width=32", "--task.crop=16"]
+    start = training.make_init(train.parse(["--workdir=unused", *wide]).experiment)().params
+    train.main([f"--workdir={tmp_path / 'xla'}", *wide])
+    try:
+        train.main([f"--workdir={tmp_path / 'amx'}", *wide, "--amx=True"])
+    finally:
+        amx.disable()
+    by_xla, by_amx = (
+        training.train(train.parse([f"--workdir={tmp_path / name}", *wide]).experiment, path).params
+        for name, path in (("xla", tmp_path / "xla"), ("amx", tmp_path / "amx"))
+    )
+    assert 0 < distance(by_xla, by_amx) < 0.05 * distance(start, by_xla)
+
+
+def start_processes(start_python, code, *arguments, count=2):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [
+        start_python(
+            code,
+            *arguments,
+            "--distributed=True",
+            JAX_NUM_CPU_DEVICES="2",
+            JAX_COORDINATOR_ADDRESS=f"localhost:{port}",
+            JAX_NUM_PROCESSES=str(count),
+            JAX_PROCESS_ID=str(i),
+        )
+        for i in range(count)
+    ]
+
+
+def test_two_processes_train_what_one_trains(flags, trained, tmp_path, start_python, assert_close):
+    processes = start_processes(start_python, TRAIN, f"--workdir={tmp_path}", *flags)
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert_close("average", load_model(tmp_path).variables["params"])
+    # One process writes, and what it writes is about the whole batch.
+    lines, alone = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, trained)
+    )
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert [line["loss"] for line in lines] == pytest.approx([x["loss"] for x in alone], rel=1e-4)
+
+
+# The next test's processes need many steps, because JAX looks for the signal once a second.
+SIGTERM_AT_2 = """
+import os, signal, sys, jax, train
+from hyperfunc import training
+
+is_due = training._is_due
+
+def patched(step, every, last):
+    if step == 2 and jax.process_index() == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return is_due(step, every, last)
+
+training._is_due = patched
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_stops_all_at_the_same_step(flags, tmp_path, start_python):
+    long = [*flags, "--run.steps=1000000", "--run.save_every=1000000", "--run.log_every=100"]
+    processes = start_processes(start_python, SIGTERM_AT_2, f"--workdir={tmp_path}", *long)
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    step = Workdir(tmp_path).latest()
+    assert step is not None
+    assert f"stopped at step {step}" in outputs[0][0]

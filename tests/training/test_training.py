@@ -1,0 +1,356 @@
+"""The training step, and what surrounds it."""
+
+import dataclasses
+import signal
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperfunc.data import ImageSource, Reconstruction, make_batches
+from hyperfunc.devices import make_mesh
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import PRESETS, Experiment, pixel_loss
+from hyperfunc.experiment.config import Data
+from hyperfunc.experiment.losses import Loss
+from hyperfunc.experiment.optimizers import Optimizer
+from hyperfunc.function import encode, render_phases
+from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
+from hyperfunc.training import (
+    Validator,
+    make_init,
+    make_train_step,
+    split_validation,
+    validation,
+)
+from hyperfunc.training import loop as training
+
+
+@pytest.fixture
+def experiment(tiny_experiment):
+    return dataclasses.replace(
+        tiny_experiment, run=dataclasses.replace(tiny_experiment.run, steps=100, ema=0.5)
+    )
+
+
+@pytest.fixture
+def batch(experiment):
+    source = training.open_dataset(experiment.data.dataset, split="train")
+    return next(make_batches(source, experiment.task, batch_size=4, seed=1))
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_images_are_drawn_by_the_weights_of_the_experiment(experiment, resident):
+    grey = {"light/a": 200, "dark/b": 10}
+    source = ImageSource(
+        "grey", list(grey), lambda i: np.full((32, 32, 3), list(grey.values())[i], np.uint8)
+    )
+    data = Data(batch_size=40, weights=(("dark", 9.0),), resident=resident)
+    weighted = dataclasses.replace(experiment, data=data)
+    batch = next(training._open_batches(weighted, source, make_mesh(), start=0))
+    is_dark = np.asarray(batch["target"]).mean(axis=(1, 2, 3)) < 100
+    assert 0.75 < is_dark.mean() < 1.0
+
+
+def test_the_initial_state_depends_on_the_seed_only(experiment):
+    first, second = make_init(experiment)(), make_init(experiment)()
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    jax.tree.map(np.testing.assert_array_equal, first.params, first.average)
+    assert int(first.step) == 0
+    other = dataclasses.replace(experiment, run=dataclasses.replace(experiment.run, seed=1))
+    kernels = [s.params["backbone"]["head"]["kernel"] for s in (first, make_init(other)())]
+    assert not np.array_equal(*kernels)
+
+
+def test_a_step_reports_the_loss_and_moves_everything(experiment, batch):
+    state = make_init(experiment)()
+    after, metrics = jax.jit(make_train_step(experiment))(state, batch)
+    assert int(after.step) == 1
+
+    # The loss is the mean absolute error of what the model at hand renders.
+    assert isinstance(experiment.model, PixelHypernetwork) and experiment.run.loss == "l1"
+    observed, target = (batch[name].astype(np.float32) / 255 for name in ("observed", "target"))
+    function, _ = encode(experiment.model, {"params": state.params}, jnp.asarray(observed))
+    scale = target.shape[1] // observed.shape[1]
+    rendered = render_phases(function, scale, phase=jnp.asarray(batch["phase"][0]))
+    expected = np.abs(np.asarray(rendered) - target).mean()
+    assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-4)
+
+    norm = np.sqrt(sum(np.square(leaf).sum() for leaf in jax.tree.leaves(after.params)))
+    assert float(metrics["parameter_norm"]) == pytest.approx(norm, rel=1e-4)
+    assert float(metrics["gradient_norm"]) > 0
+    for before, leaf in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(after.params), strict=True
+    ):
+        assert not np.array_equal(before, leaf)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_step_keeps_the_types_of_the_state(name):
+    """Else what was compiled for the first step does not fit the second."""
+    experiment = PRESETS[name]
+    task = experiment.task
+    side = task.target_sides[0]
+    batch = {
+        "observed": jax.ShapeDtypeStruct((2, *task.observed_size, 3), np.uint8),
+        "target": jax.ShapeDtypeStruct((2, side, side, 3), np.uint8),
+        "phase": jax.ShapeDtypeStruct((2, 2), np.float32),
+    }
+    before = jax.eval_shape(make_init(experiment))
+    after, _ = jax.eval_shape(make_train_step(experiment), before, batch)
+
+    def types(state):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state)
+
+    assert types(after) == types(before)
+
+
+def test_the_average_warms_up_to_its_decay(experiment, batch):
+    step, state = jax.jit(make_train_step(experiment)), make_init(experiment)()
+    average = np.asarray(state.params["branch"], np.float64)
+    for number in range(12):
+        state, _ = step(state, batch)
+        decay = min(0.5, (1 + number) / (10 + number))
+        average = decay * average + (1 - decay) * np.asarray(state.params["branch"], np.float64)
+    np.testing.assert_allclose(state.average["branch"], average, atol=1e-6)
+    assert state.variables() == {"params": state.average}  # Nothing to normalise here.
+
+
+def test_a_learned_batch_has_a_lower_loss(experiment, batch):
+    fast = dataclasses.replace(experiment.optimizer, learning_rate=1e-2, warmup=0)
+    experiment = dataclasses.replace(experiment, optimizer=fast)
+    step, state = jax.jit(make_train_step(experiment)), make_init(experiment)()
+    losses = []
+    for _ in range(30):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path):
+    def run(steps):
+        return dataclasses.replace(
+            experiment,
+            data=dataclasses.replace(experiment.data, resident=True, validation=0.0),
+            # Constant, so that the length of the run does not matter.
+            optimizer=dataclasses.replace(
+                experiment.optimizer, schedule="trapezoid", warmup=0, decay=1e-6
+            ),
+            run=dataclasses.replace(experiment.run, steps=steps, validate_every=100),
+        )
+
+    whole = training.train(run(4), tmp_path / "whole")
+    training.train(run(2), tmp_path / "stopped")
+    resumed = training.train(run(4), tmp_path / "stopped")
+    assert int(resumed.step) == 4
+    jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
+
+
+def numbered(count):
+    images = [np.full((16, 16, 3), i, np.uint8) for i in range(count)]
+    return ImageSource("numbered", [str(i) for i in range(count)], lambda i: images[i].copy())
+
+
+@pytest.mark.parametrize(
+    ("count", "part", "held_out"),
+    [
+        (10, 0.0, 0),
+        (10, 0.2, 2),
+        (25, 0.04, 1),
+        (5, 0.04, 1),
+        (100, 0.3, 30),
+        (100, 0.35, 35),
+        (100, 0.4, 40),
+        (7, 1 / 3, 2),
+    ],
+)
+def test_held_out_images_are_not_trained_on(count, part, held_out):
+    training_part, validation_part = split_validation(numbered(count), part)
+    assert len(validation_part) == held_out
+    assert len(training_part) == count - held_out
+    assert sorted([*training_part.names, *validation_part.names], key=int) == [
+        str(i) for i in range(count)
+    ]
+    for part in (training_part, validation_part):
+        assert all(
+            image[0, 0, 0] == int(name) for image, name in zip(part, part.names, strict=True)
+        )
+
+
+@pytest.mark.parametrize("every", [2, 3, 25, 100])
+def test_of_every_so_many_images_the_middle_one_is_held_out(every):
+    """As ever: numbers of the held-out images can be compared with those of older runs."""
+    _, held_out = split_validation(numbered(250), 1 / every)
+    assert list(held_out.names) == [str(i) for i in range(250) if i % every == every // 2]
+
+
+def test_one_image_cannot_be_held_out_of_one():
+    with pytest.raises(UserError, match="--data.validation=0"):
+        split_validation(numbered(1), 0.5)
+
+
+def test_the_last_step_is_always_due():
+    due = [step for step in range(1, 11) if training._is_due(step, 4, 10)]
+    assert due == [4, 8, 10]
+
+
+# What a step compares: every so many rows and columns of the full rendering.
+
+TENTS = WindowLayout(size=8, stride=4, overhang=4.0)
+
+
+def patches(layout, footprint=False, base="none"):
+    target = CosineMLP((4, 5), footprint=footprint)
+    return PatchHypernetwork(
+        EDSR(width=4, blocks=0), target, layout, base, branch_width=4, branch_convs=1, pool=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "stride"),
+    [
+        (patches(WHOLE_IMAGE), 4),
+        (patches(TENTS), 2),
+    ],
+    ids=["whole", "tents"],
+)
+def test_a_stride_leaves_out_rows_and_columns_of_the_rendering(model, stride):
+    images = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+
+    @jax.jit
+    def render_whole(images):
+        return render_phases(encode(model, variables, images, train=True)[0], 1)
+
+    whole = render_whole(images)
+    predict = jax.jit(lambda x, at: training._predict(model, variables, x, 16 // stride, at))
+    for top, left in ((0, 0), (1, 0), (stride - 1, stride - 1)):
+        part = predict(images, np.array([top, left], np.float32))
+        np.testing.assert_allclose(part, whole[:, top::stride, left::stride], atol=1e-5)
+    assert np.asarray(whole).std() > 1e-3
+
+
+def test_running_statistics_are_those_of_the_averaged_network(experiment):
+    model = patches(WHOLE_IMAGE)
+    experiment = dataclasses.replace(experiment, model=model, task=Reconstruction(size=16))
+    images = np.random.default_rng(0).integers(256, size=(2, 16, 16, 3), dtype=np.uint8)
+    batch = {"observed": images, "target": images, "phase": np.zeros((2, 2), np.float32)}
+    before = make_init(experiment)()
+    before = before.replace(
+        step=jnp.int32(50), average=jax.tree.map(lambda leaf: 3 * leaf, before.params)
+    )
+    state, _ = jax.jit(make_train_step(experiment))(before, batch)
+
+    @jax.jit
+    def statistics(params):
+        variables = {"params": params, "batch_stats": before.batch_stats}
+        return encode(model, variables, jnp.asarray(images / 255, jnp.float32), train=True)[1]
+
+    of_average, of_last = statistics(state.average), statistics(before.params)
+    pairs = zip(*(jax.tree.leaves(s) for s in (of_average, of_last)), strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) > 1e-4
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state.batch_stats, of_average
+    )
+
+
+@pytest.mark.parametrize("changes", [{"footprint": True}, {"base": "bicubic"}], ids=str)
+def test_a_stride_would_change_a_footprint(changes):
+    model = patches(WHOLE_IMAGE, **changes)
+    with pytest.raises(ValueError, match="--task.stride=1"):
+        Experiment(model=model, task=Reconstruction(size=16, stride=2))
+    Experiment(model=model, task=Reconstruction(size=16))
+
+
+def test_a_model_for_jpegs_is_validated_on_jpegs(tiny_experiment, monkeypatch, draw):
+    """A network of zeros gives the bicubic base: worse of what was compressed, always the same."""
+    monkeypatch.setattr(validation, "SCALES", (2.0,))
+    model = tiny_experiment.model
+    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+    source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
+    mesh = make_mesh(jax.devices()[:1])
+
+    def score(jpeg):
+        task = dataclasses.replace(tiny_experiment.task, jpeg=jpeg)
+        return Validator(model, task, source, mesh)(variables)[0]["validation/psnr"]
+
+    assert score(0.1) == score(1.0) < score(0.0) - 0.1
+
+
+def test_a_flat_held_out_image_does_not_hide_the_others(tiny_experiment, monkeypatch):
+    """A network of zeros gives the bicubic base: exact on white, and not on noise."""
+    monkeypatch.setattr(validation, "SCALES", (2.0,))
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    images = [np.full((40, 40, 3), 255, np.uint8), noise]
+    model = tiny_experiment.model
+    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+
+    def score(names):
+        source = ImageSource("some", list(names), lambda i: images["ab".index(names[i])])
+        scores, _ = Validator(model, tiny_experiment.task, source, make_mesh(jax.devices()[:1]))(
+            variables
+        )
+        return scores["validation/psnr"]
+
+    assert score("a") == 100 and score("b") < 50
+    assert score("ab") == pytest.approx((100 + score("b")) / 2)
+
+
+def test_the_logged_rates_are_those_of_the_update(experiment):
+    """Of AdamW alone, whose first update is the rate, but for signs."""
+    optimizer = Optimizer(method="adamw", learning_rate=1e-2, warmup=3, clip_norm=0.0)
+    experiment = dataclasses.replace(experiment, optimizer=optimizer)
+    rates = optimizer.make_schedules(experiment.run.steps)
+    assert set(rates) == {"learning_rate"}
+    state, step = make_init(experiment)(), jax.jit(make_train_step(experiment))
+    source = training.open_dataset(experiment.data.dataset, split="train")
+    batches = make_batches(source, experiment.task, batch_size=4, seed=1)
+    for number, expected in zip(range(2), (1e-2 / 3, 1e-2 * 5 / 9), strict=True):
+        before = state.params
+        state, metrics = step(state, next(batches))
+        assert float(metrics["learning_rate"]) == pytest.approx(expected)
+        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), state.params, before)
+        if not number:
+            assert max(map(float, jax.tree.leaves(moved))) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_component_that_cannot_be_stored_is_told_before_anything_is_done(experiment, tmp_path):
+    class Mine(EDSR):
+        extra: int = 7
+
+    model = PixelHypernetwork(Mine(width=8, blocks=1), experiment.model.target)
+    with pytest.raises(ValueError, match="Mine is no component .* add it to the union"):
+        training.train(dataclasses.replace(experiment, model=model), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_task_that_cannot_be_validated_is_told(experiment, draw, monkeypatch):
+    """As one that was added elsewhere: without this it would be validated as another."""
+    monkeypatch.setattr(validation, "SuperResolution", Reconstruction)
+    source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
+    with pytest.raises(ValueError, match="validation knows no SuperResolution"):
+        Validator(experiment.model, experiment.task, source, make_mesh())
+
+
+def test_each_loss_is_another():
+    predicted, target = jnp.zeros((1, 2, 2, 3)), jnp.full((1, 2, 2, 3), 1e-3)
+    values = {name: float(pixel_loss(name, predicted, target)[0]) for name in get_args(Loss)}
+    assert values == pytest.approx({"l1": 1e-3, "l2": 1e-6, "charbonnier": 2e-6**0.5})
+
+
+def test_ctrl_c_stops_after_the_step_and_before_the_first_at_once(capsys):
+    with training._stop_signals(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with training._stop_signals() as is_asked_to_stop:
+        assert not is_asked_to_stop(1)
+        signal.raise_signal(signal.SIGINT)
+        assert "Ctrl-C again stops at once" in capsys.readouterr().out
+        assert is_asked_to_stop(2)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with training._stop_signals() as is_asked_to_stop:  # A preemption is not in a hurry.
+        signal.raise_signal(signal.SIGTERM)
+        assert is_asked_to_stop(1)
