@@ -270,10 +270,11 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     Raises:
         UserError: there is none, or it is damaged, or another version wrote it.
     """
-    is_bundled = isinstance(path, str) and path in {p.name for p in BUNDLED.glob("*")}
+    bundled = {folder.name for folder in BUNDLED.glob("*/")}
+    is_bundled = isinstance(path, str) and path in bundled
     folder = BUNDLED / path if is_bundled else Path(path)
     if not folder.is_dir():
-        names = ", ".join(sorted(p.name for p in BUNDLED.glob("*"))) or "none"
+        names = ", ".join(sorted(bundled)) or "none"
         raise UserError(
             f"no checkpoint: {folder} is not a folder; give that of a training run (train.py's "
             f"--workdir), or a name (bundled checkpoints: {names})"

@@ -199,7 +199,7 @@ def test_no_file_can_go_missing_without_notice(save, variables, tmp_path):
     assert {"config/metadata", "model/manifest.ocdbt"} <= refused
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
+@pytest.mark.parametrize("name", sorted(folder.name for folder in checkpoint.BUNDLED.glob("*/")))
 def test_training_may_go_on_from_a_bundled_checkpoint(name):
     """That is `--run.start_from=NAME` with the preset of that name."""
     experiment = load_model(name).experiment
@@ -212,7 +212,7 @@ def test_the_preset_to_finetune_starts_from_a_bundled_checkpoint():
     assert load_model(preset.run.start_from).experiment.model == preset.model
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in checkpoint.BUNDLED.iterdir()))
+@pytest.mark.parametrize("name", sorted(folder.name for folder in checkpoint.BUNDLED.glob("*/")))
 def test_what_is_no_photograph_stays_an_image(name):
     """Noise, dithering and stripes: without such examples `sr` made thousands of them.
 
