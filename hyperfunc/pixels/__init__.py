@@ -4,6 +4,7 @@ No network is known here: everything is a function of arrays, positions and size
 """
 
 from hyperfunc.pixels.border import mirror_indices
+from hyperfunc.pixels.channels import has_alpha, largest_value, to_integers
 from hyperfunc.pixels.coords import (
     Axis,
     Samples,
@@ -67,11 +68,13 @@ __all__ = [
     "degrade_crop",
     "enlarge",
     "find_lines",
+    "has_alpha",
     "imresize",
     "integer_scale",
     "interpolate_grid",
     "interpolate_points",
     "is_reflected",
+    "largest_value",
     "luma",
     "mean_psnr",
     "mirror_indices",
@@ -83,5 +86,6 @@ __all__ = [
     "split_positions",
     "ssim_rgb",
     "ssim_y",
+    "to_integers",
     "to_positions",
 ]

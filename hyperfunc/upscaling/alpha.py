@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperfunc.pixels import Axis, Samples
+from hyperfunc.pixels import Axis, Samples, has_alpha, largest_value, to_integers
 
 REACH = 2
 """How far alpha and colour spread: so many input pixels, or output pixels if these are larger."""
@@ -39,15 +39,12 @@ def through_rgb(
         origin: the pixel (row, column) of the image that the axes count from.
     """
     dtype, channels = images.dtype, images.shape[-1]
-    largest = 1 if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).max
-    pixels = images.astype(jnp.float32) / largest
-    if channels in (1, 3):
-        values = _to_channels(draw(_to_rgb(pixels)), channels)
-    else:
+    pixels = images.astype(jnp.float32) / largest_value(dtype)
+    if has_alpha(channels):
         values = _through_alpha(draw, pixels, axes, origin)
-    if largest == 1:
-        return values
-    return jnp.floor(jnp.clip(values, 0, 1) * largest + 0.5).astype(dtype)
+    else:
+        values = _to_channels(draw(_to_rgb(pixels)), channels)
+    return values if jnp.issubdtype(dtype, jnp.floating) else to_integers(values, dtype)
 
 
 def _to_rgb(pixels: jax.Array) -> jax.Array:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from hyperfunc.errors import UserError
 from hyperfunc.images import Photo, read_photo, write_photo
+from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.batch_plan import Batch, Job
 from hyperfunc.upscaling.upscaler import Upscaler
@@ -180,7 +181,7 @@ def render(
     """Render at ``size``; floats of another range than [0, 1] are brought to it and back."""
     if pixels.dtype != np.float32:
         return upscaler(pixels, size, progress=progress)
-    colours = slice(0, pixels.shape[2] - (pixels.shape[2] in (2, 4)))
+    colours = slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))
     low = min(float(pixels[..., colours].min()), 0.0)
     high = max(float(pixels[..., colours].max()), 1.0)
     if (low, high) != (0.0, 1.0):

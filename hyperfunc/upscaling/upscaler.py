@@ -21,7 +21,15 @@ from jax.sharding import Mesh, PartitionSpec
 from hyperfunc.devices import AXIS, make_mesh
 from hyperfunc.function import cut_windows, encode, render_grid, render_phases
 from hyperfunc.networks import Hypernetwork
-from hyperfunc.pixels import Axis, Samples, integer_scale, mirror_indices, split_positions
+from hyperfunc.pixels import (
+    Axis,
+    Samples,
+    has_alpha,
+    integer_scale,
+    largest_value,
+    mirror_indices,
+    split_positions,
+)
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import through_rgb
 from hyperfunc.upscaling.tile_plan import (
@@ -260,10 +268,10 @@ class Upscaler:
     def _by_kind(image: HostPixels, plan: Plan) -> dict[int, list[tuple[Span, Span]]]:
         """Sort tiles by the channels to compute: without alpha where opaque, 0 where clear."""
         channels = image.shape[2]
-        if channels in (1, 3):
+        if not has_alpha(channels):
             return {channels: plan.tiles}
         kinds: dict[int, list[tuple[Span, Span]]] = {}
-        opaque = 1.0 if image.dtype == np.float32 else np.iinfo(image.dtype).max
+        opaque = largest_value(image.dtype)
         for row, col in plan.tiles:
             area = tuple(
                 slice(span.start, span.start + extent)
@@ -284,7 +292,7 @@ class Upscaler:
             rows, cols, (top, left) = places[tile]
             pixels = pixels[top:, left:][: rows.stop - rows.start, : cols.stop - cols.start]
             if pixels.shape[2] < image.shape[2]:
-                opaque = 1 if image.dtype == np.float32 else np.iinfo(image.dtype).max
+                opaque = largest_value(image.dtype)
                 alpha = np.full((*pixels.shape[:2], 1), opaque, image.dtype)
                 pixels = np.concatenate([pixels, alpha], axis=-1)
             yield rows, cols, pixels
