@@ -12,7 +12,7 @@ from hyperfunc.experiment.checkpoints import (
     init_variables,
     load_model,
 )
-from hyperfunc.experiment.config import Experiment, Network, to_dict
+from hyperfunc.experiment.config import Experiment, Network, from_plain, to_dict, to_plain
 from hyperfunc.experiment.losses import pixel_loss
 from hyperfunc.experiment.optimizers import stack_alike
 from hyperfunc.experiment.presets import PRESETS, SR
@@ -27,9 +27,11 @@ __all__ = [
     "Workdir",
     "claiming",
     "export_model",
+    "from_plain",
     "init_variables",
     "load_model",
     "pixel_loss",
     "stack_alike",
     "to_dict",
+    "to_plain",
 ]

@@ -1,18 +1,18 @@
 """An experiment: a tree of components, each of which is its own configuration.
 
 Flax modules, target networks, tasks and the optimiser are frozen dataclasses whose fields are their
-hyperparameters, so an experiment is simply a dataclass of them. `to_dict` and `from_dict` turn it
-into plain data and back; a checkpoint carries that, and needs nothing else to rebuild the model.
+hyperparameters, so an experiment is a dataclass of such dataclasses. `to_dict` and `from_dict` turn
+it into plain data and back: a checkpoint stores these data, and they suffice to rebuild the model.
 """
 
 import dataclasses
 import math
-from typing import Any
+import typing
+from typing import Any, Literal
 
 import cattrs
 import flax.linen as nn
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
-from cattrs.strategies import configure_tagged_union
 
 from hyperfunc.data import Reconstruction, SuperResolution, Task
 from hyperfunc.errors import UserError, check_range
@@ -23,20 +23,26 @@ from hyperfunc.networks import Backbone, FixedScale, Hypernetwork, PixelHypernet
 Network = Hypernetwork | FixedScale
 """What can be trained."""
 
+MAX_NUMBER = 1 << 16
+"""The largest number, up to its sign, that `from_plain` accepts."""
+
+MAX_ITEMS = 64
+"""The longest list that `from_plain` accepts."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What to train on.
+    """The data of a training run.
 
     Attributes:
-        dataset: a name or a folder, see `hyperfunc.data.datasets.open_dataset`.
-        batch_size: examples in a step, over all devices and processes.
-        validation: part of the training images that is held out.
-        weights: a folder of the dataset, and how often its pixels are drawn against those of other
-            folders; pairs, 1 for folders that are not named.
-        threads: that prepare examples.
-        resident: keep the images on the devices and make examples there: for accelerators, which a
-            host cannot feed. For super-resolution.
+        dataset: name or path of the training images, see `hyperfunc.data.open_dataset`.
+        batch_size: examples per step, over all devices and processes.
+        validation: share of the training images that is held out for validation, 0 to 0.5.
+        weights: pairs (folder of the dataset, weight). The weight multiplies how often the folder's
+            pixels are drawn; folders that are not listed have weight 1.
+        threads: number of threads that prepare examples.
+        resident: keep the images in the memory of the devices and make the examples there. For
+            accelerators, which outpace the host; for super-resolution only.
     """
 
     dataset: str = "train"
@@ -64,18 +70,18 @@ class Run:
     """How long to train, and what to write when. Intervals are in steps.
 
     Attributes:
-        steps: length of the run; the learning rate's schedule ends with it.
-        seed: of parameters and data.
-        start_from: a workdir, or the name of a bundled checkpoint, whose (averaged) parameters are
-            the initial ones ("" draws them); the preset sr_finetune has rates for it.
-        loss: what is minimised.
-        ema: decay of the moving average of the parameters, which is what is evaluated; it warms
-            up, so that a short run is not held back by its first steps.
-        log_every: to the console, metrics.jsonl and TensorBoard.
-        save_every: checkpoints.
-        keep: so many of the newest checkpoints are kept, and the best one.
-        validate_every: PSNR of held-out images.
-        shard_parameters: divide the parameters and the optimiser's state over the devices.
+        steps: length of the run; the schedule of the learning rate ends with it.
+        seed: seed of the initial parameters and of the data.
+        start_from: workdir, or name of a bundled checkpoint, whose averaged parameters become the
+            initial ones; "" draws them. The preset sr_finetune has learning rates for this.
+        loss: the loss to minimise.
+        ema: decay of the moving average of the parameters, which is what gets evaluated, in [0, 1).
+            It warms up, so that the average soon forgets the initial parameters.
+        log_every: interval of metrics on the console, in metrics.jsonl and in TensorBoard.
+        save_every: interval of checkpoints.
+        keep: number of newest checkpoints to keep; the best one is kept besides.
+        validate_every: interval of measuring the PSNR of the held-out images.
+        shard_parameters: divide the parameters and the optimiser state over the devices.
     """
 
     steps: int = 9_000
@@ -103,11 +109,11 @@ class Experiment:
     """Everything that defines a training run.
 
     Attributes:
-        model: the hypernetwork, with its backbone and target network; or a baseline.
-        task: what is learned.
-        data: what it is learned from.
-        optimizer: how.
-        run: for how long.
+        model: the hypernetwork with its backbone and target network, or a baseline.
+        task: how an image becomes a training example.
+        data: the training images and the batches made of them.
+        optimizer: the update rule and its learning rates.
+        run: length of the run, loss, and intervals of logging, saving and validating.
     """
 
     model: Network = dataclasses.field(default_factory=PixelHypernetwork)
@@ -124,21 +130,23 @@ class Experiment:
             or self.task.protocol_phase != 1
         ):
             raise ValueError(
-                f"{type(self.model).__name__} is for scale {self.model.scale} alone: set "
+                f"{type(self.model).__name__} is for scale {self.model.scale} only: set "
                 f"--task.scales {self.model.scale} and --task.protocol_phase 1"
             )
         if isinstance(self.task, Reconstruction) and self.task.stride > 1:
             target = getattr(self.model, "target", None)
             if self.model.base != "none" or getattr(target, "footprint", True):
                 raise ValueError(
-                    f"stride {self.task.stride}: skipping pixels would change the footprint that a "
-                    "base or the target network is asked for: set --task.stride=1"
+                    f"stride {self.task.stride}: skipping pixels changes the footprint that a base "
+                    "image and the target network see: set --task.stride=1"
                 )
         if self.data.resident and not isinstance(self.task, SuperResolution):
-            raise ValueError("--data.resident=True makes examples of super-resolution only")
+            raise ValueError(
+                "--data.resident=True is for super-resolution only: set --data.resident=False"
+            )
         if self.data.resident and isinstance(self.task, SuperResolution) and self.task.jpeg:
             raise ValueError(
-                f"--task.jpeg {self.task.jpeg}: examples are compressed on the host only: give "
+                f"--task.jpeg {self.task.jpeg}: only the host can compress examples: set "
                 "--data.resident=False"
             )
 
@@ -147,64 +155,158 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     """Turn an experiment into plain data (JSON types).
 
     Raises:
-        ValueError: a component is none that can be stored.
+        ValueError: a component belongs to none of the unions that a checkpoint can name.
     """
-    try:
-        return _CONVERTER.unstructure(experiment, Experiment)
-    except KeyError as error:
-        name = getattr(error.args[0], "__name__", error.args[0])
-        raise ValueError(
-            f"{name} is no component that a checkpoint can name: add it to the union at the foot "
-            "of its module, such as Backbone in hyperfunc/networks/backbones.py"
-        ) from error
+    return to_plain(experiment, Experiment)
 
 
 def from_dict(data: dict[str, Any]) -> Experiment:
-    """Rebuild an experiment.
+    """Rebuild an experiment from plain data. Fields that are missing get their defaults.
 
     Raises:
-        UserError: the data are not those of an experiment of this version of hyperfunc.
+        UserError: the data do not describe an experiment of this version of hyperfunc.
     """
     try:
-        return _CONVERTER.structure(data, Experiment)
-    except Exception as error:
-        reasons = "; ".join(
-            cattrs.transform_error(error, path="experiment", format_exception=_explain)
-        )
+        return _structure(data, Experiment, "experiment")
+    except ValueError as error:
         raise UserError(
-            f"this is no experiment that this version of hyperfunc knows ({reasons}): "
+            f"this version of hyperfunc knows no such experiment ({error}): "
             "use the version that wrote it"
         ) from error
 
 
+def to_plain(component: Any, kind: Any) -> dict[str, Any]:
+    """Turn a component into plain data (JSON types).
+
+    Args:
+        component: a dataclass, such as a target network or a window layout.
+        kind: its class; or the union that it belongs to, such as `Target`: the data then name the
+            class as "type".
+
+    Raises:
+        ValueError: the component, or one inside it, does not belong to its union.
+    """
+    return _CONVERTER.unstructure(component, kind)
+
+
+def from_plain(data: Any, kind: Any, *, name: str = "data") -> Any:
+    """Rebuild a component from plain data of unknown origin, such as a file from the internet.
+
+    Every value must have the type of its field; nothing is converted. Numbers and lists are limited
+    to `MAX_NUMBER` and `MAX_ITEMS`, so that a file cannot ask for any amount of memory.
+
+    Args:
+        data: what `to_plain` returned.
+        kind: the class or the union that `to_plain` was given.
+        name: what to call the data in error messages.
+
+    Raises:
+        ValueError: a field is unknown, or a value is refused. The message is one line.
+    """
+    _check_limits(data, name)
+    return _structure(data, kind, name)
+
+
+def _check_limits(data: Any, name: str) -> None:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            _check_limits(value, f"{name}.{key}")
+    elif isinstance(data, list):
+        if len(data) > MAX_ITEMS:
+            raise ValueError(f"{name}: a list of {len(data)} items; at most {MAX_ITEMS} are read")
+        for value in data:
+            _check_limits(value, name)
+    elif isinstance(data, (int, float)) and not -MAX_NUMBER <= data <= MAX_NUMBER:
+        raise ValueError(f"{name}: {data} is not between -{MAX_NUMBER} and {MAX_NUMBER}")
+
+
+def _structure(data: Any, kind: Any, name: str) -> Any:
+    """Build `kind` from plain data; all that is wrong with them becomes one `ValueError`."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{name}: {data!r:.80} is no mapping from fields to values")
+    try:
+        return _CONVERTER.structure(data, kind)
+    except (cattrs.BaseValidationError, ValueError) as error:
+        reasons = cattrs.transform_error(error, path=name, format_exception=_explain)
+        raise ValueError("; ".join(reasons)) from error
+
+
 def _explain(error: BaseException, kind: Any) -> str:
-    """Say what is wrong with a value."""
-    if isinstance(error, KeyError):  # Of a tagged union; everything else has a default.
-        name = error.args[0]
-        return "its type is not given" if name == "type" else f"there is no {name}"
-    if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
+    """Say in one line what is wrong with a value."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return cattrs.v.format_exception(error, kind)
     return str(error)
 
 
+def _structure_value(value: Any, kind: type) -> Any:
+    """Accept an integer as a float, and convert nothing else: "3", 3.7 and True are no integers."""
+    is_accepted = type(value) is kind or (kind is float and type(value) is int)
+    if not is_accepted:
+        wanted = {bool: "true or false", int: "an integer", float: "a number", str: "text"}[kind]
+        raise ValueError(f"{value!r:.80} is not {wanted}")
+    return kind(value)
+
+
+def _structure_choice(value: Any, kind: Any) -> Any:
+    choices = typing.get_args(kind)
+    if value not in choices:
+        raise ValueError(f"{value!r:.80} is none of {', '.join(map(repr, choices))}")
+    return value
+
+
+def _tag_union(union: Any, converter: cattrs.Converter) -> None:
+    """Let plain data name the class of a component as "type".
+
+    `cattrs.strategies.configure_tagged_union` does the same, but its errors name Python's internals
+    where the data are damaged.
+    """
+    classes = {cls.__name__: cls for cls in typing.get_args(union)}
+
+    def structure(data: Any, _: Any) -> Any:
+        if not isinstance(data, dict) or "type" not in data:
+            raise ValueError(f"{data!r:.80} names no type: give one of {', '.join(classes)}")
+        fields = dict(data)
+        name = fields.pop("type")
+        if not isinstance(name, str) or name not in classes:
+            raise ValueError(f"the type {name!r:.80} is none of {', '.join(classes)}")
+        return converter.structure(fields, classes[name])
+
+    def unstructure(component: Any) -> dict[str, Any]:
+        cls = type(component)
+        if cls not in classes.values():
+            raise ValueError(
+                f"a checkpoint cannot name the class {cls.__name__}: add it to the union at the "
+                f"end of the module that defines {', '.join(classes)}"
+            )
+        return {"type": cls.__name__, **converter.unstructure(component, cls)}
+
+    converter.register_structure_hook(union, structure)
+    converter.register_unstructure_hook(union, unstructure)
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
-    hidden: Any = {"parent": override(omit=True), "name": override(omit=True)}  # Linen's own.
+    for kind in (bool, int, float, str):
+        converter.register_structure_hook(kind, _structure_value)
+    converter.register_structure_hook_func(
+        lambda kind: typing.get_origin(kind) is Literal, _structure_choice
+    )
+    linens_own: Any = {"parent": override(omit=True), "name": override(omit=True)}
 
-    def modules(cls: Any) -> bool:
+    def is_module(cls: Any) -> bool:
         return isinstance(cls, type) and issubclass(cls, nn.Module)
 
     converter.register_unstructure_hook_factory(
-        modules, lambda cls: make_dict_unstructure_fn(cls, converter, **hidden)
+        is_module, lambda cls: make_dict_unstructure_fn(cls, converter, **linens_own)
     )
     converter.register_structure_hook_factory(
-        modules,
+        is_module,
         lambda cls: make_dict_structure_fn(
-            cls, converter, _cattrs_forbid_extra_keys=True, **hidden
+            cls, converter, _cattrs_forbid_extra_keys=True, **linens_own
         ),
     )
     for union in (Backbone, Target, Network, Task):
-        configure_tagged_union(union, converter, tag_name="type")
+        _tag_union(union, converter)
     return converter
 
 

@@ -154,7 +154,7 @@ def test_a_network_for_one_scale_learns_that_scale(model):
 
 
 def test_a_network_for_one_scale_skips_no_pixels():
-    with pytest.raises(ValueError, match="SRCNN is for scale 3 alone"):
+    with pytest.raises(ValueError, match="SRCNN is for scale 3 only"):
         Experiment(model=SRCNN(scale=3), task=Reconstruction(stride=2))
 
 
