@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 import tyro
 
 from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
-from hyperfunc.errors import report_errors
+from hyperfunc.errors import UserError, report_errors
 from hyperfunc.experiment import PRESETS, Experiment
-from hyperfunc.networks import amx
 from hyperfunc.training import train
 
 
@@ -29,10 +28,8 @@ class Arguments:
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         distributed: this is one of several processes, such as those of the hosts of a TPU pod, that
             train together; the same command runs in each of them, on a shared workdir.
-        amx: compute 3x3 convolutions and gates in bfloat16 on the matrix units of Intel's Xeons
-            (4th generation and on), which train `sr` 3.3 times as fast; needs g++. Layers of
-            float32, with channels in 16s, of crops of even height and a width in 16s; others are
-            left to XLA. It is an error if there is none.
+        amx: train on the matrix units of Intel's Xeons (4th generation and later), in bfloat16;
+            needs the package in contrib/amx.
         experiment: what to train.
     """
 
@@ -69,8 +66,23 @@ def main(args: list[str] | None = None) -> None:
         else:
             use_cpu_cores(arguments.experiment.data.batch_size)
         if arguments.amx:
-            amx.enable(make_mesh())
+            enable_amx()
         train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir)
+
+
+def enable_amx() -> None:
+    """Register the training layers of contrib/amx.
+
+    Raises:
+        UserError: They are not installed, or the machine cannot run them.
+    """
+    try:
+        import hyperfunc_amx  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError(
+            f"--amx needs the package hyperfunc-amx ({error}): pip install ./contrib/amx"
+        ) from error
+    hyperfunc_amx.enable(make_mesh())
 
 
 def parse(args: list[str]) -> Arguments:

@@ -3,7 +3,6 @@
 import gc
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import train
 from hyperfunc.data import SuperResolution
 from hyperfunc.experiment import Experiment
 from hyperfunc.experiment.config import Data, Run
-from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork, amx
+from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 
 # Sharding is tested on several devices, without an accelerator. (This raises if the backend has
 # started, so importing hyperfunc must not do that.)
@@ -54,13 +53,6 @@ def draw_photo(seed: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
     stripes = (y > 0.75) & (np.sin(60 * x * rng.uniform(0.5, 1.0)) > 0)
     image = np.where(stripes[..., None], 0.8 * image, image)
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
-@pytest.fixture
-def needs_amx() -> None:
-    """Skip a test on machines that cannot run it."""
-    if amx.NEEDED - amx._cpu_features() or not shutil.which("g++"):
-        pytest.skip("needs AMX and g++")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,7 @@ import hyperfunc
 
 PACKAGE = Path(hyperfunc.__file__).parent
 ROOT = PACKAGE.parent
-PENDING = {"amx", "functional_image"}  # Modules that are still used whole.
+PENDING = {"functional_image"}  # A module that is still used whole.
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
@@ -28,7 +28,9 @@ def find_imports(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def sources() -> list[Path]:
     """Return the files that have to keep to the public names of the rooms."""
-    return [*PACKAGE.rglob("*.py"), *ROOT.glob("*.py"), *ROOT.glob("benchmarks/**/*.py")]
+    folders = ("benchmarks", "contrib")
+    others = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return [*PACKAGE.rglob("*.py"), *ROOT.glob("*.py"), *others]
 
 
 def test_a_room_is_used_by_its_public_names() -> None:

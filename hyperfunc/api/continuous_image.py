@@ -282,7 +282,8 @@ class ContinuousImage:
                 of blurs then add up (3 and 4 are 5). Otherwise nearly, in closed form: an ordinary
                 image as fast as this one, which can be saved; `hyperfunc.function.blur` says how,
                 and how far it is off. Take it for many scattered points, each of which costs the
-                exact blur an integral of its own (grids share them), and not for second derivatives.
+                exact blur an integral of its own (grids share them), and not for second
+                derivatives.
 
         Raises:
             ValueError: a negative or infinite sigma, or a closed form of what has none.

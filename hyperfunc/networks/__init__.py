@@ -5,7 +5,12 @@ A hypernetwork turns an image into theta, the parameters of its target networks;
 
 from hyperfunc.networks.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
 from hyperfunc.networks.baselines import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
-from hyperfunc.networks.cpu_gradients import lay_out_patches, plain_convolve
+from hyperfunc.networks.cpu_gradients import (
+    check_training_layers,
+    lay_out_patches,
+    plain_convolve,
+    register_training_layers,
+)
 from hyperfunc.networks.hypernetworks import (
     FactoredTheta,
     Hypernetwork,
@@ -33,6 +38,8 @@ __all__ = [
     "Target",
     "VapSR",
     "bicubic",
+    "check_training_layers",
     "lay_out_patches",
     "plain_convolve",
+    "register_training_layers",
 ]

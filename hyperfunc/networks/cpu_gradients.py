@@ -5,18 +5,68 @@ product; these take half of that (docs/experiments.md, "The kernel's gradient").
 """
 
 import functools
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from hyperfunc.networks import amx
-
 Features = Float[Array, "b h w c"]
 Outputs = Float[Array, "b h w d"]
 Kernel = Float[Array, "3 3 c d"]
+
+
+@runtime_checkable
+class TrainingLayers(Protocol):
+    """Layers that another package offers for training, such as contrib/amx."""
+
+    def suits(self, inputs: Features, kernel: Float[Array, "m n c d"]) -> bool:
+        """Return whether there is a layer for these shapes and types."""
+        ...
+
+    def convolve(
+        self, inputs: Features, kernel: Kernel, bias: Float[Array, " d"], is_rectified: bool
+    ) -> Outputs:
+        """Convolve 3x3, add the bias, and apply a ReLU on request."""
+        ...
+
+    def add_gated(
+        self,
+        shortcut: Features,
+        features: Features,
+        kernel: Float[Array, "1 1 c c"],
+        bias: Float[Array, " c"],
+        factor: float,
+    ) -> Features:
+        """Compute ``shortcut + factor * features * sigmoid(features * kernel + bias)``."""
+        ...
+
+    def check_use(self) -> None:
+        """Raise a `UserError` if no step that was traced uses these layers."""
+        ...
+
+
+_registered: list[TrainingLayers] = []
+
+
+def register_training_layers(layers: TrainingLayers | None) -> None:
+    """Use other layers where they suit, in training steps traced from now on; None removes them."""
+    _registered[:] = [] if layers is None else [layers]
+
+
+def check_training_layers() -> None:
+    """Refuse registered layers that no traced training step uses.
+
+    Raises:
+        UserError: No layer of the network suits them.
+    """
+    for layers in _registered:
+        layers.check_use()
+
+
+def _find_layers(inputs: Features, kernel: Float[Array, "m n c d"]) -> TrainingLayers | None:
+    return next((layers for layers in _registered if layers.suits(inputs, kernel)), None)
 
 
 def plain_convolve(
@@ -44,9 +94,9 @@ def convolve_and_add(
 ) -> Outputs:
     """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and rectify if asked for.
 
-    Values and gradients are those of XLA's convolution but for the order of sums, or where
-    `hyperfunc.networks.amx` is on for the rounding of factors to bfloat16. Of 3x3 there are
-    reverse-mode derivatives only: use it for training, not for inference, which users may
+    Values and gradients are those of XLA's convolution except for the order of sums, unless
+    registered layers (`register_training_layers`) compute in a lower precision. A 3x3 convolution
+    has reverse-mode derivatives only: use it for training, not for inference, which users may
     differentiate as they like.
 
     Raises:
@@ -56,8 +106,8 @@ def convolve_and_add(
         raise ValueError(f"the fast convolution is 3x3 or 1x1, not {kernel.shape[:2]}")
     if kernel.shape[0] == 1:
         outputs = jnp.einsum("bhwc,cd->bhwd", inputs, kernel[0, 0])
-    elif amx.suits(inputs, kernel):
-        return amx.convolve(inputs, kernel, bias, is_rectified)
+    elif layers := _find_layers(inputs, kernel):
+        return layers.convolve(inputs, kernel, bias, is_rectified)
     else:
         outputs = convolve(inputs, kernel)
     outputs = outputs + bias.reshape(1, 1, 1, -1)
@@ -73,11 +123,10 @@ def add_gated(
 ) -> Features:
     """Add ``factor * features * sigmoid(features * kernel + bias)``, for training, to a shortcut.
 
-    Where `hyperfunc.networks.amx` is on, factors of products are rounded to bfloat16, and there are
-    reverse-mode derivatives only.
+    With registered layers there are reverse-mode derivatives only.
     """
-    if amx.suits(features, kernel) and shortcut.dtype == features.dtype:
-        return amx.add_gated(shortcut, features, kernel, bias, factor)
+    if (layers := _find_layers(features, kernel)) and shortcut.dtype == features.dtype:
+        return layers.add_gated(shortcut, features, kernel, bias, factor)
     logits = convolve_and_add(features, kernel, bias)
     return shortcut + factor * features * jax.nn.sigmoid(logits)
 

@@ -45,7 +45,7 @@ from hyperfunc.experiment import (
     to_dict,
 )
 from hyperfunc.function import encode, render_grid, render_phases
-from hyperfunc.networks import FixedScale, amx
+from hyperfunc.networks import FixedScale, check_training_layers
 from hyperfunc.pixels import Axis
 from hyperfunc.training.resume import check_data, check_same, load_start
 from hyperfunc.training.validation import Validator
@@ -159,8 +159,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
     Raises:
         UserError: the data cannot be opened, the workdir is another experiment's, or the loss, the
             gradient or the parameters are no longer finite (the last good checkpoint is kept),
-            ``run.start_from`` holds no checkpoint of the same model, `hyperfunc.networks.amx` is on
-            and of no use, or another process trains in the workdir.
+            ``run.start_from`` holds no checkpoint of the same model, registered training layers are
+            of no use, or another process trains in the workdir.
     """
     to_dict(experiment)  # What cannot be stored is better known now than at the first checkpoint.
     mesh = make_mesh()
@@ -293,7 +293,7 @@ def _compile_steps(
         target = jax.ShapeDtypeStruct((size, side, side, 3), jnp.uint8)
         batch = {"observed": observed, "target": target, "phase": phase}
         lowered.append(step.lower(shapes, batch))
-    amx.check_use()
+    check_training_layers()
     alone = 0 if mesh.devices.flat[0].platform == "cpu" else 1
     compiled = [one.compile() for one in lowered[:alone]]
     threads = ThreadPoolExecutor()

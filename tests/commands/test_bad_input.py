@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import shutil
+import sys
 import warnings
 
+import hyperfunc_amx
 import jax
 import numpy as np
 import pytest
@@ -15,7 +17,6 @@ from hyperfunc.data import Reconstruction
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Workdir, init_variables, load_model
 from hyperfunc.experiment import checkpoints as checkpoint
-from hyperfunc.networks import amx
 from hyperfunc.training import loop as training
 
 
@@ -33,8 +34,15 @@ def test_no_data_dir(refuse, trained, tmp_path, monkeypatch):
     assert "--data_dir" in refuse(train.main, f"--workdir={tmp_path / 'run'}")
 
 
+def test_amx_without_its_package(refuse, flags, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hyperfunc_amx", None)
+    error = refuse(train.main, f"--workdir={tmp_path}", *flags, "--amx=True")
+    assert "pip install ./contrib/amx" in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_amx_on_another_cpu(refuse, flags, tmp_path, monkeypatch):
-    monkeypatch.setattr(amx, "_cpu_features", set)
+    monkeypatch.setattr(hyperfunc_amx, "cpu_features", set)
     error = refuse(train.main, f"--workdir={tmp_path}", *flags, "--amx=True")
     assert "--amx needs a CPU with amx_bf16" in error
     assert not list(tmp_path.iterdir())

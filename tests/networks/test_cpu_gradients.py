@@ -6,7 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.networks import EDSR, RDN, CosineMLP, DenseTrunk, PatchHypernetwork, plain_convolve
+from hyperfunc.errors import UserError
+from hyperfunc.networks import (
+    EDSR,
+    RDN,
+    CosineMLP,
+    DenseTrunk,
+    PatchHypernetwork,
+    check_training_layers,
+    plain_convolve,
+    register_training_layers,
+)
 from hyperfunc.networks.backbones import Convolution, Fusion, PixelAttention
 from hyperfunc.networks.cpu_gradients import (
     convolve,
@@ -227,3 +237,56 @@ def test_a_patch_hypernetwork_trains_with_it_as_it_would_without():
     ).count("custom_vjp")
     for ours, theirs in zip(*(jax.tree.leaves(gradient(t)) for t in (True, False)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+class DoublingLayers:
+    """Layers that suit kernels of 3x3 and return twice the true values."""
+
+    def __init__(self):
+        self.is_used = False
+
+    def suits(self, inputs, kernel):
+        return kernel.shape[:2] == (3, 3)
+
+    def convolve(self, inputs, kernel, bias, is_rectified):
+        self.is_used = True
+        return 2 * (plain_convolve(inputs, kernel) + bias.reshape(1, 1, 1, -1))
+
+    def add_gated(self, shortcut, features, kernel, bias, factor):
+        raise AssertionError("a 1x1 kernel does not suit")
+
+    def check_use(self):
+        if not self.is_used:
+            raise UserError("no layer suits")
+
+
+@pytest.fixture
+def doubling():
+    layers = DoublingLayers()
+    register_training_layers(layers)
+    yield layers
+    register_training_layers(None)
+
+
+def test_registered_layers_are_used_where_they_suit(doubling):
+    inputs = jax.random.normal(jax.random.key(0), (2, 5, 6, 4))
+    three, one = (jax.random.normal(jax.random.key(n), (n, n, 4, 4)) for n in (3, 1))
+    bias = jnp.zeros(4)
+    with pytest.raises(UserError, match="no layer suits"):
+        check_training_layers()
+    np.testing.assert_array_equal(
+        convolve_and_add(inputs, three, bias), 2 * plain_convolve(inputs, three)
+    )
+    np.testing.assert_allclose(
+        convolve_and_add(inputs, one, bias), plain_convolve(inputs, one), rtol=1e-5, atol=1e-5
+    )
+    check_training_layers()
+
+
+def test_layers_are_removed(doubling):
+    register_training_layers(None)
+    inputs, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
+    np.testing.assert_allclose(
+        convolve_and_add(inputs, kernel, jnp.zeros(2)), plain_convolve(inputs, kernel), rtol=1e-6
+    )
+    check_training_layers()

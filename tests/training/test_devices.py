@@ -8,10 +8,8 @@ import socket
 import jax
 import pytest
 
-import train
 from hyperfunc.devices import make_mesh
 from hyperfunc.experiment import Workdir, load_model
-from hyperfunc.networks import amx
 from hyperfunc.training import loop as training
 
 NAMES = ("params", "average")
@@ -66,22 +64,6 @@ def test_a_run_on_four_devices_goes_on_on_one(flags, trained, tmp_path, start_py
     assert process.returncode == 0, err
     assert Workdir(tmp_path).latest() == 4
     assert_close("average", load_model(tmp_path).variables["params"])
-
-
-def test_amx_trains_what_xla_trains(flags, tmp_path, distance, needs_amx):
-    """To rounding, which is not none: or it would not have been AMX."""
-    wide = [*flags, "--model.backbone.width=32", "--task.crop=16"]
-    start = training.make_init(train.parse(["--workdir=unused", *wide]).experiment)().params
-    train.main([f"--workdir={tmp_path / 'xla'}", *wide])
-    try:
-        train.main([f"--workdir={tmp_path / 'amx'}", *wide, "--amx=True"])
-    finally:
-        amx.disable()
-    by_xla, by_amx = (
-        training.train(train.parse([f"--workdir={tmp_path / name}", *wide]).experiment, path).params
-        for name, path in (("xla", tmp_path / "xla"), ("amx", tmp_path / "amx"))
-    )
-    assert 0 < distance(by_xla, by_amx) < 0.05 * distance(start, by_xla)
 
 
 def start_processes(start_python, code, *arguments, count=2):

@@ -1,26 +1,37 @@
-"""Convolutions on AMX agree with XLA's to what bfloat16 can hold, and users hear why not."""
+"""AMX layers agree with XLA's to the precision of bfloat16, and refusals say what to do."""
 
 import functools
 import os
 import shutil
 
+import hyperfunc_amx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hyperfunc_amx import build
 from jax.sharding import NamedSharding, PartitionSpec
 
+import train
 from hyperfunc.devices import AXIS, make_mesh
 from hyperfunc.errors import UserError
-from hyperfunc.networks import amx, plain_convolve
+from hyperfunc.experiment import load_model
+from hyperfunc.networks import check_training_layers, plain_convolve
 from hyperfunc.networks.cpu_gradients import add_gated, convolve_and_add
+from hyperfunc.training import make_init
+
+
+@pytest.fixture
+def needs_amx():
+    """Skip a test on machines that cannot run it."""
+    if hyperfunc_amx.NEEDED - build.cpu_features() or not shutil.which("g++"):
+        pytest.skip("needs AMX and g++")
 
 
 @pytest.fixture
 def on_amx(needs_amx):
-    amx.enable(make_mesh())
-    yield
-    amx.disable()
+    yield hyperfunc_amx.enable(make_mesh())
+    hyperfunc_amx.disable()
 
 
 def draw(*shape):
@@ -50,7 +61,7 @@ def assert_near(ours, theirs, tolerance=0.004):
 def test_a_convolutions_values_and_gradients(on_amx, shape, is_rectified):
     *size, inner, outer = shape
     arguments = draw(*size, inner), draw(3, 3, inner, outer), 9 * draw(outer)
-    assert amx.suits(*arguments[:2])
+    assert on_amx.suits(*arguments[:2])
 
     def by_xla(inputs, kernel, bias):
         outputs = plain_convolve(inputs, kernel) + bias[None, None, None]
@@ -155,40 +166,49 @@ def test_what_does_not_suit_is_left_to_xla(on_amx, size, kernel):
     if size[0] == 1 and make_mesh().size == 1:
         pytest.skip("any batch can be divided over one device")
     inputs, weights = draw(*size), draw(*kernel)
-    assert not amx.suits(inputs, weights)
+    assert not on_amx.suits(inputs, weights)
     if kernel[:2] == (3, 3):
         outputs = convolve_and_add(inputs, weights, jnp.zeros(kernel[-1]))
         np.testing.assert_array_equal(outputs, plain_convolve(inputs, weights))
 
 
 def test_half_precision_is_left_to_xla(on_amx):
-    assert not amx.suits(jnp.ones((8, 8, 16, 64), jnp.bfloat16), draw(3, 3, 64, 64))
+    assert not on_amx.suits(jnp.ones((8, 8, 16, 64), jnp.bfloat16), draw(3, 3, 64, 64))
 
 
-def test_it_is_off_unless_asked_for():
-    assert not amx.suits(draw(8, 8, 16, 64), draw(3, 3, 64, 64))
-
-
-def test_to_be_of_no_use_is_an_error(on_amx):
+def test_layers_that_no_step_uses_are_refused(on_amx):
     size = make_mesh().size, 8, 16
-    assert not amx.suits(draw(*size, 24), draw(3, 3, 24, 24))
-    with pytest.raises(UserError, match="multiples of 16 channels"):
-        amx.check_use()
-    assert amx.suits(draw(*size, 48), draw(3, 3, 48, 48))
-    amx.check_use()
+    convolve_and_add(draw(*size, 24), draw(3, 3, 24, 24), jnp.zeros(24))
+    with pytest.raises(UserError, match="multiples of 16"):
+        check_training_layers()
+    convolve_and_add(draw(*size, 48), draw(3, 3, 48, 48), jnp.zeros(48))
+    check_training_layers()
+
+
+def test_training_agrees_with_xla(flags, tmp_path, needs_amx, distance):
+    """The results differ by rounding, and they do differ, or AMX was not used."""
+    wide = [*flags, "--model.backbone.width=32", "--task.crop=16"]
+    start = make_init(train.parse(["--workdir=unused", *wide]).experiment)().params
+    train.main([f"--workdir={tmp_path / 'xla'}", *wide])
+    try:
+        train.main([f"--workdir={tmp_path / 'amx'}", *wide, "--amx=True"])
+    finally:
+        hyperfunc_amx.disable()
+    by_xla, by_amx = (load_model(tmp_path / name).variables["params"] for name in ("xla", "amx"))
+    assert 0 < distance(by_xla, by_amx) < 0.05 * distance(start, by_xla)
 
 
 def test_a_cpu_without_it_is_refused(monkeypatch):
-    monkeypatch.setattr(amx, "_cpu_features", lambda: {"avx2", "amx_tile"})
+    monkeypatch.setattr(hyperfunc_amx, "cpu_features", lambda: {"avx2", "amx_tile"})
     with pytest.raises(UserError, match="lacks amx_bf16, avx512_bf16: leave it out"):
-        amx.enable(make_mesh())
+        hyperfunc_amx.enable(make_mesh())
 
 
 def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"no-such-compiler cannot be run: install g\+\+ 12"):
-        amx.build()
+        build.compile_kernels()
 
 
 def test_a_failing_compiler_is_quoted_and_leaves_nothing(monkeypatch, tmp_path):
@@ -198,7 +218,7 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(UserError, match="bad value sapphirerapids"):
-        amx.build()
+        build.compile_kernels()
     assert not list((tmp_path / "cache" / "hyperfunc").iterdir())
 
 
@@ -206,7 +226,7 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing(monkeypatch, tmp_path):
 def test_it_is_compiled_once(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first = amx.build()
+    first = build.compile_kernels()
     time = os.stat(first).st_mtime_ns
-    assert amx.build() == first and os.stat(first).st_mtime_ns == time
+    assert build.compile_kernels() == first and os.stat(first).st_mtime_ns == time
     assert list(first.parent.iterdir()) == [first]
