@@ -1,6 +1,6 @@
 """Train a hypernetwork: parse a preset and overrides, and call `hyperfunc.training.loop.train`.
 
-python train.py --workdir=runs/sr --data_dir=../shared/data
+python train.py --workdir=runs/sr --data_dir=DATA
 python train.py --workdir=runs/faces --preset=faces --run.steps=20000
 """
 

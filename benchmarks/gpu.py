@@ -1,6 +1,6 @@
-"""Train on a lent GPU that has no network: pack what it needs, train there, bring back a file.
+"""Train on a GPU machine without a network: pack what it needs, train there, bring back a file.
 
-python benchmarks/gpu.py pack --data_dir=../shared/data
+python benchmarks/gpu.py pack --data_dir=DATA
 python3 benchmarks/gpu.py unpack                           # there, once for each part
 python3 benchmarks/gpu.py start --steps=N                  # after the first part and after the last
 python3 benchmarks/gpu.py wait --limit=580 --out=$OUT      # with the last part
@@ -35,7 +35,7 @@ from pathlib import Path
 
 FOLDER = Path(".gpu")
 THERE = Path("/tmp/hyperfunc")
-"""On the lent machine, which is ours alone and keeps this between calls."""
+"""On the GPU machine, which is ours alone and keeps this folder between calls."""
 WHEELS = (
     "array-record cattrs cloudpickle docstring-parser etils grain portpicker tensorboardx typeguard"
     " tyro"

@@ -1,6 +1,6 @@
 """How well pictures of a functional image at about its own size, and smaller, agree with the truth.
 
-    python benchmarks/minification.py --data_dir=../shared/data
+    python benchmarks/minification.py --data_dir=DATA
 
 An original is reduced by 2, represented, and rendered smaller than it is; the truth is the original
 reduced to that size at once. Above 1, an original is reduced by the scale and rendered at its size.

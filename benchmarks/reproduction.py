@@ -1,6 +1,6 @@
 """Regenerate the paper's Tables 1 and 2 with our own systems: docs/results/reproduction.{json,md}.
 
-python benchmarks/reproduction.py --data_dir=../shared/data --runs=runs
+python benchmarks/reproduction.py --data_dir=DATA --runs=runs
 
 Takes the checkpoints that docs/reproduction.md says how to make; a system without one is left out.
 Cells that were measured before with the same checkpoint are kept, and those that
@@ -144,7 +144,7 @@ def to_markdown(result: dict[str, Any]) -> str:
     lines = [
         "# The paper's tables with our own systems",
         "",
-        "    python benchmarks/reproduction.py --data_dir=../shared/data --runs=runs",
+        "    python benchmarks/reproduction.py --data_dir=DATA --runs=runs",
         "",
         f"PSNR-Y in dB / SSIM-Y. Protocol: {result['protocol']}.",
         "How each system was trained: [reproduction](../reproduction.md).",

@@ -36,10 +36,10 @@ in 20 is disturbed, without which noise and dithering make the network blow up. 
 decay kernels grow, so that Muon's steps count for less and less. Gradients have norms of about
 0.01: what is far above comes of an accident. On a Xeon with AMX, `--amx=True`.
 
-    python train.py --workdir=runs/sr --data_dir=../shared/data
+    python train.py --workdir=runs/sr --data_dir=DATA
 
-The bundled checkpoint is 181,063 steps of 64 crops, 23 minutes of an H100 (docs/experiments.md,
-"Fifteen more minutes of an H100" and the section "A third time"), without the second try.
+The bundled checkpoint is 181,063 steps of 64 crops, 23 minutes of an H100
+(docs/experiments/sr-training.md), without the second try.
 """
 
 SR_FINETUNE = dataclasses.replace(
@@ -54,7 +54,7 @@ SR_FINETUNE = dataclasses.replace(
 """On from the bundled flagship, with images of one's own: half an hour of two cores.
 
 At a thirtieth of the flagship's rates, which soon fall: at a tenth, batches of 8 set back what it
-has learned from batches of 64 (docs/experiments.md, "Wallpapers"). Nothing grows in so few steps
+has learned from batches of 64 (docs/experiments/data-and-crops.md). Nothing grows in so few steps
 that a weight decay would have to hold.
 
     python train.py --workdir=runs/mine --preset=sr_finetune --data.dataset=my_photos
@@ -72,9 +72,9 @@ SR_JPEG = dataclasses.replace(
 """On from the flagship, to undo JPEG: four crops in five are compressed, with quality 30 to 95.
 
 An hour of two cores with AMX. On JPEGs of quality 85 and below 0.5 to 1.4 dB better than the
-flagship, on what was never compressed 0.3 to 0.4 dB worse (docs/experiments.md, "JPEGs").
+flagship, on what was never compressed 0.3 to 0.4 dB worse (docs/experiments/jpeg.md).
 
-    python train.py --workdir=runs/sr_jpeg --preset=sr_jpeg --data_dir=../shared/data
+    python train.py --workdir=runs/sr_jpeg --preset=sr_jpeg --data_dir=DATA
 """
 
 SR_LARGE = Experiment(
@@ -89,9 +89,9 @@ SR_LARGE = Experiment(
 )
 """The flagship's larger sister (1.3 M parameters), for a GPU: half an hour of an H100.
 
-    python train.py --workdir=runs/sr_large --preset=sr_large --data_dir=../shared/data
+    python train.py --workdir=runs/sr_large --preset=sr_large --data_dir=DATA
 
-On a lent machine without network: benchmarks/gpu.py.
+On a machine without a network: benchmarks/gpu.py.
 """
 
 SR_VAPSR = dataclasses.replace(
@@ -104,10 +104,10 @@ SR_VAPSR = dataclasses.replace(
 """The flagship's task for a trunk of 1x1 and depthwise layers (0.32 M parameters), for a GPU.
 
 After 23,738 steps, six and a half minutes of an H100, it is as good as `SR` after 181,063 of as
-many crops (docs/experiments.md, "A depthwise trunk on an H100"). On a CPU it takes 1.4 to 2 times
+many crops (docs/experiments/trunks.md). On a CPU it takes 1.4 to 2 times
 as long to enlarge an image.
 
-    python train.py --workdir=runs/sr_vapsr --preset=sr_vapsr --data_dir=../shared/data
+    python train.py --workdir=runs/sr_vapsr --preset=sr_vapsr --data_dir=DATA
 """
 
 SR_PAPER = Experiment(
@@ -126,7 +126,7 @@ SR_PAPER = Experiment(
 )
 """The paper's super-resolution (Section 4.2): a five-layer MLP for each patch, with alpha.
 
-    python train.py --workdir=runs/sr_paper --preset=sr_paper --data_dir=../shared/data
+    python train.py --workdir=runs/sr_paper --preset=sr_paper --data_dir=DATA
 """
 
 SR_PATCHES = dataclasses.replace(
@@ -140,7 +140,7 @@ SR_PATCHES = dataclasses.replace(
 )
 """The same, but the networks of the patches correct bicubic interpolation.
 
-    python train.py --workdir=runs/sr_patches --preset=sr_patches --data_dir=../shared/data
+    python train.py --workdir=runs/sr_patches --preset=sr_patches --data_dir=DATA
 """
 
 FACES = Experiment(
@@ -158,7 +158,7 @@ FACES = Experiment(
 )
 """The paper's faces (Section 4.1): one five-layer MLP for a whole 64 x 64 image.
 
-    python train.py --workdir=runs/faces --preset=faces --data_dir=../shared/data
+    python train.py --workdir=runs/faces --preset=faces --data_dir=DATA
 """
 
 FACES_LOCAL = dataclasses.replace(
@@ -176,7 +176,7 @@ FACES_LOCAL = dataclasses.replace(
 )
 """Faces as overlapping windows of 16 x 16 pixels, each with a small MLP: sharper, less of a whole.
 
-    python train.py --workdir=runs/faces_local --preset=faces_local --data_dir=../shared/data
+    python train.py --workdir=runs/faces_local --preset=faces_local --data_dir=DATA
 """
 
 SRCNN_PRESET = Experiment(
@@ -188,7 +188,7 @@ SRCNN_PRESET = Experiment(
 )
 """The paper's first competitor, one network for each scale.
 
-    python train.py --workdir=runs/srcnn_x2 --preset=srcnn --data_dir=../shared/data
+    python train.py --workdir=runs/srcnn_x2 --preset=srcnn --data_dir=DATA
     python train.py --workdir=runs/srcnn_x3 --preset=srcnn --model.scale=3 --task.scales 3
 """
 
@@ -201,7 +201,7 @@ RDN_PRESET = Experiment(
 )
 """The paper's second competitor at its full size (22 M parameters, for a GPU), one for each scale.
 
-    python train.py --workdir=runs/rdn_x2 --preset=rdn --data_dir=../shared/data
+    python train.py --workdir=runs/rdn_x2 --preset=rdn --data_dir=DATA
 
 Small ones train on a CPU: see `SR_RDN`.
 """
@@ -215,7 +215,7 @@ SR_RDN = Experiment(
 )
 """The paper's prediction (its Section 4.2): a hypernetwork with the trunk of a small RDN.
 
-    python train.py --workdir=runs/sr_rdn --preset=sr_rdn --data_dir=../shared/data
+    python train.py --workdir=runs/sr_rdn --preset=sr_rdn --data_dir=DATA
 
 Its three competitors, one for each scale (here 3):
 

@@ -167,7 +167,10 @@ def cut_windows(function: FunctionalImage, along: int, low: Array, extent: int) 
 
 
 FADE_START, FADE_RATE = 0.8, 8.0
-"""Where and how fast `field_share` falls; by measurement (docs/experiments.md)."""
+"""Where `field_share` begins to fall, in cells, and how fast.
+
+Both are measured: docs/experiments/minification-and-blur.md.
+"""
 
 
 def field_share(
@@ -472,7 +475,7 @@ def _convolve_as_product(
     """The same, as one product of patches laid side by side.
 
     XLA's gradient to a small kernel with many outputs is slow on CPUs: at scale 4 it takes six
-    times as long as this one, at scale 8 sixty times (docs/experiments.md).
+    times as long as this one, at scale 8 sixty times (docs/experiments/cost-and-kernels.md).
     """
     rows, cols, _, outputs = kernel.shape
     patches = lay_out_patches(x, (rows, cols), padding)

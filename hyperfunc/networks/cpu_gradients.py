@@ -1,7 +1,7 @@
 """Layers whose kernels' gradients are fast on CPUs: convolutions and dense layers.
 
 XLA's own convolutions take half of a training step there, at a third of the rate of a matrix
-product; these take half of that (docs/experiments.md, "The kernel's gradient").
+product; these take half of that (docs/experiments/cost-and-kernels.md).
 """
 
 import functools
@@ -182,7 +182,7 @@ def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Featu
     """Convolve each channel with a kernel of its own, with zeros around the image.
 
     On a CPU this is a sum of shifted products, a ninth of the time of XLA's grouped convolution
-    (docs/experiments.md, "Half of the layers depthwise"); on a GPU that is the faster one.
+    (docs/experiments/cost-and-kernels.md); on a GPU that is the faster one.
 
     Args:
         inputs: features.
