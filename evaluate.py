@@ -19,16 +19,17 @@ from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import UserError, report_errors
 from hyperfunc.evaluation import (
     Method,
+    bicubic,
     evaluate_super_resolution,
     evaluate_weight_space,
+    make_method,
     self_ensemble,
     summarize,
 )
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import check_place, save_json
-from hyperfunc.networks import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
+from hyperfunc.networks import SRCNN, RDNUpscaler
 from hyperfunc.pixels import parse_scale
-from hyperfunc.upscaling import Upscaler
 
 OTHERS = {
     "super_resolution": ("out", "pairs"),
@@ -99,7 +100,7 @@ def evaluate_scale(arguments: Arguments, dataset: str) -> None:
     source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     names = [name.strip() for name in arguments.methods.split(",")]
     models: dict[str, Model] = {}
-    methods = {name: make_method(name, arguments, models) for name in names}
+    methods = {name: find_method(name, arguments, models) for name in names}
     table = evaluate_super_resolution(source, methods, scale, save_dir=arguments.save_dir)
     print(table)
     if arguments.json is not None:
@@ -134,7 +135,7 @@ def _check_save_dir(arguments: Arguments, dataset: str) -> None:
         )
 
 
-def make_method(name: str, arguments: Arguments, models: dict[str, Model]) -> Method:
+def find_method(name: str, arguments: Arguments, models: dict[str, Model]) -> Method:
     """Find a method, with its checkpoint, which is added to ``models``."""
     if name == "bicubic":
         return bicubic
@@ -143,8 +144,9 @@ def make_method(name: str, arguments: Arguments, models: dict[str, Model]) -> Me
         if not isinstance(model.experiment.task, SuperResolution):
             raise _another_task(model, "super-resolution", "a super-resolution preset")
         models[name] = model
-        upscaler = Upscaler(model.hypernetwork, model.variables)
-        return self_ensemble(upscaler) if name == "hyperfunc+" else upscaler
+        _ = model.hypernetwork  # Refuses a baseline.
+        method = make_method(model)
+        return self_ensemble(method) if name == "hyperfunc+" else method
     if name not in METHODS:
         raise UserError(f"--methods: there is no {name!r}; take some of {', '.join(METHODS)}")
     workdir = arguments.srcnn if name == "srcnn" else arguments.rdn
@@ -161,14 +163,14 @@ def make_method(name: str, arguments: Arguments, models: dict[str, Model]) -> Me
             f"--preset={name} as --{name}"
         )
     models[name] = model
-    return FixedScaleUpscaler(network, model.variables)
+    return make_method(model)
 
 
 def evaluate_interpolation(arguments: Arguments, dataset: str) -> None:
     """Reconstruct and walk between images."""
     model = load_model(arguments.workdir or "faces_local")
     task = model.experiment.task
-    if not isinstance(task, Reconstruction) or isinstance(model.experiment.model, FixedScale):
+    if not isinstance(task, Reconstruction):
         raise _another_task(model, "reconstruction", "--preset=faces")
     if dataset in ("faces", "celeb_a") and task.size not in FACE_SIZES:
         raise UserError(

@@ -29,9 +29,8 @@ from PIL import Image
 import hyperfunc
 from hyperfunc.data import open_dataset
 from hyperfunc.errors import report_errors
-from hyperfunc.evaluation import compare
+from hyperfunc.evaluation import bicubic, compare
 from hyperfunc.export import export_html
-from hyperfunc.networks import bicubic
 from hyperfunc.pixels import (
     PER_PIXEL,
     WHOLE_IMAGE,

@@ -17,10 +17,9 @@ from PIL import Image
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.evaluation import Method
+from hyperfunc.evaluation import Method, bicubic
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json
-from hyperfunc.networks import bicubic
 from hyperfunc.pixels import border_for, degrade, psnr_y
 from hyperfunc.upscaling import Upscaler
 

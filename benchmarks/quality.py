@@ -18,10 +18,9 @@ import tyro
 from hyperfunc.data import BENCHMARKS, ImageSource, open_dataset
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import report_errors
-from hyperfunc.evaluation import PROTOCOL, Method, evaluate_super_resolution
+from hyperfunc.evaluation import PROTOCOL, Method, bicubic, evaluate_super_resolution
 from hyperfunc.experiment import load_model
 from hyperfunc.files import replacing, save_json
-from hyperfunc.networks import bicubic
 from hyperfunc.pixels import border_for, degrade, parse_scale, psnr_y
 from hyperfunc.upscaling import Upscaler
 

@@ -19,11 +19,15 @@ from quality import TITLES
 from hyperfunc.data import BENCHMARKS, open_dataset
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import UserError, report_errors
-from hyperfunc.evaluation import PROTOCOL, Method, evaluate_super_resolution
+from hyperfunc.evaluation import (
+    PROTOCOL,
+    Method,
+    bicubic,
+    evaluate_super_resolution,
+    make_method,
+)
 from hyperfunc.experiment import BUNDLED, load_model
 from hyperfunc.files import save_json
-from hyperfunc.networks import FixedScale, FixedScaleUpscaler, bicubic
-from hyperfunc.upscaling import Upscaler
 
 SYSTEMS = {
     "SRCNN": "srcnn_x{scale}",
@@ -126,15 +130,12 @@ def find(system: str, scale: int, runs: Path) -> tuple[Method, dict[str, Any]] |
     except UserError as error:
         print(f"{system} x{scale}: left out ({error})")
         return None
-    network = model.experiment.model
     about = {
         "model": model.fingerprint,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"])),
         "step": model.step,
     }
-    if isinstance(network, FixedScale):
-        return FixedScaleUpscaler(network, model.variables), about
-    return Upscaler(network, model.variables), about
+    return make_method(model), about
 
 
 def to_markdown(result: dict[str, Any]) -> str:

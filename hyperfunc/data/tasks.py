@@ -33,8 +33,8 @@ MCU = 16
 class Setting(NamedTuple):
     """What all examples of a batch have in common.
 
-    The phase is the shift of the low-resolution grid, in pixels of the target; for a reconstruction
-    the first row and column that are compared.
+    The phase (y, x) is the shift of the low-resolution grid, in pixels of the target; for a
+    reconstruction it is the first row and column that are compared.
     """
 
     scale: int
@@ -42,7 +42,11 @@ class Setting(NamedTuple):
 
 
 class Example(TypedDict):
-    """One training example, or with a leading axis a batch of them."""
+    """One training example, or with a leading axis a batch of them.
+
+    ``phase`` is the (y, x) shift of the target's grid in pixels of the target: its pixel k lies at
+    position (k + 0.5 - phase) * (observed size / target size) of the observed image.
+    """
 
     observed: UInt8[np.ndarray, "*b h w 3"]
     target: UInt8[np.ndarray, "*b H W 3"]
@@ -183,11 +187,12 @@ class Reconstruction:
         region = crop_at_random(image, self.size, rng)
         if self.mirror and rng.uniform() < 0.5:
             region = region[:, ::-1]
-        top, left = (int(first) for first in setting.phase)
+        first = np.array(setting.phase, int)
+        top, left = first
         return {
             "observed": np.ascontiguousarray(region),
             "target": np.ascontiguousarray(region[top :: self.stride, left :: self.stride]),
-            "phase": np.asarray(setting.phase, np.float32),
+            "phase": (0.5 - (first + 0.5) / self.stride).astype(np.float32),
         }
 
 

@@ -3,25 +3,23 @@
 Results are plain data, ready for JSON, with the figures drawn beside them.
 """
 
+from hyperfunc.evaluation.methods import Method, bicubic, make_method, self_ensemble
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
-from hyperfunc.evaluation.super_resolution import (
-    PROTOCOL,
-    Method,
-    evaluate_super_resolution,
-    self_ensemble,
-)
+from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
 from hyperfunc.evaluation.weight_space import evaluate_weight_space, summarize
 
 __all__ = [
     "FeatureSpace",
     "Method",
     "PROTOCOL",
+    "bicubic",
     "compare",
     "evaluate_super_resolution",
     "evaluate_weight_space",
     "frechet_distance",
     "gradient_energy",
+    "make_method",
     "self_ensemble",
     "summarize",
 ]

@@ -6,7 +6,7 @@ The protocol is the literature's, and calibrated against it: published networks'
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,11 @@ from tqdm import tqdm
 
 from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
+from hyperfunc.evaluation.methods import Method
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.files import save_json
 from hyperfunc.images import write_image
 from hyperfunc.pixels import border_for, degrade, mean_psnr, psnr_y, ssim_y
-from hyperfunc.types import HostImage, Size
-
-Method = Callable[[HostImage, Size], HostImage]
-"""From a low-resolution image and a size (height, width) to an image of that size."""
 
 PROTOCOL = (
     "LR: MATLAB bicubic, antialiased, uint8, of the HR image cropped to a multiple of the scale "
@@ -131,25 +128,3 @@ def evaluate_super_resolution(
         for method in methods
     ]
     return Table(source.description, scale, PROTOCOL, rows, per_image)
-
-
-def self_ensemble(method: Method) -> Method:
-    """Average a method over the eight symmetries of the square, before rounding to uint8 again.
-
-    Reference: Timofte et al. 2016, "Seven ways to improve example-based single image super
-    resolution"; the "+" of published tables.
-    """
-
-    def enlarge(image: HostImage, size: Size) -> HostImage:
-        total = np.zeros((*size, 3))
-        for transposed in (False, True):
-            for turns in (0, 1, 2, 3):
-                moved = np.rot90(image.swapaxes(0, 1) if transposed else image, turns)
-                odd = transposed != bool(turns % 2)
-                target = (size[1], size[0]) if odd else size
-                result = method(np.ascontiguousarray(moved), target)
-                back = np.rot90(result, -turns)
-                total += back.swapaxes(0, 1) if transposed else back
-        return np.floor(total / 8 + 0.5).astype(np.uint8)
-
-    return enlarge

@@ -46,7 +46,7 @@ class WeightSpace:
         self.size = size
 
         def emit(images: jax.Array) -> FunctionalImage:
-            return encode(network, variables, images.astype(jnp.float32) / 255)[0]
+            return encode(network, variables, images)[0]
 
         # Everything but theta is the same for all images of a size.
         frame: Any = jax.jit(emit)(jnp.zeros((1, *size, 3)))

@@ -20,7 +20,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -29,7 +29,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from hyperfunc.errors import UserError
 from hyperfunc.experiment.config import Experiment, from_dict, to_dict
-from hyperfunc.networks import FixedScale, Hypernetwork
+from hyperfunc.networks import Hypernetwork
 
 FORMAT = 1
 """Version of the layout above; raised when an older reader would misunderstand it."""
@@ -60,12 +60,13 @@ class Model:
             UserError: it is a baseline, which has none.
         """
         model = self.experiment.model
-        if isinstance(model, FixedScale):
+        scale = model.fixed_scale
+        if scale is not None:
             raise UserError(
-                f"{self.path} holds {type(model).__name__} for scale {model.scale} alone, which "
+                f"{self.path} holds {type(model).__name__} for scale {scale} alone, which "
                 "makes no functional image: give the checkpoint of a hypernetwork"
             )
-        return model
+        return cast(Hypernetwork, model)
 
     @property
     def fingerprint(self) -> str:
@@ -291,10 +292,7 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     if step not in steps:
         raise UserError(f"{folder} holds no checkpoint of step {step}: it has {steps}")
     experiment, _ = _read_config(folder, step)
-    network = experiment.model
-    if hasattr(network, "backbone"):
-        network = network.clone(backbone=network.backbone.clone(dtype="float32"))
-        experiment = dataclasses.replace(experiment, model=network)
+    experiment = dataclasses.replace(experiment, model=experiment.model.with_dtype("float32"))
     abstract = jax.eval_shape(lambda: init_variables(experiment, jax.random.key(0)))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(

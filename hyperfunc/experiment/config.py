@@ -124,18 +124,18 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Check that the model can learn the task."""
-        if isinstance(self.model, FixedScale) and (
+        scale = self.model.fixed_scale
+        if scale is not None and (
             not isinstance(self.task, SuperResolution)
-            or self.task.scales != (self.model.scale,)
+            or self.task.scales != (scale,)
             or self.task.protocol_phase != 1
         ):
             raise ValueError(
-                f"{type(self.model).__name__} is for scale {self.model.scale} only: set "
-                f"--task.scales {self.model.scale} and --task.protocol_phase 1"
+                f"{type(self.model).__name__} is for scale {scale} only: set "
+                f"--task.scales {scale} and --task.protocol_phase 1"
             )
         if isinstance(self.task, Reconstruction) and self.task.stride > 1:
-            target = getattr(self.model, "target", None)
-            if self.model.base != "none" or getattr(target, "footprint", True):
+            if self.model.depends_on_footprint:
                 raise ValueError(
                     f"stride {self.task.stride}: skipping pixels changes the footprint that a base "
                     "image and the target network see: set --task.stride=1"

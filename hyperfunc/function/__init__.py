@@ -21,6 +21,7 @@ from hyperfunc.function.in_strips import (
     render_whole,
     render_window,
 )
+from hyperfunc.function.predicting import predict, update_statistics
 from hyperfunc.function.warping import Transform, coverage, from_pixel_matrix, look_up
 
 __all__ = [
@@ -36,10 +37,12 @@ __all__ = [
     "encode",
     "evaluate_points",
     "from_pixel_matrix",
+    "predict",
     "render",
     "render_grid",
     "render_phases",
     "render_whole",
     "render_window",
     "sample",
+    "update_statistics",
 ]

@@ -21,7 +21,7 @@ import flax.errors
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from hyperfunc.function.separable import render_separable
 from hyperfunc.networks import (
@@ -43,6 +43,7 @@ from hyperfunc.pixels import (
     interpolate_grid,
     interpolate_points,
     to_positions,
+    to_unit_range,
 )
 from hyperfunc.types import Coords, Images, Shared, Size, Theta
 
@@ -93,7 +94,7 @@ class FunctionalImage:
 def encode(
     model: Hypernetwork,
     variables: Any,
-    images: Images,
+    images: UInt8[Array, "b h w c"] | Images,
     *,
     exists: tuple[Float[Array, " h"], Float[Array, " w"]] | None = None,
     train: bool = False,
@@ -103,7 +104,7 @@ def encode(
     Args:
         model: the hypernetwork.
         variables: its Flax variables, {"params": ...} and, if it normalises, "batch_stats".
-        images: [0, 1].
+        images: uint8, or float in [0, 1].
         exists: for each axis 1 for pixels of the image and 0 for padding: the result is then the
             same as for the image without its padding. For a model with a window per pixel.
         train: whether to use and update batch statistics.
@@ -114,6 +115,7 @@ def encode(
     Raises:
         ValueError: the variables are those of larger images, for a model of the whole image.
     """
+    images = to_unit_range(images)
     mask = (
         None if exists is None else exists[0][None, :, None, None] * exists[1][None, None, :, None]
     )

@@ -4,7 +4,7 @@ A hypernetwork turns an image into theta, the parameters of its target networks;
 """
 
 from hyperfunc.networks.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
-from hyperfunc.networks.baselines import SRCNN, FixedScale, FixedScaleUpscaler, RDNUpscaler, bicubic
+from hyperfunc.networks.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.networks.cpu_gradients import (
     check_training_layers,
     lay_out_patches,
@@ -17,6 +17,7 @@ from hyperfunc.networks.hypernetworks import (
     PatchHypernetwork,
     PixelHypernetwork,
 )
+from hyperfunc.networks.protocols import ModelProtocol
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 
 __all__ = [
@@ -26,10 +27,10 @@ __all__ = [
     "EDSR",
     "FactoredTheta",
     "FixedScale",
-    "FixedScaleUpscaler",
     "FourierField",
     "Hypernetwork",
     "InceptionTrunk",
+    "ModelProtocol",
     "PatchHypernetwork",
     "PixelHypernetwork",
     "RDN",
@@ -37,7 +38,6 @@ __all__ = [
     "SRCNN",
     "Target",
     "VapSR",
-    "bicubic",
     "check_training_layers",
     "lay_out_patches",
     "plain_convolve",

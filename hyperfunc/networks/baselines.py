@@ -1,32 +1,24 @@
-"""What the hypernetwork is compared with: bicubic interpolation, SRCNN and RDN.
+"""The baselines of the paper that are networks: SRCNN and RDN.
 
-The networks here are trained by the same ``train.py`` as the hypernetworks, each for one scale.
+They are trained by the same ``train.py`` as the hypernetworks, each for one scale.
 They map images [b, h, w, 3] in [0, 1] to [b, scale * h, scale * w, 3]. To add one: write the module
 and name it in the union at the foot of the file.
 """
 
 import dataclasses
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Float
 
-from hyperfunc.errors import UserError, check_range
-from hyperfunc.images import to_uint8
-from hyperfunc.networks.backbones import RDN
-from hyperfunc.pixels import YCBCR, axis_over, imresize, interpolate_grid
-from hyperfunc.types import HostImage, Images, Size
+from hyperfunc.errors import check_range
+from hyperfunc.networks.backbones import RDN, Precision
+from hyperfunc.pixels import YCBCR, axis_over, interpolate_grid
+from hyperfunc.types import Images
 
 _FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
 """Sub-pixel convolutions of RDN."""
-
-
-def bicubic(image: HostImage, size: Size) -> HostImage:
-    """MATLAB's bicubic interpolation."""
-    return imresize(image, size)
 
 
 class SRCNN(nn.Module):
@@ -52,6 +44,21 @@ class SRCNN(nn.Module):
         """Check the ranges."""
         check_range(self, "scale", "widths", "sizes", least=1)
         super().__post_init__()
+
+    @property
+    def fixed_scale(self) -> int:
+        """The scale."""
+        return self.scale
+
+    @property
+    def depends_on_footprint(self) -> bool:
+        """A network for one scale knows one pixel pitch only."""
+        return True
+
+    def with_dtype(self, dtype: Precision) -> "SRCNN":
+        """Return the network itself, which always computes in float32."""
+        del dtype
+        return self
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:
@@ -88,6 +95,20 @@ class RDNUpscaler(nn.Module):
             raise ValueError(f"scale {self.scale}: RDN is defined for 2, 3 and 4")
         super().__post_init__()
 
+    @property
+    def fixed_scale(self) -> int:
+        """The scale."""
+        return self.scale
+
+    @property
+    def depends_on_footprint(self) -> bool:
+        """A network for one scale knows one pixel pitch only."""
+        return True
+
+    def with_dtype(self, dtype: Precision) -> "RDNUpscaler":
+        """Return the same network with its backbone computing in another precision."""
+        return self.clone(backbone=self.backbone.clone(dtype=dtype))
+
     @nn.compact
     def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:
         """Enlarge images."""
@@ -103,29 +124,6 @@ def pixel_shuffle(x: Float[jax.Array, "b h w n"], factor: int) -> Float[jax.Arra
     b, h, w, n = x.shape
     x = x.reshape(b, h, w, factor, factor, n // factor**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, -1)
-
-
-class FixedScaleUpscaler:
-    """A trained baseline as a method of the evaluation; compiled once for each size of image."""
-
-    def __init__(self, model: "FixedScale", variables: Any) -> None:
-        """Keep the model."""
-        self._scale = model.scale
-        self._apply = jax.jit(lambda image: model.apply(variables, image.astype(jnp.float32) / 255))
-
-    def __call__(self, image: HostImage, size: Size) -> HostImage:
-        """Enlarge an image.
-
-        Raises:
-            UserError: the size is not that of the model's scale.
-        """
-        if size != (image.shape[0] * self._scale, image.shape[1] * self._scale):
-            raise UserError(
-                f"this network was trained for scale {self._scale} and cannot turn "
-                f"{image.shape[0]} x {image.shape[1]} pixels into {size[0]} x {size[1]}: evaluate "
-                f"it with --scale={self._scale}"
-            )
-        return to_uint8(np.asarray(self._apply(image[None])[0]))
 
 
 FixedScale = SRCNN | RDNUpscaler

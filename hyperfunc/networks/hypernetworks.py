@@ -18,7 +18,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hyperfunc.errors import check_range
-from hyperfunc.networks.backbones import EDSR, Backbone, FactorizedConv, InceptionTrunk, Mask
+from hyperfunc.networks.backbones import (
+    EDSR,
+    Backbone,
+    FactorizedConv,
+    InceptionTrunk,
+    Mask,
+    Precision,
+)
 from hyperfunc.networks.cpu_gradients import dot_for_flax
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
@@ -67,6 +74,19 @@ class PixelHypernetwork(nn.Module):
     def layout(self) -> WindowLayout:
         """One window per pixel."""
         return PER_PIXEL
+
+    @property
+    def fixed_scale(self) -> None:
+        """It makes functions, which can be rendered at any scale."""
+
+    @property
+    def depends_on_footprint(self) -> bool:
+        """Whether the base or the target network averages over an output pixel."""
+        return self.base != "none" or self.target.depends_on_footprint
+
+    def with_dtype(self, dtype: Precision) -> "PixelHypernetwork":
+        """Return the same network with its backbone computing in another precision."""
+        return self.clone(backbone=self.backbone.clone(dtype=dtype))
 
     @nn.compact
     def __call__(
@@ -127,6 +147,19 @@ class PatchHypernetwork(nn.Module):
         check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
         _check_has(self.backbone, "dtype")
         super().__post_init__()
+
+    @property
+    def fixed_scale(self) -> None:
+        """It makes functions, which can be rendered at any scale."""
+
+    @property
+    def depends_on_footprint(self) -> bool:
+        """Whether the base or the target network averages over an output pixel."""
+        return self.base != "none" or self.target.depends_on_footprint
+
+    def with_dtype(self, dtype: Precision) -> "PatchHypernetwork":
+        """Return the same network with its backbone computing in another precision."""
+        return self.clone(backbone=self.backbone.clone(dtype=dtype))
 
     @nn.compact
     def __call__(

@@ -100,6 +100,11 @@ class CosineMLP:
         """Widths from the input to the output."""
         return (3 if self.footprint else 2, *self.hidden, self.channels)
 
+    @property
+    def depends_on_footprint(self) -> bool:
+        """Whether a value depends on the pixel pitch for which it is asked."""
+        return self.footprint
+
     def is_emitted(self, layer: int) -> bool:
         """Whether the hypernetwork emits a layer."""
         return not self.emitted or layer in self.emitted
@@ -205,6 +210,11 @@ class FourierField:
             raise ValueError(
                 f"{self.frequencies} frequencies within {self.bandwidth} pi: both must be positive"
             )
+
+    @property
+    def depends_on_footprint(self) -> bool:
+        """Whether a value depends on the pixel pitch for which it is asked."""
+        return True
 
     @property
     def basis_size(self) -> int:

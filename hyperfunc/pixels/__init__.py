@@ -45,6 +45,7 @@ from hyperfunc.pixels.resize import (
     degrade_crop,
     imresize,
 )
+from hyperfunc.pixels.values import to_unit_range
 from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowLayout
 
 __all__ = [
@@ -88,4 +89,5 @@ __all__ = [
     "ssim_y",
     "to_integers",
     "to_positions",
+    "to_unit_range",
 ]

@@ -36,7 +36,6 @@ from hyperfunc.devices import batch_sharded, make_mesh, replicated, shard_batch,
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import (
     Experiment,
-    Network,
     Workdir,
     claiming,
     init_variables,
@@ -44,9 +43,9 @@ from hyperfunc.experiment import (
     stack_alike,
     to_dict,
 )
-from hyperfunc.function import encode, render_grid, render_phases
-from hyperfunc.networks import FixedScale, check_training_layers
-from hyperfunc.pixels import Axis
+from hyperfunc.function import predict, update_statistics
+from hyperfunc.networks import check_training_layers
+from hyperfunc.pixels import to_unit_range
 from hyperfunc.training.resume import check_data, check_same, load_start
 from hyperfunc.training.validation import Validator
 from hyperfunc.training.writer import Writer
@@ -99,13 +98,15 @@ def make_train_step(
     rates = experiment.optimizer.make_schedules(experiment.run.steps)
 
     def loss_of(params: Any, state: TrainState, observed: Array, batch: Any) -> Array:
-        target = batch["target"].astype(jnp.float32) / 255
+        target = to_unit_range(batch["target"])
         variables = {"params": params, "batch_stats": state.batch_stats}
-        predicted = _predict(model, variables, observed, target.shape[1], batch["phase"][0])
+        predicted = predict(
+            model, variables, observed, target.shape[1:3], phase=batch["phase"][0], training=True
+        )
         return pixel_loss(experiment.run.loss, predicted, target).mean()
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Array]]:
-        observed = batch["observed"].astype(jnp.float32) / 255
+        observed = batch["observed"]
         loss, gradient = jax.value_and_grad(loss_of)(state.params, state, observed, batch)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -113,10 +114,10 @@ def make_train_step(
         decay = jnp.minimum(experiment.run.ema, (1 + state.step) / (10 + state.step))
         average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.average, params)
         batch_stats = state.batch_stats
-        if batch_stats and not isinstance(model, FixedScale):
+        if batch_stats:
             # Of the averaged network, which is what is evaluated: that of one step has others.
             variables = {"params": average, "batch_stats": batch_stats}
-            _, batch_stats = encode(model, variables, observed, train=True)
+            batch_stats = update_statistics(model, variables, observed)
         metrics = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(stack_alike(gradient)),
@@ -129,18 +130,6 @@ def make_train_step(
         )
 
     return step
-
-
-def _predict(model: Network, variables: Any, observed: Array, side: int, phase: Array) -> Array:
-    """Predict ``side`` x ``side`` pixels."""
-    if isinstance(model, FixedScale):
-        return jnp.asarray(model.apply(variables, observed, train=True))
-    function, _ = encode(model, variables, observed, train=True)
-    if side >= observed.shape[1]:
-        return render_phases(function, side // observed.shape[1], phase=phase, train=True)
-    stride = observed.shape[1] // side  # Pixels first + i * stride of the observed image.
-    rows, cols = (Axis(first - (stride - 1) / 2, stride, side) for first in phase)
-    return render_grid(function, rows, cols)
 
 
 def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None) -> TrainState:

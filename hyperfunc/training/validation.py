@@ -1,19 +1,16 @@
 """Validation during training: PSNR of held-out images, cheap and always the same."""
 
-import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from hyperfunc.data import ImageSource, Reconstruction, SuperResolution, Task, compress
 from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.experiment import Network
-from hyperfunc.function import encode, render
+from hyperfunc.function import predict
 from hyperfunc.images import to_uint8
-from hyperfunc.networks import FixedScale
 from hyperfunc.pixels import EXACT, border_for, degrade, imresize, mean_psnr, psnr_rgb, psnr_y
 from hyperfunc.types import HostImage, Size
 
@@ -53,7 +50,8 @@ class Validator:
         if isinstance(task, Reconstruction):
             side, scales = task.size, (1.0,)
         else:
-            side, scales = SIDE, (float(model.scale),) if isinstance(model, FixedScale) else SCALES
+            side, scale = SIDE, model.fixed_scale
+            scales = SCALES if scale is None else (float(scale),)
         crops = [_centre(image, side) for image in source]
         self._pairs: dict[float, tuple[list[HostImage], list[HostImage]]] = {}
         for scale in scales if crops else ():
@@ -92,7 +90,7 @@ class Validator:
         function = self._compiled.get(size)
         if function is None:
             function = self._compiled[size] = jax.jit(
-                functools.partial(_predict, self._model, size),
+                lambda variables, images: predict(self._model, variables, images, size),
                 out_shardings=replicated(self._mesh),
             )
         count = -len(inputs) % self._mesh.size
@@ -101,13 +99,6 @@ class Validator:
             batch.shape, batch_sharded(self._mesh), lambda index: batch[index]
         )
         return list(to_uint8(np.asarray(function(variables, images))[: len(inputs)]))
-
-
-def _predict(model: Network, size: Size, variables: Any, images: jax.Array) -> jax.Array:
-    images = images.astype(jnp.float32) / 255
-    if isinstance(model, FixedScale):
-        return jnp.asarray(model.apply(variables, images))
-    return render(encode(model, variables, images)[0], size)
 
 
 def _centre(image: HostImage, side: int) -> HostImage:

@@ -267,8 +267,10 @@ def test_reconstruction_compares_every_so_many_rows_and_columns(draw, stride):
         setting = task.draw_setting(rng(seed))
         example = task.make_example(image, setting, rng(seed))
         assert setting.scale == 1 and example["observed"].shape == (16, 16, 3)
-        top, left = (int(first) for first in example["phase"])
-        assert (top, left) == setting.phase  # The first row and column, whole numbers.
+        top, left = (int(first) for first in setting.phase)
+        # The first row and column that are compared are where the phase says that they are.
+        positions = (0.5 - example["phase"]) * stride
+        np.testing.assert_array_equal(positions, [top + 0.5, left + 0.5])
         rows, cols = range(top, 16, stride), range(left, 16, stride)
         np.testing.assert_array_equal(example["target"], example["observed"][np.ix_(rows, cols)])
         seen.add((top, left))

@@ -9,9 +9,10 @@ import pytest
 import evaluate
 import train
 from hyperfunc.evaluation import self_ensemble
+from hyperfunc.evaluation.methods import FixedScaleUpscaler
 from hyperfunc.experiment import load_model
 from hyperfunc.images import read_image, write_image
-from hyperfunc.networks import SRCNN, FixedScaleUpscaler, RDNUpscaler
+from hyperfunc.networks import SRCNN, RDNUpscaler
 from hyperfunc.pixels import degrade, psnr_y
 from hyperfunc.training import make_init, validation
 from hyperfunc.upscaling import Upscaler

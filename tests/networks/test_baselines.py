@@ -11,9 +11,11 @@ import pytest
 from hyperfunc.api import represent
 from hyperfunc.data import SuperResolution
 from hyperfunc.errors import UserError
+from hyperfunc.evaluation import bicubic
+from hyperfunc.evaluation.methods import FixedScaleUpscaler
 from hyperfunc.experiment import Experiment, Model
 from hyperfunc.images import to_float
-from hyperfunc.networks import RDN, SRCNN, FixedScaleUpscaler, RDNUpscaler, bicubic
+from hyperfunc.networks import RDN, SRCNN, RDNUpscaler
 from hyperfunc.networks.baselines import pixel_shuffle
 from hyperfunc.pixels import imresize
 

@@ -16,7 +16,7 @@ from hyperfunc.experiment import PRESETS, Experiment, pixel_loss
 from hyperfunc.experiment.config import Data
 from hyperfunc.experiment.losses import Loss
 from hyperfunc.experiment.optimizers import Optimizer
-from hyperfunc.function import encode, render_phases
+from hyperfunc.function import encode, predict, render_phases
 from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
 from hyperfunc.training import (
@@ -226,9 +226,13 @@ def test_a_stride_leaves_out_rows_and_columns_of_the_rendering(model, stride):
         return render_phases(encode(model, variables, images, train=True)[0], 1)
 
     whole = render_whole(images)
-    predict = jax.jit(lambda x, at: training._predict(model, variables, x, 16 // stride, at))
+    size = (16 // stride, 16 // stride)
+    predict_part = jax.jit(
+        lambda x, phase: predict(model, variables, x, size, phase=phase, training=True)
+    )
     for top, left in ((0, 0), (1, 0), (stride - 1, stride - 1)):
-        part = predict(images, np.array([top, left], np.float32))
+        phase = 0.5 - (np.array([top, left], np.float32) + 0.5) / stride
+        part = predict_part(images, phase)
         np.testing.assert_allclose(part, whole[:, top::stride, left::stride], atol=1e-5)
     assert np.asarray(whole).std() > 1e-3
 

@@ -1,0 +1,68 @@
+"""From images to images of another size, for every model."""
+
+from typing import Any, cast
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from hyperfunc.function.functional_image import encode, render_grid, render_phases
+from hyperfunc.networks import Hypernetwork, ModelProtocol
+from hyperfunc.pixels import Axis, integer_scale, to_unit_range
+from hyperfunc.types import Images, Size
+
+
+def predict(
+    model: ModelProtocol,
+    variables: Any,
+    images: UInt8[Array, "b h w c"] | Images,
+    size: Size,
+    *,
+    phase: Float[Array, " 2"] | None = None,
+    training: bool = False,
+) -> Float[Array, "b y x c"]:
+    """Predict images of another size.
+
+    Args:
+        model: a hypernetwork, or a network for one scale.
+        variables: its Flax variables.
+        images: uint8, or float in [0, 1].
+        size: (height, width) of the result. A network for one scale allows only one.
+        phase: (y, x) shift of the output grid in output pixels: output pixel k lies at position
+            (k + 0.5 - phase) * (input size / output size) of the input. May be traced. Zero if not
+            given; networks for one scale ignore it.
+        training: whether this is a training step, which normalises by the statistics of the batch
+            and uses kernels with fast gradients.
+
+    Returns:
+        Nominally [0, 1], not clipped.
+
+    Raises:
+        ValueError: the model cannot predict this size.
+    """
+    images = to_unit_range(images)
+    height, width = images.shape[1:3]
+    scale = model.fixed_scale
+    if scale is not None:
+        if size != (height * scale, width * scale):
+            raise ValueError(
+                f"{type(model).__name__} for scale {scale} cannot turn {height} x {width} pixels "
+                f"into {size[0]} x {size[1]}: ask for {height * scale} x {width * scale}"
+            )
+        return jnp.asarray(model.apply(variables, images, train=training))
+    function, _ = encode(cast(Hypernetwork, model), variables, images, train=training)
+    phase = jnp.zeros(2) if phase is None else phase
+    whole_scale = integer_scale(size, function.size)
+    if whole_scale:
+        return render_phases(function, whole_scale, phase=phase, train=training)
+    steps = [pixels / count for pixels, count in zip(function.size, size, strict=True)]
+    rows, cols = (Axis(-phase[i] * steps[i], steps[i], size[i]) for i in range(2))
+    return render_grid(function, rows, cols)
+
+
+def update_statistics(
+    model: ModelProtocol, variables: Any, images: UInt8[Array, "b h w c"] | Images
+) -> Any:
+    """Return the running statistics ("batch_stats") of the variables, updated by a batch."""
+    images = to_unit_range(images)
+    _, updates = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    return updates["batch_stats"]
