@@ -24,11 +24,13 @@ from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 jax.config.update("jax_num_cpu_devices", 4)
 # Tests compile much and compute little: the first two of these halve the time of compiling, and
 # programs in one piece instead of 32 take a little less. (XLA aborts at a flag that it does not
-# know, and a later one may not.)
-jax.config.update("jax_disable_most_optimizations", True)
-if jax.__version_info__[:2] == (0, 10):
-    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+# know, and a later version may not know these.) With HYPERFUNC_TEST_OPTIMIZED=1 programs are
+# compiled as users compile them.
+if not os.environ.get("HYPERFUNC_TEST_OPTIMIZED"):
+    jax.config.update("jax_disable_most_optimizations", True)
+    if jax.__version_info__[:2] == (0, 10):
+        flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 # Tracing makes many small objects that stay, among which garbage need not be sought at every 700.
 gc.set_threshold(100_000, 20, 20)
 # Broadcasts between ranks have to be written out, where they can be seen.
