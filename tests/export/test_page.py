@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hyperfunc.errors import UserError
-from hyperfunc.export import page as viewer
+from hyperfunc.export import export_html, make_page
+from hyperfunc.export.page import page as page_module
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import CosineMLP, FactoredTheta, FourierField
 from hyperfunc.pixels import PER_PIXEL
@@ -44,24 +45,26 @@ def read_page(page: bytes) -> tuple[dict, bytes]:
     return json.loads(config[1]), zlib.decompress(base64.b64decode(data[1]))
 
 
-def cuts(config: dict) -> np.ndarray:
-    """Where the payload's arrays end, bytes."""
+def find_ends(config: dict) -> np.ndarray:
+    """Return where the arrays of the payload end, in bytes."""
     height, width, quads, layers = (config[n] for n in ("height", "width", "quads", "layers"))
     lengths = [quads * 32 * layers * 4, height * quads * 16, quads * 4 * height * width]
     return np.cumsum(lengths)
 
 
-@pytest.mark.parametrize("size", [(6, 7), (3, 40)], ids=["few", "a scale for each row"])
+@pytest.mark.parametrize(
+    "size", [(6, 7), (3, 40)], ids=["a scale for all rows", "a scale for each row"]
+)
 def test_the_textures_hold_every_coefficient(size: tuple[int, int]) -> None:
     function = make_function(size)
-    config, payload = read_page(viewer.make_page(function))
+    config, payload = read_page(make_page(function))
     height, width, quads, layers = (config[n] for n in ("height", "width", "quads", "layers"))
-    parts = iter(np.split(np.frombuffer(payload, np.uint8), cuts(config)))
+    parts = iter(np.split(np.frombuffer(payload, np.uint8), find_ends(config)))
     kernel = next(parts).view("<f4").reshape(layers, quads, 8, 4)
     scales = next(parts).view("<f4").reshape(height, quads, 4)
     features = next(parts).view(np.int8).reshape(quads, height, width, 4) * 1.0
     features *= scales.transpose(1, 0, 2)[:, :, None]
-    # What the page's first shader computes, then in the order of the second.
+    # What expand.glsl computes, in the order in which field.glsl reads it.
     cells = np.einsum("qhwi,lqji->hwlj", features, kernel).reshape(height, width, -1)
     waves = cells[..., : 6 * len(config["waves"])].reshape(height, width, -1, 2, 3)
     coefficients = np.asarray(function.expanded()["coefficients"])[0]
@@ -78,63 +81,62 @@ def test_the_textures_hold_every_coefficient(size: tuple[int, int]) -> None:
     )
 
 
-def test_a_title_is_text_and_nothing_else() -> None:
+def test_a_title_is_plain_text() -> None:
     title = "</title><script>alert('%%config%%')</script>"
-    page = viewer.make_page(make_function(), title=title).decode()
+    page = make_page(make_function(), title=title).decode()
     assert title not in page
     assert "&lt;script&gt;alert" in page
     assert "%%title%%" not in page
     read_page(page.encode())
 
 
-def test_nothing_is_loaded_from_elsewhere() -> None:
-    page = viewer.make_page(make_function()).decode()
+def test_the_page_refers_to_no_other_file() -> None:
+    page = make_page(make_function()).decode()
+    assert "%%" not in page
     assert not re.findall(r"""(?:src|href)=["'](?!data:)|url\(|@import|https?://""", page)
     assert "default-src 'none'" in page
 
 
-def test_the_page_is_written_whole(tmp_path: Path) -> None:
-    viewer.export_html(make_function(), tmp_path / "new" / "page.html", title="A")
+def test_only_the_page_is_written(tmp_path: Path) -> None:
+    export_html(make_function(), tmp_path / "new" / "page.html", title="A")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["page.html"]
-    assert (tmp_path / "new" / "page.html").read_bytes() == viewer.make_page(
-        make_function(), title="A"
-    )
+    assert (tmp_path / "new" / "page.html").read_bytes() == make_page(make_function(), title="A")
 
 
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (make_function(batch=2), "2 of 3 and 5: export one RGB image"),
-        (make_function(channels=1), "1 of 1 and 5: export one RGB image"),
-        (make_function(frequencies=65), "up to 64 frequencies"),
+        (make_function(batch=2), "are 2, 3 and 5: export one RGB image"),
+        (make_function(channels=1), "are 1, 1 and 5: export one RGB image"),
+        (make_function(frequencies=65), "at most 64 frequencies"),
         (make_function((1, 4097)), "4097 x 1 pixels are too large.*crop.*hyperfunc upscale"),
-        (make_function().replace(target=CosineMLP()), "this is a CosineMLP"),
+        (make_function().replace(target=CosineMLP()), "this function has a CosineMLP"),
     ],
     ids=["batch", "grey", "frequencies", "wide", "mlp"],
 )
 def test_what_the_page_cannot_show_is_refused(function: FunctionalImage, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        viewer.make_page(function)
+        make_page(function)
 
 
-def test_a_page_that_nothing_can_be_seen_in_is_refused() -> None:
+def test_an_infinite_kappa_is_refused() -> None:
     function = make_function()
     function = function.replace(shared={**function.shared, "log_kappa": jnp.float32(1e4)})
     with pytest.raises(UserError, match="kappa is inf: the model is damaged"):
-        viewer.make_page(function)
+        make_page(function)
 
 
-def test_a_title_of_any_bytes() -> None:
-    page = viewer.make_page(make_function(), title=os.fsdecode(b"\xff.png"))
+def test_a_title_may_be_invalid_utf8() -> None:
+    page = make_page(make_function(), title=os.fsdecode(b"\xff.png"))
     assert b"?.png" in page and page.decode()
 
 
 def test_too_large_functions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer, "MAX_TEXTURES", 6 * 7 * 7 * 16 - 1)
+    monkeypatch.setattr(page_module, "MAX_TEXTURE_BYTES", 6 * 7 * 7 * 16 - 1)
     with pytest.raises(UserError, match="7 x 6 pixels are too large"):
-        viewer.make_page(make_function())
-    monkeypatch.setattr(viewer, "MAX_TEXTURES", 6 * 7 * 7 * 16)
-    viewer.make_page(make_function())
-    monkeypatch.setattr(viewer, "MAX_PAGE", 20_000)
-    with pytest.raises(UserError, match="would have 0 MB"):
-        viewer.make_page(make_function())
+        make_page(make_function())
+    monkeypatch.setattr(page_module, "MAX_TEXTURE_BYTES", 6 * 7 * 7 * 16)
+    make_page(make_function())
+    monkeypatch.setattr(page_module, "MAX_PAGE_BYTES", 20_000)
+    with pytest.raises(UserError, match="would take 0 MB, more than the limit of 0 MB"):
+        make_page(make_function())

@@ -1,0 +1,134 @@
+"""One web page that evaluates a functional image in the browser, without a server.
+
+`export_html` writes the page: ``parts/page.html`` with the style, the shaders and the scripts
+beside it, and the function in 8 bits, deflated and in base64. When the page opens, the graphics
+card multiplies the features by the kernel into half-float coefficients. Then, for every pixel of
+the screen, it evaluates the four target networks whose windows cover the pixel. The result differs
+from that of `hyperfunc.function.render` and `hyperfunc.function.sample` by at most two levels of
+255.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+import zlib
+from importlib.resources import files
+
+from hyperfunc.errors import UserError
+from hyperfunc.export.hfn import without_padding
+from hyperfunc.export.page.encode import bytes_per_pixel, encode_function
+from hyperfunc.files import replacing
+from hyperfunc.function import FunctionalImage
+from hyperfunc.networks import FactoredTheta, FourierField, Target
+from hyperfunc.pixels import WindowLayout
+from hyperfunc.types import Size
+
+MAX_PAGE_BYTES = 64_000_000
+"""Size of the page: browsers are slow to open larger ones."""
+
+MAX_TEXTURE_BYTES = 256 << 20
+"""Coefficients on the graphics card: what phones and integrated graphics cards can spare."""
+
+MAX_SIDE = 4096
+"""Pixels: the largest texture that practically every WebGL 2 device supports."""
+
+MAX_FREQUENCIES = 64
+"""With room to spare, what fits the uniforms of every WebGL 2 device."""
+
+
+def export_html(
+    function: FunctionalImage, path: str | os.PathLike[str], *, title: str | None = None
+) -> None:
+    """Write a page in which one zooms, pans and rotates the function and compares it with bicubic.
+
+    Args:
+        function: of one image, with a `FourierField` of three channels for each pixel (the ``sr``
+            preset). The page shows its base image in 8 bits.
+        path: of the page, by convention ``.html``. The page is written to a temporary file beside
+            it, which is then renamed.
+        title: a heading, shown as plain text.
+
+    Raises:
+        UserError: the function is of another kind, or too large for a page.
+    """
+    page = make_page(function, title=title)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(page)
+
+
+def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
+    """Return the page that `export_html` writes, as UTF-8."""
+    function = without_padding(function)
+    check_page(function.target, function.layout, function.size, _count_images(function))
+    payload, config = encode_function(function)
+    values = {
+        "config": json.dumps(config).replace("<", "\\u003c"),
+        "data": base64.b64encode(zlib.compress(payload, 6)).decode("ascii"),
+        "title": html.escape(title or "Functional image"),
+    }
+    page = _fill_in(_read_part("page.html"), values)
+    encoded = page.encode("utf-8", "replace")  # A file's name, as a title, may not be valid UTF-8.
+    if len(encoded) > MAX_PAGE_BYTES:
+        height, width = function.size
+        raise UserError(
+            f"the page of {width} x {height} pixels would take {len(encoded) / 1e6:.0f} MB, more "
+            f"than the limit of {MAX_PAGE_BYTES / 1e6:.0f} MB: crop the image or make it smaller; "
+            "`hyperfunc upscale` renders any size"
+        )
+    return encoded
+
+
+def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1) -> None:
+    """Check that a page can show the functions of a model, before one is computed.
+
+    Args:
+        target: the target network.
+        layout: the windows.
+        size: (height, width) of the input image, pixels.
+        batch: number of images.
+
+    Raises:
+        UserError: the page cannot show such functions, or not so large ones.
+    """
+    if not isinstance(target, FourierField) or not layout.is_per_pixel:
+        raise UserError(
+            "the page shows a FourierField for each pixel (the sr preset), but this function has a "
+            f"{type(target).__name__} on windows of {layout.size} pixels: render images instead"
+        )
+    if batch != 1 or target.channels != 3 or target.frequencies > MAX_FREQUENCIES:
+        raise UserError(
+            f"the page shows 1 image of 3 channels with at most {MAX_FREQUENCIES} frequencies, but "
+            f"images, channels and frequencies are {batch}, {target.channels} and "
+            f"{target.frequencies}: export one RGB image"
+        )
+    height, width = size
+    max_pixels = MAX_TEXTURE_BYTES // bytes_per_pixel(target)
+    if max(height, width) > MAX_SIDE or height * width > max_pixels:
+        raise UserError(
+            f"{width} x {height} pixels are too large for a page, which can show {MAX_SIDE} pixels "
+            f"on a side and {max_pixels / 1e6:.2f} million in total: crop the image or make it "
+            "smaller; `hyperfunc upscale` renders any size"
+        )
+
+
+def _count_images(function: FunctionalImage) -> int:
+    theta = function.theta
+    leaf = theta.features if isinstance(theta, FactoredTheta) else theta["coefficients"]
+    return leaf.shape[0]
+
+
+def _fill_in(template: str, values: dict[str, str]) -> str:
+    """Replace each ``%%name%%`` by the value of that name, or else by the part of that name."""
+
+    def replace(match: re.Match[str]) -> str:
+        return values[match[1]] if match[1] in values else _read_part(match[1])
+
+    # In one pass, so that nothing is replaced within a title or a part.
+    return re.sub(r"%%([a-z/.]+)%%", replace, template)
+
+
+def _read_part(name: str) -> str:
+    part = files("hyperfunc.export.page").joinpath("parts", *name.split("/"))
+    return part.read_text("utf-8").removesuffix("\n")

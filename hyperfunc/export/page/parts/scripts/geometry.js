@@ -1,0 +1,75 @@
+// Where the image lies on the screen.
+//
+// A view has: x, y: the position in the middle of the screen, input pixels; zoom: screen pixels (of
+// the device) per input pixel; rotation: radians, clockwise; compare: whether the base is shown
+// beside the function; split: where the line between them is, 0 (left) to 1 (right); gradient:
+// whether the gradient magnitude is shown.
+
+const MAX_ZOOM = 128;
+const MIN_COMPARED_WIDTH = 64; // CSS pixels. The line would hide a narrower image.
+const MARGIN = 18; // around the image, CSS pixels
+
+const makeGeometry = (canvas, toolbar, config) => {
+  const pixelRatio = () => canvas.width / canvas.clientWidth || 1;
+  const middle = () => [canvas.width / 2, canvas.height / 2];
+
+  // The position of a pointer, device pixels from the top left of the canvas.
+  const locate = (event) => {
+    const box = canvas.getBoundingClientRect(), r = pixelRatio();
+    return [(event.clientX - box.left) * r, (event.clientY - box.top) * r];
+  };
+
+  // The whole image in the part of the screen that the toolbar leaves free.
+  const fit = () => {
+    const r = pixelRatio(), margin = MARGIN * r;
+    const bottom = (toolbar.offsetHeight + 16) * r + margin;
+    const zoom = Math.max(1e-3, Math.min(
+      (canvas.width - 2 * margin) / config.width,
+      (canvas.height - bottom - margin) / config.height));
+    const y = (config.height + (bottom - margin) / zoom) / 2;
+    return { zoom, x: config.width / 2, y, rotation: 0 };
+  };
+
+  // The view with which the page opens: beside the base, where the image is wide enough.
+  const opening = () => {
+    const whole = fit();
+    const isWide = whole.zoom * config.width >= MIN_COMPARED_WIDTH * pixelRatio();
+    return { ...whole, split: 0.5, compare: config.base && isWide, gradient: false };
+  };
+
+  const clampZoom = (zoom) => {
+    const whole = fit().zoom;
+    return clamp(zoom, Math.min(whole, 1) / 2, Math.max(MAX_ZOOM, whole));
+  };
+
+  // Move a view to the nearest one that shows some of the image.
+  const constrain = (view) => {
+    view.zoom = clampZoom(view.zoom);
+    view.x = clamp(view.x, 0, config.width);
+    view.y = clamp(view.y, 0, Math.max(config.height, fit().y));
+    view.rotation -= 2 * Math.PI * Math.round(view.rotation / (2 * Math.PI));
+    view.split = clamp(view.split, 0, 1);
+    return view;
+  };
+
+  // From a displacement on the screen (device pixels) to one in the image.
+  const toImage = (view, dx, dy) => {
+    const c = Math.cos(view.rotation) / view.zoom, s = Math.sin(view.rotation) / view.zoom;
+    return [c * dx + s * dy, -s * dx + c * dy];
+  };
+
+  // Zoom and rotate so that the image point at (px, py) on the screen moves to (qx, qy).
+  const transform = (view, [px, py], [qx, qy], factor, angle) => {
+    const [cx, cy] = middle();
+    const [ax, ay] = toImage(view, px - cx, py - cy);
+    const [x, y] = [view.x + ax, view.y + ay];
+    view.zoom = clampZoom(view.zoom * factor);
+    view.rotation += angle;
+    const [bx, by] = toImage(view, qx - cx, qy - cy);
+    view.x = x - bx;
+    view.y = y - by;
+    return constrain(view);
+  };
+
+  return { pixelRatio, middle, locate, fit, opening, constrain, toImage, transform };
+};

@@ -1,0 +1,49 @@
+// What the page says about the view: zoom, size, angle, pressed buttons, and the comparison line.
+
+const STATUS_DELAY = 700; // ms without a change, after which a screen reader is told the view
+
+const makeLabels = (config) => {
+  const format = (x) => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
+  const group = (n) => Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
+  let statusTimer = 0;
+
+  $("compare").hidden = $("corrects").hidden = !config.base;
+  $("count").textContent = config.frequencies;
+  $("cells").textContent = `${group(config.width * config.height)} target networks`;
+
+  return {
+    // Describe a view in words and numbers.
+    describe(view) {
+      const degrees = Math.round(view.rotation * 180 / Math.PI), angle = $("angle");
+      const width = group(config.width * view.zoom), height = group(config.height * view.zoom);
+      $("zoom").textContent = `×${format(view.zoom)}`;
+      $("size").textContent = `${width} × ${height} pixels`;
+      // The slider keeps what its user just set it to.
+      if (document.activeElement !== angle || Number(angle.value) !== degrees)
+        angle.value = degrees;
+      $("degrees").textContent = `${degrees}°`;
+      $("compare").setAttribute("aria-pressed", view.compare);
+      $("gradient").setAttribute("aria-pressed", view.gradient);
+      clearTimeout(statusTimer);
+      statusTimer = setTimeout(() => {
+        $("status").textContent = `Zoom ${format(view.zoom)}, rotation ${degrees} degrees` +
+          (view.gradient ? ", gradient magnitude" : "") +
+          (view.compare ? ", beside bicubic" : "");
+      }, STATUS_DELAY);
+    },
+
+    // Put the comparison line where it is in a view.
+    placeLine(view) {
+      $("split").hidden = !view.compare;
+      $("split").style.left = `${100 * view.split}%`;
+      $("split").setAttribute("aria-valuenow", Math.round(100 * view.split));
+    },
+
+    // Show a message instead of the image, or over it; "" hides it.
+    say(text, isOverlay = false) {
+      $("message").hidden = !text;
+      $("message").classList.toggle("overlay", isOverlay);
+      $("message").firstElementChild.textContent = text;
+    },
+  };
+};

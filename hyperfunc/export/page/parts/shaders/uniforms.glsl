@@ -1,0 +1,21 @@
+// The inputs of the shader that draws a view. It computes, at a position p in input pixels,
+//   f(p) = base(p) + share * sum over the four windows that cover p of weight * T(d),
+//   T(d) = Re sum over h of c_h exp(i w_h . d) exp(-kappa |w_h|^2 footprint^2),
+// where d is p relative to the centre of the window.
+//
+// Defined by webgl.js: GRADIENT and BASE (0 or 1), WAVES (a multiple of four), LAYERS, GAIN.
+uniform highp usampler2DArray coefficients;
+uniform highp sampler2D pixels;
+uniform vec4 waves[WAVES];  // (x, y) in radians per input pixel, kappa |w|^2
+uniform vec2 size;          // of the image, input pixels
+uniform vec2 centre;        // position in the middle of the view, input pixels
+uniform mat2 turn;          // from screen pixels to input pixels
+uniform vec2 view;          // size of the view, screen pixels
+uniform float ratio;        // screen pixels per pixel that is drawn
+uniform float footprint;    // input pixels per pixel that is drawn
+uniform float split;        // screen pixels: to the left is the base alone
+uniform vec3 ground;        // colour outside of the image
+out vec4 colour;
+
+// A colour and its derivatives along x and y, per input pixel.
+struct Jet { vec3 value, x, y; };

@@ -1,0 +1,191 @@
+"""The exported page in headless Chromium, for the tests that are marked `browser`."""
+
+import base64
+import io
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperfunc.export import export_html
+from hyperfunc.function import FunctionalImage
+from hyperfunc.networks import FactoredTheta, FourierField
+from hyperfunc.pixels import PER_PIXEL
+
+# ANGLE with SwiftShader is WebGL 2 in software.
+CHROMIUM_FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
+--enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars""".split()
+
+SIZE = (24, 36)
+
+
+class Page:
+    """The page in a browser, and what a user can do to it."""
+
+    def __init__(self, driver: Any, path: Path) -> None:
+        self.driver, self.path = driver, path
+
+    def open(self, width: int = 480, height: int = 360, ratio: float = 1.0, *, mobile=False):
+        """Open the page anew on a screen of this many CSS pixels."""
+        self._set_screen(width, height, ratio, mobile)
+        self.driver.get(self.path.as_uri())
+        self.settle()
+
+    def resize(self, width: int, height: int) -> None:
+        self._set_screen(width, height)
+        self.wait("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+        self.settle()
+
+    def _set_screen(self, width: int, height: int, ratio: float = 1.0, mobile: bool = False):
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": mobile},
+        )
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def wait(self, promise: str, *arguments: Any) -> Any:
+        """Return what a promise resolves to."""
+        result = self.driver.execute_async_script(
+            "const args = arguments, done = args[args.length - 1];"
+            f"({promise}).then((value) => done({{ value }}), (e) => done({{ error: String(e) }}))",
+            *arguments,
+        )
+        assert "error" not in result, result["error"]
+        return result["value"]
+
+    def settle(self) -> None:
+        """Wait until the page has drawn its view at full resolution."""
+        self.wait("hyperfunc.settled().then(() => 0)")
+
+    @property
+    def view(self) -> dict[str, Any]:
+        return self.run("return hyperfunc.view")
+
+    def find(self, name: str) -> Any:
+        return self.driver.find_element("id", name)
+
+    def render(self, width: int, height: int, **view: Any) -> np.ndarray:
+        """Return the pixels of any view, [h, w, 3] in [0, 1]."""
+        text = self.wait(
+            "hyperfunc.renderView(args[0]).then((bytes) => btoa(String.fromCharCode(...bytes)))",
+            {"width": width, "height": height, **view},
+        )
+        pixels = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+        return pixels[..., :3].astype(np.float32) / 255
+
+    def canvas(self) -> np.ndarray:
+        """Return the pixels that the canvas shows, [h, w, 3] in [0, 1]."""
+        url = self.run("return document.getElementById('canvas').toDataURL('image/png')")
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+            return np.asarray(image.convert("RGB")).astype(np.float32) / 255
+
+    def actions(self) -> Any:
+        """Return Selenium's actions of a mouse."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+        return ActionChains(self.driver, duration=0, devices=[PointerInput("mouse", "mouse")])
+
+    def scroll(self, name: str, x: int, y: int, distance: int) -> None:
+        """Turn the wheel over a point (from the middle) of an element."""
+        from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+        origin = ScrollOrigin.from_element(self.find(name), x, y)
+        self.actions().scroll_from_origin(origin, 0, distance).perform()
+        self.settle()
+
+    def press(self, *keys: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+        self.settle()
+
+    def touch(self, *fingers: list[tuple[int, int]]) -> None:
+        """Move one or more fingers at once, along paths of equal length."""
+
+        def points(step: int) -> list[dict[str, int]]:
+            return [{"x": f[step][0], "y": f[step][1], "id": i} for i, f in enumerate(fingers)]
+
+        send = self.driver.execute_cdp_cmd
+        send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points(0)})
+        for step in range(1, len(fingers[0])):
+            send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points(step)})
+        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        self.settle()
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason='pip install -e ".[dev]"')
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(chromedriver, log_output=subprocess.DEVNULL)
+    driver = webdriver.Chrome(options=options, service=service)
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def function() -> FunctionalImage:
+    """A smooth image and a random field, about as strong as a trained one."""
+    rng = np.random.default_rng(0)
+    target = FourierField(frequencies=6, bandwidth=4.0)
+    y, x = np.meshgrid(np.linspace(0, 5, SIZE[0]), np.linspace(0, 7, SIZE[1]), indexing="ij")
+    base = 0.5 + 0.25 * np.stack([np.sin(x + y), np.cos(x - y), np.sin(2 * x)], axis=-1)
+    features = rng.normal(size=(1, *SIZE, 10))
+    kernel = rng.normal(scale=0.02, size=(10, target.basis_size, 3))
+    return FunctionalImage(
+        theta=FactoredTheta(jnp.asarray(features, jnp.float32), jnp.asarray(kernel, jnp.float32)),
+        shared=target.init(jax.random.key(1))[1],
+        base=jnp.asarray(np.round(base[None] * 255) / 255, jnp.float32),
+        exists=(jnp.ones(SIZE[0]), jnp.ones(SIZE[1])),
+        target=target,
+        layout=PER_PIXEL,
+        size=SIZE,
+    )
+
+
+@pytest.fixture
+def export_page(driver: Any, tmp_path: Path) -> Callable[[FunctionalImage], Page]:
+    """Export the page of a function, for the browser to open."""
+
+    def export(function: FunctionalImage) -> Page:
+        export_html(function, tmp_path / "page.html")
+        return Page(driver, tmp_path / "page.html")
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def exported(
+    driver: Any, function: FunctionalImage, tmp_path_factory: pytest.TempPathFactory
+) -> Page:
+    """The page of ``function``, which is not open yet."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    export_html(function, path, title="A <random> field")
+    return Page(driver, path)
+
+
+@pytest.fixture
+def page(exported: Page) -> Iterator[Page]:
+    """The page, freshly opened. Whatever a test does, the console has to stay empty."""
+    exported.open()
+    yield exported
+    assert exported.driver.get_log("browser") == []
