@@ -13,7 +13,7 @@ from typing import Literal
 
 import tyro
 
-from hyperfunc.data import SIZES as FACE_SIZES
+from hyperfunc.data import FACE_SIZES
 from hyperfunc.data import ImageSource, Reconstruction, SuperResolution, open_dataset
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.errors import UserError, report_errors

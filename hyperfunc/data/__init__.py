@@ -5,7 +5,8 @@ Batch number n is a function of (source, task, seed, n) alone, so that a resumed
 
 from hyperfunc.data.datasets import BENCHMARKS, open_dataset
 from hyperfunc.data.device_pipeline import make_resident_batches
-from hyperfunc.data.faces import SIZES
+from hyperfunc.data.faces import FACE_SIZES
+from hyperfunc.data.jpeg import compress
 from hyperfunc.data.pipeline import make_batches
 from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import (
@@ -14,14 +15,13 @@ from hyperfunc.data.tasks import (
     SuperResolution,
     Task,
     add_enlarged,
-    compress,
 )
 
 __all__ = [
     "BENCHMARKS",
+    "FACE_SIZES",
     "ImageSource",
     "Reconstruction",
-    "SIZES",
     "Setting",
     "SuperResolution",
     "Task",

@@ -1,18 +1,17 @@
 """TFDS builders of the four test sets, and of a folder of training images.
 
-They prepare `array_record` files, are read by `hyperfunc.data.datasets.open_dataset`, and need no
-TensorFlow for either. Each example is `{"hr": image, "name": text}`, stored in the order of the
-names; images are kept as lossless PNG. Two ways to prepare a set:
+They write `array_record` files, which `hyperfunc.data.open_dataset` reads; neither needs
+TensorFlow. Each example is `{"hr": image, "name": text}`; examples are stored in the order of the
+names, images as lossless PNG. Two ways to prepare a dataset:
 
-    prepare("set5", data_dir)                           # download
-    prepare("set5", data_dir, folder=Path("Set5"))      # from images that are already here
+    prepare("set5", data_dir)                           # download it
+    prepare("set5", data_dir, folder=Path("Set5"))      # take images that are on the disk
 
 Set5, Set14 and Urban100 are read from one archive of the repository majedelhelou/denoising_datasets
 at commit 58234876 (folders CSet5, CSet14, CUrban100; one download serves all three). B100 is
 BSDS500's `val`, the 100 test images of BSDS300, from BIDS/BSDS500 at commit a04b7c6c. These are
 third-party copies of sets that were released for research; neither repository states a licence.
-The downloads themselves could not be exercised where this was written (no network): what was tested
-is the same code against a local server.
+The tests run the download against a local server only, never against these addresses.
 """
 
 import io
@@ -34,10 +33,10 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Images with their names, from an archive or a folder.
 
     Attributes:
-      URL: the zip archive, or None if there is nothing to download.
-      FOLDER: the folder of that archive which holds the images, below its top folder.
-      SPLIT: the name of the one split.
-      EXPECTED: the number of images that there must be, or None for any.
+        URL: address of the zip archive; None if there is nothing to download.
+        FOLDER: folder of the archive that holds the images, below its top folder.
+        SPLIT: name of the only split.
+        EXPECTED: the number of images that the set has; None for any number.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -49,8 +48,8 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     EXPECTED: int | None = None
     CITATION: str = ""
 
-    # TFDS looks for checksums beside the code, and to find the code it imports importlib_resources,
-    # which it does not install. There are no checksums, hence no need to look.
+    # TFDS looks for checksums beside the code. To find the code it imports importlib_resources,
+    # which it does not install. These builders have no checksums, so TFDS need not look.
     code_path = None
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -74,17 +73,17 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self, files: dict[str, ImageFile]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for i, (name, file) in enumerate(files.items()):
-            # An encoded image in a file object is the one form for which TFDS needs no TensorFlow.
+            # TFDS needs TensorFlow for every form of an image but an encoded one in a file object.
             png = io.BytesIO()
             Image.fromarray(file.read()).save(png, format="png")
             png.seek(0)
             yield i, {"hr": png, "name": name}
 
     def _find(self, dl_manager: tfds.download.DownloadManager) -> dict[str, ImageFile]:
-        """The images by their names, in order."""
+        """Find the images, by name, in the order of the names."""
         try:
             root = Path(dl_manager.manual_dir)
-        except AssertionError:  # TFDS's way to say that no folder was given, or an empty one
+        except AssertionError:  # TFDS raises it where no folder was given, or an empty one.
             root = None
         if root is not None and (files := find_images(root)):
             named = dict(zip(name_files(files), files, strict=True))
@@ -92,11 +91,10 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             root = Path(dl_manager.download(self.URL))
             named = _inside(find_images(root), self.FOLDER)
         else:
-            raise UserError(f"{self.name}: there is nothing to download; give a folder of images")
+            raise UserError(f"{self.name}: it cannot be downloaded; give a folder of images")
         if not named or self.EXPECTED not in (None, len(named)):
-            raise UserError(
-                f"{root}: holds {len(named)} images, {self.name} needs {self.EXPECTED or 'some'}"
-            )
+            wanted = self.EXPECTED or "at least one"
+            raise UserError(f"{root}: holds {len(named)} images, {self.name} needs {wanted}")
         return named
 
 
@@ -156,37 +154,37 @@ BUILDERS = {builder.name: builder for builder in (Set5, Set14, B100, Urban100, I
 
 
 def prepare(name: str, data_dir: Path | None = None, *, folder: Path | None = None) -> Path:
-    """Prepares a dataset as `array_record` files; does nothing if that was done before.
+    """Prepare a dataset as `array_record` files; does nothing if they exist.
 
     Args:
-      name: one of `BUILDERS`.
-      data_dir: where the data goes, as `<data_dir>/<name>/<version>`; TFDS's own place if None.
-      folder: the images to take; they are downloaded if None.
+        name: one of `BUILDERS`.
+        data_dir: the data are stored in `<data_dir>/<name>/<version>`; TFDS's own folder if None.
+        folder: the images to take; None downloads them.
 
     Returns:
-      The folder with the prepared data.
+        The folder with the prepared data.
 
     Raises:
-      UserError: if there is no such builder or no network, an image cannot be read, or the number
-        of images is not the one that the set has.
-      Exception: whatever TFDS raises when the download fails half-way.
+        UserError: there is no such builder or no network, an image cannot be read, or the number of
+            images is not that of the set.
+        tfds.download.DownloadError: the download fails half-way; TFDS raises other exceptions, too.
     """
     if name not in BUILDERS:
-        raise UserError(f"there is no builder for {name!r}; take one of {', '.join(BUILDERS)}")
+        raise UserError(f"there is no builder for {name!r}; give one of {', '.join(BUILDERS)}")
     if folder is not None and not find_images(folder):
         raise UserError(f"{folder}: holds no images; give the folder with .png, .jpg or .webp")
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
     if folder is None and builder.URL is not None and not builder.is_prepared():
         _check_reachable(builder.URL)
     builder.download_and_prepare(
-        # Without try_download_gcs=False TFDS first asks a bucket of its own for the prepared data.
+        # By default TFDS first asks a bucket of its own for the prepared data.
         download_config=tfds.download.DownloadConfig(manual_dir=folder, try_download_gcs=False)
     )
     return Path(builder.data_path)
 
 
 def _check_reachable(url: str) -> None:
-    """Fails in seconds where TFDS would retry for minutes; proxies are found as TFDS finds them."""
+    """Fail in seconds where TFDS would retry for minutes; finds proxies as TFDS does."""
     import requests
 
     try:
@@ -199,7 +197,7 @@ def _check_reachable(url: str) -> None:
 
 
 def _inside(files: list[ImageFile], folder: str) -> dict[str, ImageFile]:
-    """Those files of an archive that lie directly in `<top folder>/<folder>`, by their names."""
+    """Select the files of an archive directly in `<top folder>/<folder>`, by their names."""
     paths = [PurePosixPath(file.member) for file in files]
     wanted = PurePosixPath(folder).parts
     return {

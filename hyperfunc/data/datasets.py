@@ -2,9 +2,9 @@
 
 | name | what | where |
 |---|---|---|
-| `set5` `set14` `b100` `urban100` | the four test sets | folder, prepared by TFDS, or downloaded |
-| `sample` | five photographs | in scikit-image's wheel: needs nothing |
-| `train` | images to train super-resolution on | all that lies below `<data_dir>/train` |
+| `set5` `set14` `b100` `urban100` | the test sets | a folder, prepared by TFDS, or downloaded |
+| `sample` | five photographs | in scikit-image's wheel: needs no data |
+| `train` | training images for super-resolution | everything below `<data_dir>/train` |
 | `faces` | a selection of CelebA faces | `<data_dir>/faces/{train,val,test}.zip` |
 | `celeb_a` `div2k` | the full sets | TFDS's own builders |
 | a path | a folder of images, a zip of images, or data prepared by TFDS | |
@@ -17,19 +17,17 @@ from pathlib import Path
 
 from hyperfunc.data.faces import make_face_transform
 from hyperfunc.data.prepared import find_prepared, open_prepared
-from hyperfunc.data.source import MIN_SIDE, ImageSource
+from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import FileReader, ImageFile, find_images, name_files
-
-__all__ = ["BENCHMARKS", "DATASETS", "MIN_SIDE", "ImageSource", "open_dataset"]
 
 BENCHMARKS = ("set5", "set14", "b100", "urban100")
 """The test sets of the protocol."""
 
 DATASETS = (*BENCHMARKS, "sample", "train", "faces", "celeb_a", "div2k")
-"""Every name that `open_dataset` knows."""
+"""All names that `open_dataset` knows."""
 
-_SAMPLE = {
+_SAMPLE_FILES = {
     "astronaut": "astronaut.png",
     "cat": "chelsea.png",
     "coffee": "coffee.png",
@@ -37,6 +35,8 @@ _SAMPLE = {
     "rocket": "rocket.jpg",
 }
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+_TFDS_NAMES = {"div2k": "div2k/bicubic_x4"}
+"""The names of datasets whose builders TFDS calls otherwise."""
 
 
 def open_dataset(
@@ -47,84 +47,79 @@ def open_dataset(
     strict: bool = True,
     size: int = 64,
 ) -> ImageSource:
-    """Opens a dataset by its name, or a folder or zip of images by its path.
+    """Open a dataset by its name, or a folder or zip of images by its path.
 
-    Files are decoded once on opening, so that a bad one shows now and not in an hour; data that
-    TFDS prepared was checked when it was prepared, and is decoded when it is asked for. A name goes
-    before a folder of the same name: write `./train` for the folder.
+    Image files are decoded once on opening, so that a bad one shows now and not in an hour. Data
+    prepared by TFDS were checked by TFDS, and are decoded when they are asked for. A name takes
+    precedence over a folder of the same name: write `./train` for the folder.
 
     Args:
-      name: one of `DATASETS`, or a path.
-      data_dir: the folder of image folders or prepared TFDS data; the environment variable
-        `HYPERFUNC_DATA_DIR` if None. Without either, the test sets, `celeb_a` and `div2k` go to
-        TFDS's own place; `sample` needs none.
-      split: `train`, `val` or `test`, for the sets that have such parts; the others ignore it.
-      strict: whether an unreadable or tiny image (a side below `MIN_SIDE`) is an error, for
-        evaluation; otherwise it is named in a warning and left out, for training.
-      size: side of the images of `faces` and `celeb_a` in pixels, 64 or 128.
+        name: one of `DATASETS`, or a path.
+        data_dir: the folder with the image folders or prepared TFDS data; by default the
+            environment variable `HYPERFUNC_DATA_DIR`. Without either, TFDS stores the test sets,
+            `celeb_a` and `div2k` in its own folder; `sample` needs none.
+        split: `train`, `val` or `test`, for the datasets that have these parts; others ignore it.
+        strict: whether an unreadable or tiny image (a side below `hyperfunc.data.source.MIN_SIDE`)
+            is an error, as evaluation needs it. Otherwise it is left out with a warning, as suits
+            training.
+        size: side of the images of `faces` and `celeb_a` in pixels, 64 or 128.
 
     Raises:
-      UserError: if there is no such dataset, it is not there and cannot be downloaded, or (strict)
-        one of its images is bad.
-      ValueError: if the split or the size is none of those above.
+        UserError: there is no such dataset, it is missing and cannot be downloaded, or (strict) one
+            of its images is bad.
+        ValueError: the split or the size is none of those above.
     """
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
     split = _SPLITS[split]
     name = os.fspath(name)
     if name == "sample":
-        shipped = Path(str(importlib.resources.files("skimage"))) / "data"
-        files = [ImageFile(shipped, file) for file in _SAMPLE.values()]
-        return ImageSource("sample", list(_SAMPLE), FileReader(files))
+        return _open_sample()
     if name not in DATASETS:
         return _open_path(Path(name).expanduser(), split, strict)
-    root = _data_dir(data_dir)
-
-    if name in BENCHMARKS or name == "train":
-        folders = [root / "benchmarks" / name, root / name] if root else []
-        for folder in folders:
-            if files := find_images(folder):
-                return _open_files(name, files).verify(strict=strict)
-        path = find_prepared(root / name) if root else None
-        if path is None and name == "train":
-            raise _missing(root, name)
-        path = path or _download(name, root)
-        return open_prepared(path, split=split)
-
+    root = _find_data_dir(data_dir)
     if name == "faces":
         return _open_faces(root, split, size).verify(strict=strict)
-
     if name == "celeb_a":
-        path = (find_prepared(root / name) if root else None) or _download(name, root)
-        transform = make_face_transform(size)
-        return open_prepared(path, split=split, transform=transform)
+        path = _find_or_download(name, root)
+        return open_prepared(path, split=split, transform=make_face_transform(size))
+    if name == "div2k":
+        return open_prepared(_find_or_download(name, root), split=split)
+    for folder in (root / "benchmarks" / name, root / name) if root else ():
+        if files := find_images(folder):
+            return _open_files(name, files).verify(strict=strict)
+    if name == "train" and not (root and find_prepared(root / name)):
+        raise _missing(root, name)
+    return open_prepared(_find_or_download(name, root), split=split)
 
-    path = (find_prepared(root / name) if root else None) or _download("div2k/bicubic_x4", root)
-    return open_prepared(path, split=split)
 
-
-def _data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
+def _find_data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
     given = data_dir or os.environ.get("HYPERFUNC_DATA_DIR")
     if not given:
         return None
     root = Path(given).expanduser()
     if not root.is_dir():
         raise UserError(
-            f"{root}: no such folder; give the folder of the data as --data_dir or "
-            "HYPERFUNC_DATA_DIR"
+            f"{root}: no such folder; give the data folder as --data_dir or HYPERFUNC_DATA_DIR"
         )
     return root
 
 
 def _missing(root: Path | None, name: str) -> UserError:
-    """The error that says what of the data is missing."""
+    """Make the error for a dataset that is not in the data folder."""
     if root is None:
         return UserError(
-            f"{name}: needs the folder of the data; give it as --data_dir or HYPERFUNC_DATA_DIR"
+            f"{name}: needs the data folder; give it as --data_dir or HYPERFUNC_DATA_DIR"
         )
     return UserError(
         f"{name}: not found in {root}; put it there as {root / name}, or give another --data_dir"
     )
+
+
+def _open_sample() -> ImageSource:
+    folder = Path(str(importlib.resources.files("skimage"))) / "data"
+    files = [ImageFile(folder, file) for file in _SAMPLE_FILES.values()]
+    return ImageSource("sample", list(_SAMPLE_FILES), FileReader(files))
 
 
 def _open_files(name: str, files: list[ImageFile]) -> ImageSource:
@@ -138,7 +133,7 @@ def _open_faces(root: Path | None, split: str, size: int) -> ImageSource:
         raise _missing(root, f"faces/{split}.zip")
     files = find_images(archive)
     more = archive.with_name("train64_more.zip")
-    if split == "train" and size == 64 and more.is_file():  # those exist in 64 x 64 only
+    if split == "train" and size == 64 and more.is_file():  # These exist at 64 x 64 only.
         files += find_images(more)
     reader = FileReader(files, transform)
     return ImageSource(f"faces ({split})", name_files(files), reader)
@@ -149,7 +144,7 @@ def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
         near = difflib.get_close_matches(str(path), DATASETS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(
-            f"{path}: no such dataset{hint}; take one of {', '.join(DATASETS)}, or a folder or zip "
+            f"{path}: no such dataset{hint}; give one of {', '.join(DATASETS)}, or a folder or zip "
             "of images"
         )
     files = find_images(path)
@@ -160,30 +155,42 @@ def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
     return _open_files(str(path), files).verify(strict=strict)
 
 
-def _download(name: str, root: Path | None) -> Path:
-    """Has TFDS download and prepare a dataset; returns at once if that was done before."""
+def _find_or_download(name: str, root: Path | None) -> Path:
+    """Find prepared data, or have TFDS download and prepare them."""
+    if root and (path := find_prepared(root / name)):
+        return path
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+    from tensorflow_datasets.core.download.extractor import ExtractError
 
     from hyperfunc.data import builders
 
     try:
         if name in builders.BUILDERS:
             return builders.prepare(name, root)
-        builder = tfds.builder(name, data_dir=root, file_format="array_record")
+        tfds_name = _TFDS_NAMES.get(name, name)
+        builder = tfds.builder(tfds_name, data_dir=root, file_format="array_record")
         builder.download_and_prepare()
         return Path(builder.data_path)
-    except UserError:
-        raise
-    # What a failing download raises depends on where it fails, in TFDS, requests or urllib3.
-    except Exception as error:
-        name = name.partition("/")[0]
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        if isinstance(error, ImportError):
-            raise UserError(
-                f"{name}: TFDS needs more packages to prepare it ({reason}); pip install "
-                "tensorflow importlib_resources, or give a folder of its images as --dataset"
-            ) from error
+    except ImportError as error:
         raise UserError(
-            f"{name}: cannot be downloaded ({reason}); give --data_dir with its images in "
+            f"{name}: TFDS needs more packages to prepare it ({_shorten(error)}); pip install "
+            "tensorflow importlib_resources, or give a folder of its images as --dataset"
+        ) from error
+    except (
+        OSError,  # What requests raises is one, too.
+        ValueError,
+        RuntimeError,
+        AssertionError,  # TFDS's way to say that files are missing.
+        tfds.download.DownloadError,
+        NonMatchingChecksumError,
+        ExtractError,
+    ) as error:
+        raise UserError(
+            f"{name}: cannot be downloaded ({_shorten(error)}); give --data_dir with its images in "
             f"benchmarks/{name} or {name}, or a folder of images as --dataset"
         ) from error
+
+
+def _shorten(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,11 +1,10 @@
 """Training examples made on the devices, from images that stay in their memory.
 
-An accelerator takes a training step in milliseconds, and no host cuts and reduces crops as fast.
-Here the training images lie on every device, and a compiled function makes a batch of them: the
-same crops, symmetries and bicubic reduction as `SuperResolution.make_example`, up to the last bit
-of a rounding, and the same noise. With ``shrink`` they come from a few sizes of each image, not
-from all between. As in `hyperfunc.data.pipeline`, batch number n is a function of (source, task,
-seed, n) alone; it is another function, though.
+An accelerator takes a training step in milliseconds, faster than a host can crop and reduce images.
+Here every device holds the training images, and a compiled function makes a batch of examples: the
+same crops, symmetries, reduction and noise as `SuperResolution.make_example`, with JAX's random
+numbers instead of NumPy's. With ``shrink`` above 1 each image is kept in a few sizes, instead of
+being reduced by any factor. Batch number n is a function of (source, task, seed, n) alone.
 """
 
 import collections
@@ -20,35 +19,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Shaped, UInt8
 
+from hyperfunc.data.augmentation import (
+    DITHERED_SHARE,
+    NOISE_SIGMA_RANGE,
+    Disturbance,
+    disturb,
+    measure_detail,
+    permute_channels,
+    turn,
+)
 from hyperfunc.data.pipeline import repeat_by_weight
 from hyperfunc.data.source import ImageSource
-from hyperfunc.data.tasks import DITHERED, NOISE_SIGMA, SuperResolution, shrink_image
+from hyperfunc.data.tasks import Setting, SuperResolution, Task, shrink_image
 from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.errors import UserError
 from hyperfunc.pixels import ROUND_HALF_UP, axis_weights, crop_margin, mirror_indices
 from hyperfunc.types import HostImage
 
-LARGEST = 2**31 - 2**20
-"""So many pixels can be numbered by int32, with room for what rounding adds to the sizes."""
+MAX_PIXELS = 2**31 - 2**20
+"""Pixels that all images together may have: their numbers are int32, less a margin for rounding."""
 
-SIZES = 4
-"""In how many an image is kept, where training examples come from smaller ones, too."""
+SIZES_PER_IMAGE = 4
+"""Number of sizes in which each image is kept where the task shrinks images."""
 
-AHEAD = 2
-"""So many batches are made before they are asked for."""
+BATCHES_AHEAD = 2
+"""Number of batches that are made before the training loop asks for them."""
 
 
 class ResidentImages(NamedTuple):
-    """Images of any sizes, one after the other."""
+    """Images of any sizes, stored one after the other."""
 
     pixels: UInt8[Array, "n 3"]
     first: Int[Array, " images"]
-    """Where each image begins."""
+    """Number of the first pixel of each image."""
     size: Int[Array, "images 2"]
     numbers: Int[Array, " examples"]
-    """Numbers of images, each as often as its weight asks for."""
+    """Image numbers; an image with a larger weight occurs more often."""
+
+
+class Resampling(NamedTuple):
+    """What resamples the crops of a batch: a matrix for the rows and one for the columns."""
+
+    reduce: tuple[Float[Array, "crop padded"], Float[Array, "crop padded"]]
+    """From a padded crop to the observed one."""
+    enlarge: tuple[Float[Array, "side crop"], Float[Array, "side crop"]]
+    """From an observed crop to the pixels of its target."""
 
 
 def load_resident(
@@ -64,16 +81,19 @@ def load_resident(
         source: the images.
         mesh: the devices.
         weights: see `repeat_by_weight`.
-        shrink: if more than 1, every image lies there in `SIZES` sizes, as it is and evenly down to
-            1 / this; each size is drawn as often.
+        shrink: if above 1, keep every image in `SIZES_PER_IMAGE` sizes, evenly from its own down to
+            1 / shrink; all sizes are drawn equally often.
+
+    Raises:
+        UserError: the images have more than `MAX_PIXELS` pixels.
     """
-    factors = np.linspace(1.0, shrink, SIZES) if shrink > 1 else np.ones(1)
+    factors = np.linspace(1.0, shrink, SIZES_PER_IMAGE) if shrink > 1 else np.ones(1)
     with ThreadPoolExecutor() as threads:
         originals = list(threads.map(source.__getitem__, range(len(source))))
         at_one_size = sum(image.size // 3 for image in originals)
         total = at_one_size * (1 / factors**2).sum()
-        if total > LARGEST:
-            hint = "--task.shrink=1 or " if at_one_size <= LARGEST else ""
+        if total > MAX_PIXELS:
+            hint = "--task.shrink=1 or " if at_one_size <= MAX_PIXELS else ""
             raise UserError(
                 f"{source.description} has {total / 1e6:.0f} megapixels in {len(factors)} sizes, "
                 f"too many to keep on the devices: train with {hint}--data.resident=False"
@@ -100,7 +120,7 @@ def _shrink(factor: float, image: HostImage) -> HostImage:
 
 def make_resident_batches(
     source: ImageSource,
-    task: SuperResolution,
+    task: Task,
     mesh: Mesh,
     *,
     batch_size: int,
@@ -108,45 +128,43 @@ def make_resident_batches(
     weights: Sequence[tuple[str, float]] = (),
     start: int = 0,
 ) -> Iterator[dict[str, Array]]:
-    """Iterate for ever over batches that lie on the devices, sharded.
+    """Iterate without end over batches that lie on the devices, sharded.
 
     Args:
         source: the images.
-        task: what examples are.
+        task: the super-resolution task that says how examples are made.
         mesh: the devices.
-        batch_size: over all devices.
-        seed: of everything random.
+        batch_size: examples per batch, over all devices.
+        seed: seed of all random numbers.
         weights: see `hyperfunc.data.pipeline.repeat_by_weight`.
         start: number of the first batch.
+
+    Raises:
+        ValueError: the devices cannot make examples of this task.
     """
-    images = load_resident(source, mesh, weights, shrink=task.shrink)
+    resident_task = task.check_resident()
+    images = load_resident(source, mesh, weights, shrink=resident_task.shrink)
     make = jax.jit(
-        functools.partial(make_examples, task, batch_size),
+        functools.partial(make_examples, resident_task, batch_size),
+        static_argnums=0,
         out_shardings=batch_sharded(mesh),
     )
     key = jax.random.key(seed)
 
     def make_batch(number: int) -> dict[str, Array]:
         setting = task.draw_setting(np.random.default_rng([seed, 0, number]))
-        reductions = tuple(
-            reduction_matrix(task.crop, setting.scale, offset) for offset in setting.phase
-        )
-        enlargements = None
-        if task.noise:
-            enlargements = tuple(
-                enlargement_matrix(task.crop, setting.scale, offset) for offset in setting.phase
-            )
         phase = np.asarray(setting.phase, np.float32)
-        return make(images, jax.random.fold_in(key, number), reductions, enlargements, phase)
+        resampling = make_resampling(resident_task.crop, setting)
+        return make(setting.scale, images, jax.random.fold_in(key, number), resampling, phase)
 
     numbers = itertools.count(start)
-    if mesh.size > 1:  # All devices have to get their work in one order, so from one thread.
+    if mesh.size > 1:  # All devices must receive their work in one order, so from one thread.
         yield from map(make_batch, numbers)
         return
-    # A thread of its own: to send work to an accelerator takes about as long as the work does.
+    # Dispatching the work to an accelerator takes about as long as the work: use another thread.
     with ThreadPoolExecutor(1) as thread:
         ahead = collections.deque(
-            thread.submit(make_batch, number) for number in itertools.islice(numbers, AHEAD)
+            thread.submit(make_batch, number) for number in itertools.islice(numbers, BATCHES_AHEAD)
         )
         while True:
             batch = ahead.popleft().result()
@@ -154,25 +172,28 @@ def make_resident_batches(
             yield batch
 
 
-def reduction_matrix(crop: int, scale: int, phase: float) -> Float[np.ndarray, "crop padded"]:
-    """Bicubic reduction of one axis of a crop with its margins, as a dense matrix."""
-    margin = crop_margin(scale)
+def make_resampling(crop: int, setting: Setting) -> Resampling:
+    """Make the matrices that `degrade_crop` and bicubic enlargement amount to for a setting.
+
+    Args:
+        crop: side of the observed crops in pixels.
+        setting: scale and phase.
+    """
+    scale, margin = setting.scale, crop_margin(setting.scale)
     padded = crop * scale + 2 * margin
-    return _as_matrix(
-        padded, axis_weights(padded, crop, scale=1.0 / scale, offset=(margin + phase) / scale)
-    )
-
-
-def enlargement_matrix(crop: int, scale: int, phase: float) -> Float[np.ndarray, "side crop"]:
-    """Bicubic interpolation of one axis of an observed crop at the pixels of its target."""
-    return _as_matrix(crop, axis_weights(crop, crop * scale, scale=float(scale), offset=-phase))
+    reduce, enlarge = [], []
+    for phase in setting.phase:
+        taps = axis_weights(padded, crop, scale=1.0 / scale, offset=(margin + phase) / scale)
+        reduce.append(_as_matrix(padded, *taps))
+        taps = axis_weights(crop, crop * scale, scale=float(scale), offset=-phase)
+        enlarge.append(_as_matrix(crop, *taps))
+    return Resampling((reduce[0], reduce[1]), (enlarge[0], enlarge[1]))
 
 
 def _as_matrix(
-    n_in: int, taps: tuple[Int[np.ndarray, "n taps"], Float[np.ndarray, "n taps"]]
+    n_in: int, indices: Int[np.ndarray, "n taps"], weights: Float[np.ndarray, "n taps"]
 ) -> Float[np.ndarray, "n n_in"]:
     """Write the weights of each output as a row."""
-    indices, weights = taps
     matrix = np.zeros((len(indices), n_in))
     np.add.at(matrix, (np.arange(len(indices))[:, None], indices), weights)
     return matrix.astype(np.float32)
@@ -181,22 +202,55 @@ def _as_matrix(
 def make_examples(
     task: SuperResolution,
     count: int,
+    scale: int,
     images: ResidentImages,
     key: Array,
-    reductions: tuple[Float[Array, "crop padded"], Float[Array, "crop padded"]],
-    enlargements: tuple[Float[Array, "side crop"], Float[Array, "side crop"]] | None,
+    resampling: Resampling,
     phase: Float[Array, " 2"],
 ) -> dict[str, Array]:
-    """Make a batch: crop, turn, permute the colours, reduce, disturb.
+    """Make a batch of examples as `SuperResolution.make_example` does: crop, augment and degrade.
 
-    The scale is that of the shapes. Without enlargements nothing is disturbed.
+    Args:
+        task: the task.
+        count: number of examples.
+        scale: of the batch.
+        images: the images to cut from.
+        key: of all random numbers.
+        resampling: the matrices for the scale and the phase.
+        phase: of the batch.
+
+    Returns:
+        "observed" [count, crop, crop, 3], uint8; "target" [count, crop * scale, crop * scale, 3],
+        uint8; "phase" [count, 2].
     """
-    padded = reductions[0].shape[1]
-    scale = padded // (task.crop + 2 * crop_margin(1))
-    margin = crop_margin(scale)
-    assert padded == task.crop * scale + 2 * margin
     draws = jax.random.split(key, 5)
-    number = images.numbers[jax.random.randint(draws[0], (count,), 0, len(images.numbers))]
+    region = _draw_regions(task, count, scale, images, draws[0], draws[1])
+    if task.flips:
+        turns = jax.random.bernoulli(draws[2], shape=(count, 3))
+        region = turn(region, turns.T[..., None, None, None])
+    if task.permute_colors:
+        channels = jnp.tile(jnp.arange(3), (count, 1))
+        is_permuted = jax.random.bernoulli(draws[3], task.permute_colors, (count, 1))
+        order = jax.random.permutation(draws[4], channels, axis=1, independent=True)
+        order = jnp.where(is_permuted, order, channels)
+        region = permute_channels(region, order[:, None, None])
+    margin = crop_margin(scale)
+    observed = _reduce(resampling.reduce, region)
+    target = region[:, margin:-margin, margin:-margin]
+    if task.noise:
+        disturbance = _draw_disturbance(jax.random.fold_in(key, 5), observed.shape, task.noise)
+        enlarge = functools.partial(_resample, resampling.enlarge)
+        observed, target = disturb(observed, target, disturbance, enlarge)
+    return {"observed": observed, "target": target, "phase": jnp.tile(phase, (count, 1))}
+
+
+def _draw_regions(
+    task: SuperResolution, count: int, scale: int, images: ResidentImages, key: Array, place: Array
+) -> UInt8[Array, "count padded padded 3"]:
+    """Draw crops with the margins that their reduction needs, as `SuperResolution` does."""
+    margin = crop_margin(scale)
+    padded = task.crop * scale + 2 * margin
+    number = images.numbers[jax.random.randint(key, (count,), 0, len(images.numbers))]
     size = images.size[number]
     room = size - task.crop * scale
 
@@ -213,76 +267,50 @@ def make_examples(
         return images.pixels[pixel]
 
     if task.tries == 1:
-        index = draw_index(draws[1])
-    else:
-        indices = jax.vmap(draw_index)(jax.random.split(draws[1], task.tries))
-        best = jax.lax.map(lambda index: _detail(read(index)), indices).argmax(axis=0)
-        index = indices[best, jnp.arange(count)]
-    if task.flips:
-        is_turned = jax.random.bernoulli(draws[2], shape=(count, 3))
-        index = jnp.where(is_turned[:, :2, None], index[:, :, ::-1], index)
-    region = read(index)
-    if task.permute_colors:
-        channels = jnp.tile(jnp.arange(3), (count, 1))
-        is_permuted = jax.random.bernoulli(draws[3], task.permute_colors, (count, 1))
-        order = jax.random.permutation(draws[4], channels, axis=1, independent=True)
-        channels = jnp.where(is_permuted, order, channels)
-        region = jnp.take_along_axis(region, channels[:, None, None], axis=3)
-    if task.flips:
-        region = jnp.where(is_turned[:, 2, None, None, None], region.swapaxes(1, 2), region)
-    inside = slice(margin, padded - margin)
-    # As MATLAB does, after either axis.
-    observed = _apply(reductions, region.astype(jnp.float32), is_rounded=True)
-    target = region[:, inside, inside]
-    if enlargements is not None:
-        disturbed = _disturb(jax.random.fold_in(key, 5), observed, task.noise)
-        difference = _apply(enlargements, disturbed - observed, is_rounded=False)
-        observed, target = disturbed, _to_levels(target + difference)
-    return {
-        "observed": observed.astype(jnp.uint8),
-        "target": target.astype(jnp.uint8),
-        "phase": jnp.tile(phase, (count, 1)),
-    }
+        return read(draw_index(place))
+    indices = jax.vmap(draw_index)(jax.random.split(place, task.tries))
+    best = jax.lax.map(lambda index: measure_detail(read(index)), indices).argmax(axis=0)
+    return read(indices[best, jnp.arange(count)])
 
 
-def _detail(images: UInt8[Array, "b n n 3"]) -> Float[Array, " b"]:
-    """As `hyperfunc.data.tasks.detail`."""
-    green = images[..., 1].astype(jnp.float32)
-    rows, cols = (jnp.abs(jnp.diff(green, axis=axis)).mean((1, 2)) for axis in (1, 2))
-    return rows + cols
-
-
-def _apply(
-    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]],
-    images: Float[Array, "b n n 3"],
-    *,
-    is_rounded: bool,
-) -> Float[Array, "b m m 3"]:
-    """Resample rows, then columns."""
-    rounded = _to_levels if is_rounded else lambda images: images
-    for equation, matrix in zip(("yh,bhwc->bywc", "xw,bywc->byxc"), matrices, strict=True):
-        images = rounded(jnp.einsum(equation, matrix, images, precision="highest"))
-    return images
-
-
-def _to_levels(images: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-    """Round to the values of uint8."""
-    return jnp.clip(jnp.floor(images + ROUND_HALF_UP), 0, 255)
-
-
-def _disturb(
-    key: Array, observed: Float[Array, "b n n 3"], probability: float
-) -> Float[Array, "b n n 3"]:
-    """Do for some images of a batch what `hyperfunc.data.tasks.disturb` does."""
+def _draw_disturbance(key: Array, shape: tuple[int, ...], probability: float) -> Disturbance:
+    """Draw the noise of `hyperfunc.data.tasks.draw_disturbance` for some images of a batch."""
     draws = jax.random.split(key, 5)
-    shape = (len(observed), 1, 1, 1)
-    low, high = (math.log(sigma) for sigma in NOISE_SIGMA)
-    sigma = jnp.exp(jax.random.uniform(draws[0], shape, minval=low, maxval=high))
-    noise = jax.random.normal(draws[1], observed.shape)
+    scalars = (shape[0], 1, 1, 1)
+    low, high = (math.log(sigma) for sigma in NOISE_SIGMA_RANGE)
+    sigma = jnp.exp(jax.random.uniform(draws[0], scalars, minval=low, maxval=high))
+    noise = jax.random.normal(draws[1], shape)
     is_grey, is_dithered, is_disturbed = (
-        jax.random.bernoulli(draw, share, shape)
-        for draw, share in zip(draws[2:], (0.5, DITHERED, probability), strict=True)
+        jax.random.bernoulli(draw, share, scalars)
+        for draw, share in zip(draws[2:], (0.5, DITHERED_SHARE, probability), strict=True)
     )
-    noisy = observed + sigma * jnp.where(is_grey, noise[..., :1], noise)
-    noisy = jnp.where(is_dithered, jnp.where(noisy < 128, 0.0, 255.0), noisy)
-    return jnp.where(is_disturbed, _to_levels(noisy), observed)
+    return Disturbance(
+        noise=jnp.where(is_grey, noise[..., :1], noise),
+        sigma=jnp.where(is_disturbed, sigma, 0.0),
+        is_dithered=is_disturbed & is_dithered,
+    )
+
+
+def _reduce(
+    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: UInt8[Array, "b n n c"]
+) -> UInt8[Array, "b m m c"]:
+    """Resample and round after either axis, as MATLAB does (`hyperfunc.pixels.degrade_crop`)."""
+
+    def to_levels(images: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        return jnp.clip(jnp.floor(images + ROUND_HALF_UP), 0, 255)
+
+    rows = to_levels(_resample_axis("yh,bhwc->bywc", matrices[0], images))
+    return to_levels(_resample_axis("xw,bywc->byxc", matrices[1], rows)).astype(jnp.uint8)
+
+
+def _resample(
+    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: Float[Array, "b n n c"]
+) -> Float[Array, "b m m c"]:
+    rows = _resample_axis("yh,bhwc->bywc", matrices[0], images)
+    return _resample_axis("xw,bywc->byxc", matrices[1], rows)
+
+
+def _resample_axis(
+    equation: str, matrix: Float[Array, "m n"], images: Shaped[Array, "b h w c"]
+) -> Float[Array, "b y x c"]:
+    return jnp.einsum(equation, matrix, images.astype(jnp.float32), precision="highest")

@@ -1,8 +1,7 @@
-"""The input pipeline: images to batches, with Grain.
+"""The input pipeline of the host: images to batches, with Grain.
 
-Batch number n is a function of (source, task, seed, n) and of nothing else, so a resumed run sees
-the batches that the uninterrupted one would have seen, and any number of processes share the same
-batches.
+Batch number n is a function of (source, task, seed, n) alone, so a resumed run sees the batches of
+an uninterrupted one, and any number of processes share the same batches.
 """
 
 import math
@@ -17,19 +16,21 @@ from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import Example, Task
 
 MAX_EXAMPLES = 1_000_000
-"""An epoch is no longer than about this, however small the smallest image."""
+"""Upper limit, approximately, of the examples in an epoch: it holds however small an image is."""
 
 
 def repeat_by_weight(
     source: ImageSource, weights: Sequence[tuple[str, float]] = ()
 ) -> Int64[np.ndarray, " examples"]:
-    """Numbers of images, each as often as its area and its folder's weight ask for.
+    """List the numbers of all images, each in proportion to its area and its folder's weight.
 
-    To a tenth of the rarest one's share, and at least once.
+    Every image is listed at least once. Proportions are accurate to a tenth of the share of the
+    rarest image.
 
     Args:
         source: the images.
-        weights: a folder of the dataset, and how often its pixels are drawn against others.
+        weights: pairs (folder of the dataset, weight): the weight multiplies how often the folder's
+            pixels are drawn.
     """
     names = source.names
     shares = np.asarray([math.prod(size) for size in source.sizes()], np.float64)
@@ -44,18 +45,21 @@ def repeat_by_weight(
 
 
 def _warn_of_missing(folder: str, source: ImageSource) -> None:
-    """Say so, unless the dataset has no folders at all: then a preset's weights mean others."""
+    """Warn that a folder is missing, unless there are no folders at all.
+
+    A preset's weights name folders of the dataset "train"; a user's own images need none.
+    """
     folders = sorted({name.rpartition("/")[0] for name in source.names} - {""})
     if folders:
         warnings.warn(
-            f"data.weights names {folder}, which {source.description} has no folder of: leave it "
-            f"out (--data.weights with nothing after it), or name one of {', '.join(folders[:5])}",
+            f"data.weights names {folder}, which is no folder of {source.description}: remove it "
+            f"(--data.weights without values), or name one of {', '.join(folders[:5])}",
             stacklevel=3,
         )
 
 
 class _WeightedImages(grain.sources.RandomAccessDataSource):
-    """Numbers of images: an epoch has each as often as `repeat_by_weight` says."""
+    """Image numbers; an epoch has each as often as `repeat_by_weight` says."""
 
     def __init__(self, source: ImageSource, weights: Sequence[tuple[str, float]]) -> None:
         self._numbers = repeat_by_weight(source, weights)
@@ -84,22 +88,22 @@ def make_batches(
     threads: int = 2,
     prefetch: int = 8,
 ) -> Iterator[Example]:
-    """Iterate over batches for ever.
+    """Iterate without end over the batches of one process.
 
     Args:
         source: the images.
-        task: makes examples of them.
-        batch_size: of all processes together.
-        seed: of everything random.
+        task: makes an example from an image.
+        batch_size: examples per batch, over all processes.
+        seed: seed of all random numbers.
         weights: see `repeat_by_weight`.
         start: number of the first batch.
-        process_index: which process this is; it gets its part of every batch.
-        process_count: how many there are.
-        threads: reader threads.
-        prefetch: examples that are prepared ahead, for each thread.
+        process_index: number of this process, which gets its part of every batch.
+        process_count: number of processes.
+        threads: number of threads that prepare examples.
+        prefetch: number of examples that each thread prepares ahead.
 
     Raises:
-        ValueError: the batch cannot be divided among the processes.
+        ValueError: the number of processes does not divide the batch size.
     """
     if batch_size % process_count:
         raise ValueError(

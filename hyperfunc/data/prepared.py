@@ -1,4 +1,4 @@
-"""Data that TFDS has prepared, read without TensorFlow. Imports TFDS when it is first used."""
+"""Data prepared by TFDS, read without TensorFlow. TFDS is imported on first use."""
 
 import dataclasses
 import io
@@ -15,11 +15,11 @@ from hyperfunc.errors import UserError
 from hyperfunc.images import read_image
 
 IMAGE_FEATURES = ("hr", "image")
-"""The features that may hold the image, in the order of preference."""
+"""Names of the features that may hold the image, in order of preference."""
 
 
 def find_prepared(folder: Path) -> Path | None:
-    """The prepared data at or below a folder, the highest version if there are several."""
+    """Find prepared data in a folder or below it; of several, the highest version."""
     found = [info.parent for info in folder.glob("**/dataset_info.json")]
     return max(found, key=lambda path: (_version(path), str(path)), default=None)
 
@@ -30,13 +30,18 @@ def open_prepared(
     split: str,
     transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None,
 ) -> ImageSource:
-    """Opens the folder that holds `dataset_info.json`.
+    """Open prepared data.
 
-    Where the data has no such split but another one for evaluation, or only one at all, that is
-    taken. Examples without a `name` are called by their number.
+    Where the data lack the split, another evaluation split takes its place, or their only split.
+    Examples without a `name` are named by their number.
+
+    Args:
+        path: the folder that holds `dataset_info.json`.
+        split: `train`, `val` or `test`.
+        transform: applied to every image.
 
     Raises:
-      UserError: if the data cannot be read, holds no images, or has no such split.
+        UserError: the data cannot be read, hold no images, or have no such split.
     """
     import tensorflow_datasets as tfds
 
@@ -53,7 +58,7 @@ def open_prepared(
         names = [f"{i:0{digits}}" for i in range(len(records))]
         if "name" in features:
             names = [record["name"].decode() for record in records]
-    # TFDS raises its own mixture for files that are missing, damaged or of another format.
+    # TFDS raises one of these for files that are missing, damaged or of another format.
     except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -65,7 +70,7 @@ def open_prepared(
 
 @dataclasses.dataclass(frozen=True)
 class RecordReader:
-    """Reads the image of the i-th record and passes it through `transform`."""
+    """Reads the image of the i-th record and applies `transform` to it."""
 
     path: Path
     records: Any
@@ -87,7 +92,7 @@ def _match_split(path: Path, split: str, splits: list[str]) -> str:
             return name
     if len(splits) == 1:
         return splits[0]
-    raise UserError(f"{path}: there is no split {split!r}; take one of {', '.join(splits)}")
+    raise UserError(f"{path}: there is no split {split!r}; choose one of {', '.join(splits)}")
 
 
 def _version(path: Path) -> tuple[int, ...]:

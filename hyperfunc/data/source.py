@@ -14,22 +14,22 @@ from jaxtyping import UInt8
 from hyperfunc.errors import UserError
 
 MIN_SIDE = 16
-"""Images with a shorter side than this, in pixels, are refused."""
+"""Images with a shorter side, in pixels, are refused."""
 
 CACHE_BYTES = 2 << 30
-"""Decoded images that a source keeps in memory, at most: 2 GiB."""
+"""Default limit of the decoded images that a source keeps in memory: 2 GiB."""
 
 
 class ImageSource:
     """Images `[h, w, 3]`, uint8 RGB 0..255, by number; each may have its own size.
 
-    Decoded images are kept until `cache_bytes` are full and are decoded again beyond that; they are
-    shared, therefore read-only. A source can be read from several threads, and pickled (without its
-    cache).
+    A source keeps decoded images until `cache_bytes` are full, and decodes the others again at each
+    access. Images are read-only because all readers share them. Several threads may read a source,
+    and it can be pickled (without its cache).
 
     Attributes:
-      names: one name per image, unique.
-      description: what the source holds, for people.
+        names: one name per image, unique.
+        description: what the source holds, for people.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class ImageSource:
         *,
         cache_bytes: int = CACHE_BYTES,
     ):
-        """Makes a source that reads image `i` of `names` as `read(i)`.
+        """Make a source that reads image `i` of `names` as `read(i)`.
 
         Args:
-          description: what the source holds, for people.
-          names: one name per image, unique.
-          read: decodes one image, or raises a `UserError` that names the file.
-          cache_bytes: bytes of decoded images to keep in memory, at most.
+            description: what the source holds, for people.
+            names: one name per image, unique.
+            read: decodes one image, or raises a `UserError` that names the file.
+            cache_bytes: limit of the decoded images in memory.
         """
         self.description = description
         self.names = tuple(names)
@@ -54,7 +54,7 @@ class ImageSource:
         self._numbers: Sequence[int] = range(len(self.names))
         self._sizes: dict[int, tuple[int, int]] = {}
         self._cache_bytes = cache_bytes
-        self._forget()
+        self._make_cache()
 
     def __len__(self) -> int:
         """The number of images."""
@@ -64,7 +64,7 @@ class ImageSource:
         """Image `i`, read-only.
 
         Raises:
-          UserError: if its file cannot be read or the image is smaller than `MIN_SIDE`.
+            UserError: its file cannot be read, or a side is shorter than `MIN_SIDE`.
         """
         number = self._numbers[i]
         image = self._cache.get(number)
@@ -72,8 +72,8 @@ class ImageSource:
             image = self._read(number)
             if min(image.shape[:2]) < MIN_SIDE:
                 raise UserError(
-                    f"{self.names[i]}: {image.shape[0]} x {image.shape[1]} pixels are too few, the "
-                    f"least is {MIN_SIDE} on each side; remove it from {self.description}"
+                    f"{self.names[i]}: an image of {image.shape[0]} x {image.shape[1]} pixels is "
+                    f"too small, each side needs {MIN_SIDE}; remove it from {self.description}"
                 )
             image.flags.writeable = False
             self._sizes[number] = (image.shape[0], image.shape[1])
@@ -93,22 +93,22 @@ class ImageSource:
         return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "_free")}
 
     def __setstate__(self, state: dict) -> None:
-        """Starts with an empty cache."""
+        """Restore the source with an empty cache."""
         self.__dict__.update(state)
-        self._forget()
+        self._make_cache()
 
     def verify(self, *, strict: bool) -> "ImageSource":
-        """Decodes every image once, in several threads, and returns this source.
+        """Decode every image once, in several threads, and return this source.
 
-        The cache holds them afterwards as far as it reaches, so that little is decoded twice.
+        The cache keeps the images as far as its limit allows, so that few are decoded twice.
 
         Args:
-          strict: whether a bad image is an error, as in evaluation where a table over fewer images
-            than it says would be wrong; otherwise it is named in a warning and left out, as in
-            training.
+            strict: whether a bad image is an error, as evaluation needs it, where a mean over fewer
+                images would be wrong. Otherwise bad images are left out with a warning, as suits
+                training.
 
         Raises:
-          UserError: for the first bad image if strict; if no image is left otherwise.
+            UserError: an image is bad (strict), or all images are.
         """
         problems = self._decode_all()
         bad = [problem for problem in problems if problem is not None]
@@ -117,17 +117,17 @@ class ImageSource:
         for problem in bad:
             warnings.warn(f"left out: {problem}", stacklevel=3)
         if len(bad) == len(self):
-            raise UserError(f"{self.description}: no image that can be used among {len(bad)} files")
+            raise UserError(f"{self.description}: none of its {len(bad)} files is a usable image")
         good = [i for i, problem in enumerate(problems) if problem is None]
         self._numbers = [self._numbers[i] for i in good]
         self.names = tuple(self.names[i] for i in good)
         return self
 
     def sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of every image; those that were never decoded are, in several threads.
+        """Return (height, width) of every image; images not decoded before are decoded now.
 
         Raises:
-          UserError: as for an image.
+            UserError: an image is bad.
         """
         if any(number not in self._sizes for number in self._numbers):
             for problem in filter(None, self._decode_all()):
@@ -135,7 +135,7 @@ class ImageSource:
         return [self._sizes[number] for number in self._numbers]
 
     def identify(self) -> str:
-        """How many images there are, and a digest of their names and sizes: to tell a change."""
+        """Return the number of images and a digest of their names and sizes, to notice changes."""
         text = "\n".join(
             f"{name} {height} {width}"
             for name, (height, width) in zip(self.names, self.sizes(), strict=True)
@@ -144,10 +144,10 @@ class ImageSource:
         return f"{len(self)} images ({digest[:12]})"
 
     def select(self, numbers: Sequence[int]) -> "ImageSource":
-        """A source of some of the images, in the given order; the cache is shared.
+        """Return a source of some of the images, in the given order; both share one cache.
 
         Args:
-          numbers: which images, each in 0..len - 1.
+            numbers: image numbers, each in 0..len - 1.
         """
         part = copy.copy(self)
         part.names = tuple(self.names[i] for i in numbers)
@@ -155,11 +155,11 @@ class ImageSource:
         return part
 
     def _decode_all(self) -> list[UserError | None]:
-        """What is wrong with each image."""
+        """Decode every image, and return what is wrong with each."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(self._problem, range(len(self))))
+            return list(pool.map(self._find_problem, range(len(self))))
 
-    def _problem(self, i: int) -> UserError | None:
+    def _find_problem(self, i: int) -> UserError | None:
         try:
             self[i]
         except UserError as error:
@@ -172,7 +172,7 @@ class ImageSource:
                 self._cache[number] = image
                 self._free -= image.nbytes
 
-    def _forget(self) -> None:
+    def _make_cache(self) -> None:
         self._cache: dict[int, np.ndarray] = {}
         self._free = self._cache_bytes
         self._lock = threading.Lock()

@@ -1,50 +1,46 @@
-"""Tasks: what is observed, and what the rendered function is compared with.
+"""Tasks: how an image becomes a training example, and which held-out examples validate a model.
 
-A task turns an image into a training example, on the host. All examples of a batch share a setting
-(scale and phase), so that every batch has one shape and one set of sample positions. To add one:
-write the class and name it in the union at the foot of the file.
+A task draws a `Setting` (scale and phase) that all examples of a batch share, so that every batch
+has one shape and one set of sample positions, and makes the examples on the host. To add a task,
+write a class with the methods of these two and name it in the union at the end of the file.
 """
 
 import dataclasses
-import io
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NoReturn, TypedDict
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from hyperfunc.data.augmentation import (
+    DITHERED_SHARE,
+    NOISE_SIGMA_RANGE,
+    Disturbance,
+    disturb,
+    measure_detail,
+    permute_channels,
+    round_to_levels,
+    turn,
+)
+from hyperfunc.data.jpeg import compress
 from hyperfunc.errors import check_range
 from hyperfunc.pixels import crop_margin, degrade_crop, imresize, mirror_indices
 from hyperfunc.types import HostImage, Size
 
-NOISE_SIGMA = (10.0, 200.0)
-"""Least and largest standard deviation of the noise that disturbs an example, of 255."""
-
-DITHERED = 0.25
-"""Part of the disturbed examples that are dithered to two levels."""
-
-JPEG_QUALITY = (30, 95)
-"""Least and largest quality of the examples that are compressed, as libjpeg counts."""
-
-MCU = 16
-"""Pixels along a side of the blocks that JPEG codes together, where the chroma is halved."""
-
 
 class Setting(NamedTuple):
-    """What all examples of a batch have in common.
-
-    The phase (y, x) is the shift of the low-resolution grid, in pixels of the target; for a
-    reconstruction it is the first row and column that are compared.
-    """
+    """The properties that all examples of a batch share."""
 
     scale: int
     phase: tuple[float, float]
+    """(y, x): for super-resolution the shift of the low-resolution grid, in pixels of the target;
+    for a reconstruction the first row and column that are compared."""
 
 
 class Example(TypedDict):
     """One training example, or with a leading axis a batch of them.
 
-    ``phase`` is the (y, x) shift of the target's grid in pixels of the target: its pixel k lies at
+    ``phase`` is the (y, x) shift of the target's grid, in pixels of the target: its pixel k lies at
     position (k + 0.5 - phase) * (observed size / target size) of the observed image.
     """
 
@@ -58,24 +54,24 @@ class SuperResolution:
     """Observe a bicubically reduced crop, predict the crop.
 
     The low-resolution grid is laid at a random real offset over the high-resolution pixels. Scales
-    are integers, yet over the batches every phase of the continuous function is seen, while all
-    cells of a batch share their scale x scale phases.
+    are integers, so that all cells of a batch share their scale x scale phases; over many batches
+    the model still sees every phase of the continuous function.
 
     Attributes:
-        scales: integer scales, of which each batch draws one; a scale that stands here n times is
+        scales: integer scales, of which each batch draws one; a scale that is listed n times is
             drawn n times as often.
-        crop: side of the observed crop, low-resolution pixels.
-        protocol_phase: part of the batches that have the phase of the evaluation protocol (0).
-        shrink: the image is first reduced by a random factor between 1 and this.
-        tries: from so many crops at random places that with most `detail` is taken: a large
-            photograph is mostly sky and blur, of which there is little to learn.
+        crop: side of the observed crop, in low-resolution pixels.
+        protocol_phase: share of the batches with the phase of the evaluation protocol (0).
+        shrink: reduce the image first by a random factor between 1 and this.
+        tries: number of random crops, of which the one with the most detail is taken. Large
+            photographs are mostly sky and blur, which teach little.
         flips: mirror and transpose at random.
-        permute_colors: probability to permute the colour channels.
-        noise: probability to disturb the observed crop by strong noise, or to dither it to two
-            levels. The target is disturbed by the bicubic enlargement of the same: what is no
-            photograph shall come out as bicubic interpolation enlarges it.
-        jpeg: probability to compress the observed crop as a JPEG of any quality in `JPEG_QUALITY`.
-            The target is not compressed: what JPEG does is to be undone.
+        permute_colors: probability of permuting the colour channels.
+        noise: probability of adding strong noise to the observed crop, or of dithering it to black
+            and white. The target gets the bicubic enlargement of the same disturbance: the model
+            learns to enlarge what is not a photograph as bicubic interpolation does.
+        jpeg: probability of compressing the observed crop as a JPEG. The target is not compressed:
+            the model learns to undo the compression.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
@@ -104,11 +100,24 @@ class SuperResolution:
 
     @property
     def target_sides(self) -> tuple[int, ...]:
-        """Sides of the targets that batches may have."""
+        """Sides of the targets, one for each scale, in pixels."""
         return tuple(self.crop * scale for scale in sorted(set(self.scales)))
 
+    def check_resident(self) -> "SuperResolution":
+        """Return the task itself if the devices can make its examples.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        if self.jpeg:
+            raise ValueError(
+                f"--task.jpeg {self.jpeg}: only the host can compress examples: set "
+                "--data.resident=False"
+            )
+        return self
+
     def draw_setting(self, rng: np.random.Generator) -> Setting:
-        """Draw scale and phase of a batch."""
+        """Draw the scale and the phase of a batch."""
         scale = int(rng.choice(self.scales))
         if rng.uniform() < self.protocol_phase:
             return Setting(scale, (0.0, 0.0))
@@ -116,24 +125,18 @@ class SuperResolution:
         return Setting(scale, (float(y), float(x)))
 
     def make_example(self, image: HostImage, setting: Setting, rng: np.random.Generator) -> Example:
-        """Crop, augment and degrade."""
-        side, margin = self.crop * setting.scale, crop_margin(setting.scale)
-        factor = rng.uniform(1.0, self.shrink) if self.shrink > 1 else 1.0
-        padded = side + 2 * margin
-        regions = (
-            crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
-            for _ in range(self.tries)
-        )
-        region = next(regions) if self.tries == 1 else max(regions, key=detail)
-        if region.shape[0] != padded:
-            region = shrink_image(region, (padded, padded))
+        """Crop, augment and degrade an image."""
+        margin = crop_margin(setting.scale)
+        region = self._draw_region(image, setting.scale, rng)
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
         observed = degrade_crop(region, setting.scale, phase=setting.phase)
         target = np.ascontiguousarray(region[margin:-margin, margin:-margin])
         if self.noise and rng.uniform() < self.noise:
-            disturbed = disturb(observed, rng)
-            target = add_enlarged(target, disturbed - observed.astype(np.float32), setting)
-            observed = disturbed
+            size = (target.shape[0], target.shape[1])
+            disturbance = draw_disturbance(self.observed_size, rng)
+            observed, target = disturb(
+                observed, target, disturbance, lambda change: enlarge(change, size, setting)
+            )
         if self.jpeg and rng.uniform() < self.jpeg:
             observed = compress(observed, rng)
         return {
@@ -142,17 +145,33 @@ class SuperResolution:
             "phase": np.asarray(setting.phase, np.float32),
         }
 
+    def _draw_region(
+        self, image: HostImage, scale: int, rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "n n 3"]:
+        """Draw a crop with the margins that its reduction needs, at the size of the target."""
+        side, margin = self.crop * scale, crop_margin(scale)
+        factor = rng.uniform(1.0, self.shrink) if self.shrink > 1 else 1.0
+        padded = side + 2 * margin
+        regions = (
+            crop_at_random(image, round(padded * factor), rng, margin=round(margin * factor))
+            for _ in range(self.tries)
+        )
+        region = next(regions) if self.tries == 1 else max(regions, key=measure_detail)
+        if region.shape[0] != padded:
+            region = shrink_image(region, (padded, padded))
+        return region
+
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction:
     """Observe an image, predict the same image (the paper's Section 4.1).
 
     Attributes:
-        size: side of the crop; an image of this size is used whole.
+        size: side of the crop in pixels; an image of this size is used whole.
         mirror: mirror left and right at random.
-        stride: compare every ``stride``-th row and column only, from a random first one for each
-            batch. Evaluating the target networks is most of the work, and neighbouring pixels tell
-            nearly the same.
+        stride: compare every ``stride``-th row and column only, beginning at a random one for each
+            batch. Evaluating the target networks is most of the work, and neighbouring pixels are
+            nearly alike.
     """
 
     size: int = 64
@@ -172,18 +191,28 @@ class Reconstruction:
 
     @property
     def target_sides(self) -> tuple[int, ...]:
-        """Side of the targets."""
+        """Side of the targets, in pixels."""
         return (self.size // self.stride,)
 
+    def check_resident(self) -> NoReturn:
+        """Refuse: the devices make no examples of this task.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "--data.resident=True is for super-resolution only: set --data.resident=False"
+        )
+
     def draw_setting(self, rng: np.random.Generator) -> Setting:
-        """Draw the first row and column."""
+        """Draw the first row and column that are compared."""
         if self.stride == 1:
             return Setting(1, (0.0, 0.0))
         y, x = rng.integers(self.stride, size=2)
         return Setting(1, (float(y), float(x)))
 
     def make_example(self, image: HostImage, setting: Setting, rng: np.random.Generator) -> Example:
-        """Crop and mirror."""
+        """Crop and mirror an image."""
         region = crop_at_random(image, self.size, rng)
         if self.mirror and rng.uniform() < 0.5:
             region = region[:, ::-1]
@@ -196,10 +225,20 @@ class Reconstruction:
         }
 
 
+Task = SuperResolution | Reconstruction
+
+
 def crop_at_random(
     image: HostImage, side: int, rng: np.random.Generator, *, margin: int = 0
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Cut out a square; a margin that reaches over the border of the image is mirrored."""
+    """Cut out a random square; a margin that reaches beyond the border of the image is mirrored.
+
+    Args:
+        image: an image of any size.
+        side: side of the square with its margins, in pixels.
+        rng: draws the place.
+        margin: width of the margin, in pixels.
+    """
     for axis, pixels in enumerate(image.shape[:2]):
         room = pixels - (side - 2 * margin)
         first = (int(rng.integers(room + 1)) if room > 0 else room // 2) - margin
@@ -210,14 +249,8 @@ def crop_at_random(
     return image
 
 
-def detail(image: UInt8[np.ndarray, "h w 3"]) -> float:
-    """Mean absolute difference of neighbours, in levels; of the green channel, as all are alike."""
-    green = image[..., 1].astype(np.int16)
-    return sum(float(np.abs(np.diff(green, axis=axis)).mean()) for axis in (0, 1))
-
-
 def shrink_image(image: HostImage, size: Size) -> HostImage:
-    """Make an image smaller with Pillow, faster than ours: for augmentation, not the protocol."""
+    """Reduce an image with Pillow, whose bicubic filter is faster than the protocol's."""
     height, width = size
     picture = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(picture)
@@ -230,55 +263,34 @@ def augment(
     flips: bool,
     permute_colors: float,
 ) -> UInt8[np.ndarray, "n n 3"]:
-    """Apply a random symmetry of the square, and sometimes a permutation of the channels."""
+    """Apply a random symmetry of the square, and with some probability permute the channels."""
     if flips:
-        vertical, horizontal, transpose = rng.integers(2, size=3)
-        image = image[:: 1 - 2 * vertical, :: 1 - 2 * horizontal]
-        image = image.swapaxes(0, 1) if transpose else image
+        image = turn(image, rng.integers(2, size=3))
     if permute_colors and rng.uniform() < permute_colors:
-        image = image[..., rng.permutation(3)]
+        image = permute_channels(image, rng.permutation(3)[None, None])
     return image
 
 
-def disturb(
-    image: UInt8[np.ndarray, "n n 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "n n 3"]:
-    """Add Gaussian noise, grey or coloured; sometimes dither with it."""
-    sigma = np.exp(rng.uniform(*np.log(NOISE_SIGMA)))
+def draw_disturbance(size: Size, rng: np.random.Generator) -> Disturbance:
+    """Draw noise, grey or coloured, and whether to dither with it."""
+    sigma = np.exp(rng.uniform(*np.log(NOISE_SIGMA_RANGE)))
     channels = rng.choice((1, 3))
-    noisy = image + rng.normal(0, sigma, (*image.shape[:2], channels))
-    if rng.uniform() < DITHERED:
-        noisy = np.where(noisy < 128, 0, 255)
-    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+    noise = rng.standard_normal((*size, channels))
+    return Disturbance(noise, sigma, rng.uniform() < DITHERED_SHARE)
 
 
-def compress(
-    image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Save as a JPEG and read it again, as if the image were a part of a larger one.
-
-    The quality, where the grid of blocks begins, and whether the chroma is halved are drawn.
-    """
-    corner = rng.integers(MCU, size=2)
-    pad = [(c, -(c + n) % MCU) for c, n in zip(corner, image.shape, strict=False)]
-    quality, subsampling = int(rng.integers(*JPEG_QUALITY, endpoint=True)), int(rng.choice((0, 2)))
-    file = io.BytesIO()
-    Image.fromarray(np.pad(image, [*pad, (0, 0)], mode="symmetric")).save(
-        file, "JPEG", quality=quality, subsampling=subsampling
-    )
-    decoded = np.asarray(Image.open(file))
-    return decoded[corner[0] :, corner[1] :][: image.shape[0], : image.shape[1]]
+def enlarge(
+    difference: Float32[np.ndarray, "n n 3"], size: Size, setting: Setting
+) -> Float32[np.ndarray, "m m 3"]:
+    """Enlarge a difference of observed crops bicubically to the pixels of the target."""
+    scale = float(setting.scale)
+    offset = (-setting.phase[0], -setting.phase[1])
+    return imresize(difference, size, scale=(scale, scale), offset=offset)
 
 
 def add_enlarged(
     target: UInt8[np.ndarray, "m m 3"], difference: Float32[np.ndarray, "n n 3"], setting: Setting
 ) -> UInt8[np.ndarray, "m m 3"]:
-    """Add a difference of observed images, enlarged bicubically, to the target."""
-    offset = (-setting.phase[0], -setting.phase[1])
-    scale = float(setting.scale)
+    """Add a difference of observed crops, enlarged bicubically, to the target."""
     size = (target.shape[0], target.shape[1])
-    enlarged = imresize(difference, size, scale=(scale, scale), offset=offset)
-    return np.clip(np.round(target + enlarged), 0, 255).astype(np.uint8)
-
-
-Task = SuperResolution | Reconstruction
+    return round_to_levels(target + enlarge(difference, size, setting))

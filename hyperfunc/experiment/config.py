@@ -140,15 +140,8 @@ class Experiment:
                     f"stride {self.task.stride}: skipping pixels changes the footprint that a base "
                     "image and the target network see: set --task.stride=1"
                 )
-        if self.data.resident and not isinstance(self.task, SuperResolution):
-            raise ValueError(
-                "--data.resident=True is for super-resolution only: set --data.resident=False"
-            )
-        if self.data.resident and isinstance(self.task, SuperResolution) and self.task.jpeg:
-            raise ValueError(
-                f"--task.jpeg {self.task.jpeg}: only the host can compress examples: set "
-                "--data.resident=False"
-            )
+        if self.data.resident:
+            self.task.check_resident()
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:

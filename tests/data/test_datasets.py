@@ -1,4 +1,4 @@
-"""Image files and datasets, on images that the tests draw themselves."""
+"""Image files and datasets. The tests draw the images themselves."""
 
 import contextlib
 import functools
@@ -41,7 +41,7 @@ def encode(image, suffix="png", **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three good images, in nested folders, beside things that are none."""
+    """Three good images in nested folders, beside files that are no images."""
     root = tmp_path / "images"
     for i, path in enumerate(("b.png", "a/c.bmp", "a/d/e.PNG")):
         write_image(root / path, draw(seed=i))
@@ -170,7 +170,7 @@ def test_a_zip_is_read_like_its_folder(folder, tmp_path):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[0], draw(seed=1))
 
 
-def test_members_that_lie_outside_of_a_zip_are_passed_over(tmp_path):
+def test_members_with_paths_outside_of_the_zip_are_ignored(tmp_path):
     archive, picture = tmp_path / "images.zip", tmp_path / "a.png"
     write_image(picture, draw())
     with zipfile.ZipFile(archive, "w") as file:
@@ -179,7 +179,7 @@ def test_members_that_lie_outside_of_a_zip_are_passed_over(tmp_path):
     assert open_dataset(archive).names == ("good",)
 
 
-def test_names_keep_their_suffix_where_they_need_it(tmp_path):
+def test_names_keep_their_suffix_where_they_would_be_equal(tmp_path):
     write_image(tmp_path / "a.png", draw())
     write_image(tmp_path / "a.bmp", draw())
     assert open_dataset(tmp_path).names == ("a.bmp", "a.png")
@@ -189,7 +189,7 @@ BAD = {**damaged_files(), "tiny.png": encode(draw(15, 40))}
 
 
 @pytest.mark.parametrize(("name", "data"), BAD.items())
-def test_a_bad_image_is_an_error_or_left_out(folder, name, data):
+def test_a_bad_image_is_an_error_if_strict_and_left_out_otherwise(folder, name, data):
     (folder / "a" / name).write_bytes(data)
     with pytest.raises(UserError, match=name.partition(".")[0]) as caught:
         open_dataset(folder)
@@ -203,13 +203,13 @@ def test_a_bad_image_is_an_error_or_left_out(folder, name, data):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source))[2], draw(seed=0))
 
 
-def test_a_folder_of_bad_images_only_is_an_error(tmp_path):
+def test_a_folder_with_only_bad_images_is_an_error(tmp_path):
     (tmp_path / "a.png").write_text("text")
-    with pytest.warns(UserWarning), pytest.raises(UserError, match="no image that can be used"):
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="none of its 1 files"):
         open_dataset(tmp_path, strict=False)
 
 
-def test_a_folder_without_images_and_a_file_that_is_no_zip(tmp_path):
+def test_a_folder_without_images_and_a_file_that_is_no_zip_are_errors(tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     with pytest.raises(UserError, match="holds no images"):
         open_dataset(tmp_path)
@@ -217,7 +217,7 @@ def test_a_folder_without_images_and_a_file_that_is_no_zip(tmp_path):
         open_dataset(tmp_path / "notes.txt")
 
 
-def test_the_cache_is_bounded():
+def test_the_cache_respects_its_limit():
     calls = []
 
     def read(i):
@@ -231,8 +231,8 @@ def test_the_cache_is_bounded():
     assert calls == [0, 1, 2, 2, 2]
 
 
-def test_sizes_are_remembered():
-    """Also where the cache holds no image."""
+def test_sizes_are_known_without_decoding_an_image_again():
+    """The cache holds no image here."""
     calls = []
 
     def read(i):
@@ -244,7 +244,7 @@ def test_sizes_are_remembered():
     assert sorted(calls) == [0, 1, 2]
     identity = source.verify(strict=True).identify()
     assert source.select([2, 0]).sizes() == [(22, 30), (20, 30)]
-    assert sorted(calls) == [0, 0, 1, 1, 2, 2]  # Once more to verify.
+    assert sorted(calls) == [0, 0, 1, 1, 2, 2]  # verify() decodes each image once more.
     renamed = ImageSource("drawn", ["a", "b", "d"], read)
     assert identity != renamed.identify()
 
@@ -252,7 +252,7 @@ def test_sizes_are_remembered():
 # Names
 
 
-def test_the_sample_needs_nothing(monkeypatch):
+def test_the_sample_needs_no_data_folder(monkeypatch):
     monkeypatch.setenv("HYPERFUNC_DATA_DIR", "/no/such/folder")
     source = open_dataset("sample")
     assert source.names == ("astronaut", "cat", "coffee", "motorcycle", "rocket")
@@ -269,7 +269,7 @@ def test_a_test_set_is_found_in_the_data_folder(tmp_path, monkeypatch, below):
     assert open_dataset("set5", split="train").names == ("baby",)
 
 
-def test_train_is_all_below_its_folder(folder, tmp_path):
+def test_train_is_every_image_below_its_folder(folder, tmp_path):
     folder.rename(tmp_path / "train")
     assert len(open_dataset("train", data_dir=tmp_path, split="train", strict=False)) == 3
 
@@ -278,7 +278,7 @@ def test_a_misspelt_name_gets_a_suggestion():
     with pytest.raises(UserError, match=r"did you mean urban100\?") as caught:
         open_dataset("urbn100")
     assert all(name in str(caught.value) for name in DATASETS)
-    with pytest.raises(UserError, match="no such dataset; take one of"):
+    with pytest.raises(UserError, match="no such dataset; give one of"):
         open_dataset("/nowhere/at/all")
 
 
@@ -318,13 +318,13 @@ def test_faces_are_the_centre_crop(faces):
     np.testing.assert_array_equal(open_dataset("faces", data_dir=faces, size=128)[0], crop)
     small = imresize(crop, (64, 64))
     np.testing.assert_array_equal(open_dataset("faces", data_dir=faces)[0], small)
-    whole = np.zeros((218, 178, 3), np.uint8)  # the file is a window of the original
+    whole = np.zeros((218, 178, 3), np.uint8)  # The file is a window of the original.
     whole[32 : 32 + 154, 16 : 16 + 146] = draw(154, 146, 2)
     np.testing.assert_array_equal(make_face_transform(128)(whole), whole[45:173, 25:153])
     np.testing.assert_array_equal(make_face_transform(128)(whole), crop)
 
 
-def test_more_faces_are_for_training_at_their_own_size(faces):
+def test_the_additional_faces_serve_training_at_64_pixels_only(faces):
     source = open_dataset("faces", data_dir=faces, split="train")
     assert source.names == ("000001", "000002")
     np.testing.assert_array_equal(source[1], draw(64, 64))
@@ -335,7 +335,7 @@ def test_more_faces_are_for_training_at_their_own_size(faces):
 # Data prepared by TFDS
 
 
-def test_importing_is_light():
+def test_importing_the_room_imports_no_tfds():
     heavy = ("tensorflow", "tensorflow_datasets")
     code = f"import sys, hyperfunc.data\nprint([name for name in {heavy} if name in sys.modules])"
     root = Path(__file__).parents[2]
@@ -353,7 +353,7 @@ def builders():
 
 
 @pytest.mark.parametrize("name", ["set5", "train"])
-def test_a_folder_survives_preparation(builders, folder, tmp_path, name):
+def test_prepared_data_hold_the_images_of_their_folder(builders, folder, tmp_path, name):
     for i in (3, 4):
         write_image(folder / f"more/{i}.png", draw(30 + i, 20, seed=i))
     data_dir = tmp_path / "data"
@@ -386,11 +386,11 @@ def test_damaged_prepared_data_is_named(builders, folder, tmp_path):
         open_dataset("train", data_dir=tmp_path)
 
 
-def test_sets_of_tfds_itself_are_read(builders, tmp_path):
+def test_data_of_tfds_own_builders_are_read(builders, tmp_path):
     import tensorflow_datasets as tfds
 
     class Stored(builders._ImageBuilder, skip_registration=True):
-        """CelebA's image feature, and no names."""
+        """A builder with CelebA's image feature and without names."""
 
         def _info(self):
             image = tfds.features.Image(shape=(218, 178, 3), encoding_format="jpeg")
@@ -411,7 +411,9 @@ def test_sets_of_tfds_itself_are_read(builders, tmp_path):
     stored = read_image(io.BytesIO(encode(draw(218, 178, 1), "jpeg")))
     np.testing.assert_array_equal(source[1], stored[45:173, 25:153])
     assert len(open_dataset("celeb_a", data_dir=tmp_path, split="val")) == 1
-    assert len(open_dataset("celeb_a", data_dir=tmp_path, split="test")) == 1  # the nearest
+    assert (
+        len(open_dataset("celeb_a", data_dir=tmp_path, split="test")) == 1
+    )  # There is no "test": it takes "validation".
 
     (tmp_path / "celeb_a").rename(tmp_path / "div2k")
     assert open_dataset("div2k", data_dir=tmp_path, split="val")[0].shape == (218, 178, 3)
@@ -444,17 +446,17 @@ def test_a_test_set_is_downloaded_and_prepared(builders, tmp_path, monkeypatch):
         source = open_dataset("set5", data_dir=tmp_path / "data")
     assert source.names == ("0", "1", "2", "3", "4")
     np.testing.assert_array_equal(source[3], draw(seed=3))
-    again = open_dataset("set5", data_dir=tmp_path / "data")  # the server is gone
+    again = open_dataset("set5", data_dir=tmp_path / "data")  # The server is gone.
     np.testing.assert_array_equal(again[3], draw(seed=3))
 
 
-def test_no_network_is_said_at_once(builders, tmp_path, monkeypatch):
+def test_a_missing_network_is_an_error_at_once(builders, tmp_path, monkeypatch):
     monkeypatch.setattr(builders.B100, "URL", "http://127.0.0.1:9/archive.zip")
     with pytest.raises(UserError, match="cannot be reached .* give --data_dir"):
         open_dataset("b100", data_dir=tmp_path)
 
 
-def test_nothing_warns_on_good_data(folder):
+def test_good_data_cause_no_warning(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(open_dataset(folder, strict=False)) == 3

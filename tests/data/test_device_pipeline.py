@@ -12,24 +12,29 @@ from hyperfunc.data import (
     Setting,
     SuperResolution,
     add_enlarged,
+    device_pipeline,
     make_resident_batches,
     open_dataset,
 )
-from hyperfunc.data import device_pipeline as resident
+from hyperfunc.data.augmentation import (
+    Disturbance,
+    disturb,
+    measure_detail,
+    permute_channels,
+    turn,
+)
 from hyperfunc.data.device_pipeline import (
-    SIZES,
-    enlargement_matrix,
+    SIZES_PER_IMAGE,
     load_resident,
     make_examples,
-    reduction_matrix,
+    make_resampling,
 )
-from hyperfunc.data.tasks import detail
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment
 from hyperfunc.experiment.config import Data
 from hyperfunc.images import write_image
-from hyperfunc.pixels import crop_margin, degrade_crop, imresize
+from hyperfunc.pixels import degrade_crop, imresize
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +48,10 @@ def mesh():
 
 
 def draw_batch(source, mesh, task, scale, phase, seed=0, count=8):
-    images = load_resident(source, mesh)
-    reductions, enlargements = (
-        tuple(jnp.asarray(make_matrix(task.crop, scale, p)) for p in phase)
-        for make_matrix in (reduction_matrix, enlargement_matrix)
-    )
-    batch = jax.jit(functools.partial(make_examples, task, count))(
-        images,
+    batch = jax.jit(functools.partial(make_examples, task, count, scale))(
+        load_resident(source, mesh),
         jax.random.key(seed),
-        reductions,
-        enlargements,
+        make_resampling(task.crop, Setting(scale, phase)),
         jnp.asarray(phase, jnp.float32),
     )
     return {name: np.asarray(array) for name, array in batch.items()}
@@ -62,7 +61,7 @@ def draw_batch(source, mesh, task, scale, phase, seed=0, count=8):
     ("scale", "phase"), [(2, (0.0, 0.0)), (3, (0.7, -1.5)), (4, (-1.9, 0.2)), (1, (0.0, 0.0))]
 )
 def test_the_observed_crop_is_the_reduced_target(source, mesh, scale, phase):
-    """Inside, where the margins that are cut off do not reach."""
+    """Compared inside, where the reduction does not reach the margins that were cut off."""
     task = SuperResolution(crop=12, permute_colors=0.5)
     batch = draw_batch(source, mesh, task, scale, phase)
     assert batch["observed"].shape == (8, 12, 12, 3)
@@ -76,8 +75,8 @@ def test_the_observed_crop_is_the_reduced_target(source, mesh, scale, phase):
 
 
 @pytest.mark.parametrize(("scale", "phase"), [(2, (0.0, 0.0)), (3, (0.7, -1.5))])
-def test_disturbed_examples_are_those_of_the_host(source, mesh, scale, phase):
-    """The target is disturbed by the enlarged difference; some are grey, dithered, or neither."""
+def test_examples_are_disturbed_as_on_the_host(source, mesh, scale, phase):
+    """The target gets the enlarged difference; noise is grey or coloured, and dithers at times."""
     plain, noisy, some = (
         draw_batch(source, mesh, SuperResolution(crop=12, noise=noise), scale, phase, count=64)
         for noise in (0.0, 1.0, 0.25)
@@ -98,7 +97,7 @@ def test_disturbed_examples_are_those_of_the_host(source, mesh, scale, phase):
     np.testing.assert_array_equal(some["target"][~is_changed], plain["target"][~is_changed])
 
 
-def test_crops_come_from_the_images_turned_in_eight_ways(source, mesh):
+def test_crops_are_parts_of_the_images_in_eight_symmetries(source, mesh):
     task = SuperResolution(crop=8, scales=(2,))
     targets = draw_batch(source, mesh, task, 2, (0.0, 0.0), count=32)["target"]
     turns = set()
@@ -116,8 +115,8 @@ def test_crops_come_from_the_images_turned_in_eight_ways(source, mesh):
     assert {turn for _, turn in turns} == set(range(8))
 
 
-def test_of_several_crops_that_with_most_detail_is_taken(mesh, tmp_path):
-    """Here, too: a quarter of the image has any."""
+def test_the_crop_with_the_most_detail_is_taken(mesh, tmp_path):
+    """A quarter of the image has detail."""
     image = np.full((400, 400, 3), 128, np.uint8)
     image[:, :100] = np.random.default_rng(0).integers(0, 256, (400, 100, 3))
     write_image(tmp_path / "image.png", image)
@@ -126,7 +125,7 @@ def test_of_several_crops_that_with_most_detail_is_taken(mesh, tmp_path):
         task = SuperResolution(crop=8, tries=tries)
         batch = draw_batch(open_dataset(tmp_path), mesh, task, 2, (0.0, 0.0), count=200)
         found[tries] = np.mean(np.ptp(batch["target"], axis=(1, 2, 3)) > 0)
-        # What is observed is of the crop that was taken.
+        # The observed crop is that of the same place as the target.
         expected = np.stack([degrade_crop(crop, 2, margin=0) for crop in batch["target"]])
         difference = np.abs(expected.astype(int) - batch["observed"])
         assert difference[:, 3:-3, 3:-3].max() <= 1
@@ -134,10 +133,41 @@ def test_of_several_crops_that_with_most_detail_is_taken(mesh, tmp_path):
     assert 0.6 < found[4] < 0.83
 
 
-def test_detail_is_that_of_the_host(draw):
-    images = np.stack([draw(seed, (12, 12)) for seed in range(3)])
-    expected = [detail(image) for image in images]
-    np.testing.assert_allclose(resident._detail(jnp.asarray(images)), expected, rtol=1e-5)
+def test_pixels_are_treated_alike_on_host_and_devices(draw):
+    """Every function of the augmentation: one NumPy image at a time, or a batch in JAX."""
+    images = np.stack([draw(seed, (12, 12)) for seed in range(8)])
+    targets = np.stack([draw(seed, (24, 24)) for seed in range(8)])
+    on_device = jnp.asarray(images)
+    rng = np.random.default_rng(0)
+
+    detail = [measure_detail(image) for image in images]
+    np.testing.assert_allclose(measure_detail(on_device), detail, rtol=1e-5)
+
+    flags = np.asarray(list(itertools.product((0, 1), repeat=3)))
+    turned = [turn(image, three) for image, three in zip(images, flags, strict=True)]
+    batch = turn(on_device, jnp.asarray(flags).T[..., None, None, None])
+    np.testing.assert_array_equal(batch, turned)
+
+    order = np.asarray([rng.permutation(3) for _ in images])[:, None, None]
+    permuted = [permute_channels(image, three) for image, three in zip(images, order, strict=True)]
+    np.testing.assert_array_equal(permute_channels(on_device, jnp.asarray(order)), permuted)
+
+    def enlarge(change):
+        return change.repeat(2, axis=-3).repeat(2, axis=-2)
+
+    noise = Disturbance(
+        noise=rng.standard_normal(images.shape).astype(np.float32),
+        sigma=np.linspace(0, 100, 8, dtype=np.float32)[:, None, None, None],
+        is_dithered=(np.arange(8) % 2 == 1)[:, None, None, None],
+    )
+    batches = disturb(
+        on_device, jnp.asarray(targets), Disturbance(*map(jnp.asarray, noise)), enlarge
+    )
+    for i, (image, target) in enumerate(zip(images, targets, strict=True)):
+        one = disturb(image, target, Disturbance(*(part[i] for part in noise)), enlarge)
+        for result, expected in zip(batches, one, strict=True):
+            assert result.dtype == expected.dtype == np.uint8
+            np.testing.assert_array_equal(result[i], expected)
 
 
 def all_turns(crop):
@@ -147,7 +177,7 @@ def all_turns(crop):
 
 
 def contains(image, crop):
-    """Whether ``crop`` is a part of ``image``; both have one number for a color."""
+    """Whether ``crop`` is a part of ``image``; both are [h, w], a number for each colour."""
     height, width = crop.shape
     corners = (image == crop[0, 0])[: 1 - height, : 1 - width]
     return any(
@@ -172,7 +202,7 @@ def test_an_image_smaller_than_the_crop_is_mirrored(mesh, tmp_path):
     assert np.abs(batch["observed"][0].astype(int) - expected["observed"]).max() <= 1
 
 
-@pytest.mark.parametrize("devices", [1, 2])  # Alone, a device has batches made ahead.
+@pytest.mark.parametrize("devices", [1, 2])  # For a single device a thread makes batches ahead.
 def test_a_batch_is_a_function_of_its_number(source, devices):
     mesh = make_mesh(jax.devices()[:devices])
     task = SuperResolution(crop=8, shrink=1.5, noise=0.5)
@@ -189,21 +219,16 @@ def test_a_batch_is_a_function_of_its_number(source, devices):
     assert not np.array_equal(first[0]["observed"], next(batches(0, seed=1))["observed"])
 
 
-def test_the_margin_is_what_the_scale_is_told_from():
-    for scale in (1, 2, 3, 4):
-        assert reduction_matrix(10, scale, 0.0).shape == (10, scale * 10 + 2 * crop_margin(scale))
-
-
-def test_each_image_lies_there_in_several_sizes(source, mesh):
-    """Each drawn as often; what a size holds is the image reduced, where it was."""
+def test_each_image_is_kept_in_several_sizes(source, mesh):
+    """All sizes are drawn equally often, and hold the reduced image."""
     plain, images = (load_resident(source, mesh, shrink=shrink) for shrink in (1.0, 2.0))
     sizes = np.asarray(images.size)
     assert len(plain.first) == len(source)
-    assert sizes.shape == (SIZES * len(source), 2)
+    assert sizes.shape == (SIZES_PER_IMAGE * len(source), 2)
     np.testing.assert_array_equal(sizes[: len(source)], plain.size)
     np.testing.assert_array_equal(sizes[-len(source) :], np.round(np.asarray(plain.size) / 2))
-    counts = np.bincount(images.numbers).reshape(SIZES, -1)
-    np.testing.assert_array_equal(counts, np.tile(np.bincount(plain.numbers), (SIZES, 1)))
+    counts = np.bincount(images.numbers).reshape(SIZES_PER_IMAGE, -1)
+    np.testing.assert_array_equal(counts, np.tile(np.bincount(plain.numbers), (SIZES_PER_IMAGE, 1)))
     first, (height, width) = int(images.first[-1]), sizes[-1]
     smallest = np.asarray(images.pixels)[first:].reshape(height, width, 3)
     expected = imresize(source[len(source) - 1], size=(int(height), int(width)))
@@ -211,7 +236,7 @@ def test_each_image_lies_there_in_several_sizes(source, mesh):
 
 
 def test_batches_come_from_all_sizes(mesh, tmp_path):
-    """Stripes of four pixels are stripes of four to two pixels in them."""
+    """Reducing stripes of four pixels makes stripes of four to two pixels."""
     stripes = np.tile(np.arange(128)[None, :, None] // 4 % 2 * 255, (128, 1, 3)).astype(np.uint8)
     write_image(tmp_path / "stripes.png", stripes)
     task = SuperResolution(crop=16, scales=(2,), shrink=2.0, flips=False)
@@ -219,17 +244,17 @@ def test_batches_come_from_all_sizes(mesh, tmp_path):
     rows = np.asarray(next(batches)["target"])[:, 0, :, 0] > 127
     changes = (np.diff(rows, axis=1) != 0).sum(axis=1)
     assert changes.min() in (7, 8) and changes.max() in (15, 16)
-    assert len({round(count / 2) for count in changes.tolist()}) >= SIZES
+    assert len({round(count / 2) for count in changes.tolist()}) >= SIZES_PER_IMAGE
 
 
-def test_too_many_pixels_for_the_devices_are_told(source, mesh, monkeypatch):
+def test_too_many_pixels_for_the_devices_are_an_error(source, mesh, monkeypatch):
     pixels = sum(image.size // 3 for image in source)
     for largest, hint in ((pixels, "--task.shrink=1 or "), (pixels - 1, "")):
-        monkeypatch.setattr(resident, "LARGEST", largest)
+        monkeypatch.setattr(device_pipeline, "MAX_PIXELS", largest)
         with pytest.raises(UserError, match=f"4 sizes.*train with {hint}--data.resident=False"):
             load_resident(source, mesh, shrink=1.5)
 
 
-def test_other_tasks_are_refused():
+def test_the_devices_make_no_other_task():
     with pytest.raises(ValueError, match="resident"):
         Experiment(task=Reconstruction(), data=Data(resident=True))

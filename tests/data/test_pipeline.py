@@ -31,10 +31,10 @@ def test_a_batch_is_a_function_of_seed_and_number(source):
     assert not any(map(equal, batches, take(6, source, seed=8)))
 
 
-def test_a_resumed_run_sees_the_batches_that_would_have_come(source):
+def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(source):
     batches = take(6, source)
     assert all(map(equal, batches[2:], take(4, source, start=2)))
-    # Far beyond the first epochs, too.
+    # The same holds after hundreds of epochs.
     assert equal(take(1, source, start=1001)[0], take(2, source, start=1000)[1])
 
 
@@ -49,7 +49,7 @@ def test_processes_share_the_batches_of_one(source, processes):
                 np.testing.assert_array_equal(part[number][name], values[i::processes])
 
 
-def test_examples_of_a_batch_share_their_setting_and_nothing_else(source):
+def test_examples_of_a_batch_share_their_setting_but_not_their_images(source):
     batches = take(12, source)
     scales = [batch["target"].shape[1] // batch["observed"].shape[1] for batch in batches]
     assert set(scales) == {2, 3}
@@ -65,7 +65,7 @@ def test_examples_of_a_batch_share_their_setting_and_nothing_else(source):
 
 
 def flat(levels_and_sides: list[tuple[int, int]]) -> ImageSource:
-    """Images of one grey each: (level, side)."""
+    """Images of a single grey level each, given as (level, side)."""
     return ImageSource(
         "flat",
         [str(level) for level, _ in levels_and_sides],
@@ -77,13 +77,13 @@ def seen(batches) -> list[list[int]]:
     return [batch["observed"][:, 0, 0, 0].tolist() for batch in batches]
 
 
-def test_an_epoch_shows_every_image_in_another_order():
+def test_every_epoch_has_all_images_in_another_order():
     epochs = seen(take(6, flat([(level, 16) for level in range(4)]), Reconstruction(size=16)))
     assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_a_batch_that_cannot_be_divided_is_an_error(source):
+def test_a_batch_that_the_processes_cannot_share_is_an_error(source):
     with pytest.raises(ValueError, match="4 cannot be divided among 3"):
         take(1, source, process_count=3)
 
@@ -98,23 +98,23 @@ def count(source, weights=()):
     return np.bincount(repeat_by_weight(source, weights), minlength=len(source)).tolist()
 
 
-def test_an_image_is_drawn_as_often_as_its_area_asks_for():
+def test_images_are_drawn_in_proportion_to_their_areas():
     assert count(blank({"a": (20, 30), "b": (60, 30), "c": (50, 30)})) == [2, 6, 5]
     assert count(blank({"a": (20, 30), "b": (30, 20)})) == [1, 1]
 
 
-def test_a_folders_pixels_are_drawn_as_often_as_its_weight_asks_for():
+def test_a_weight_multiplies_how_often_a_folders_pixels_are_drawn():
     source = blank({"cat": (40, 40), "fine/a": (20, 20), "coarse/b": (40, 40), "coarser": (40, 20)})
     assert count(source, [("coarse", 0.5), ("fine", 3.0)]) == [4, 3, 2, 2]
 
 
 @pytest.mark.parametrize(("weight", "counts"), [(1.4, [5, 7]), (0.7, [7, 5]), (2.5, [2, 5])])
-def test_a_weight_is_not_rounded_away(weight, counts):
+def test_weights_are_accurate_to_one_per_cent(weight, counts):
     numbers = count(blank({"a/a": (20, 20), "b/b": (20, 20)}), [("b", weight)])
     np.testing.assert_allclose(numbers[1] / sum(numbers), counts[1] / sum(counts), atol=0.01)
 
 
-def test_batches_are_drawn_by_weight():
+def test_batches_follow_the_weights():
     grey = {"light/a": 200, "dark/b": 10}
     source = ImageSource(
         "grey", list(grey), lambda i: np.full((16, 16, 3), list(grey.values())[i], np.uint8)
@@ -123,16 +123,14 @@ def test_batches_are_drawn_by_weight():
     assert sorted(seen(batches)[0]) == [10, 10, 10, 10, 200]
 
 
-def test_a_speck_does_not_make_an_epoch_endless(monkeypatch):
+def test_a_tiny_image_does_not_make_an_epoch_endless(monkeypatch):
     monkeypatch.setattr(pipeline, "MAX_EXAMPLES", 100)
     assert count(blank({"a": (16, 16), "b": (1600, 1600)})) == [1, 100]
 
 
-def test_a_folder_that_is_not_there_is_named():
-    with pytest.warns(
-        UserWarning, match="names bsd, which blank has no folder of: .* one of bsds$"
-    ):
+def test_a_missing_folder_is_named():
+    with pytest.warns(UserWarning, match="names bsd, which is no folder of blank: .* one of bsds$"):
         repeat_by_weight(blank({"bsds/a": (20, 20)}), [("bsd", 2.0)])
-    # Someone's own photographs need not have the folders of a preset.
+    # A dataset without folders may be trained with a preset that names some.
     with warnings.catch_warnings(action="error"):
         repeat_by_weight(blank({"a": (20, 20)}), [("bsd", 2.0)])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hyperfunc.data import Reconstruction, Setting, SuperResolution, add_enlarged, compress
-from hyperfunc.data.tasks import augment, crop_at_random, detail, disturb
+from hyperfunc.data.augmentation import disturb, measure_detail
+from hyperfunc.data.tasks import augment, crop_at_random, draw_disturbance
 from hyperfunc.function import FunctionalImage, render_phases
 from hyperfunc.networks import FactoredTheta, FourierField
 from hyperfunc.pixels import PER_PIXEL, crop_margin, degrade
@@ -17,7 +18,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def numbered(height: int, width: int) -> np.ndarray:
-    """Each pixel says where it is: (row, column, 0)."""
+    """An image in which each pixel has its position as its colour: (row, column, 0)."""
     rows, cols = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     return np.stack([rows, cols, np.zeros_like(rows)], axis=-1).astype(np.uint8)
 
@@ -26,8 +27,8 @@ def numbered(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
-def test_at_phase_zero_it_is_the_protocol(draw, scale):
-    """An image that just holds the crop is degraded as in evaluation, exactly."""
+def test_phase_zero_is_the_degradation_of_the_protocol(draw, scale):
+    """An image of exactly the size of the crop is degraded as in evaluation."""
     task = SuperResolution(scales=(scale,), crop=8, **PLAIN)
     image = draw(0, (8 * scale, 8 * scale))
     example = task.make_example(image, Setting(scale, (0.0, 0.0)), rng())
@@ -48,9 +49,9 @@ def test_a_crop_is_degraded_like_the_image_around_it(draw):
 
 @pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, 0.3), (-0.4, 1.0)])
 def test_observed_and_target_are_aligned_at_every_phase(phase):
-    """Interpolating the observed ramp, laid at the phase, gives the ramp of the target."""
+    """Interpolating the observed ramp at the phase gives the ramp of the target."""
     rows, cols = np.meshgrid(np.arange(48), np.arange(48), indexing="ij")
-    # Of slopes that are no integers, so that the errors of rounding average out.
+    # The slopes are no integers, so that rounding errors average out.
     ramp = np.repeat(np.round(1.37 * rows + 3.71 * cols)[..., None], 3, axis=-1).astype(np.uint8)
     task = SuperResolution(scales=(2,), crop=12, **PLAIN)
     example = task.make_example(ramp, Setting(2, phase), rng())
@@ -68,7 +69,7 @@ def test_observed_and_target_are_aligned_at_every_phase(phase):
         function, 2, phase=jnp.asarray(example["phase"])
     )
     error = (np.asarray(rendered[0]) - example["target"])[8:16, 8:16]
-    assert abs(error.mean()) < 0.25  # levels; a phase the wrong way round makes 4
+    assert abs(error.mean()) < 0.25  # In levels; a phase of the wrong sign makes it 4.
     assert np.abs(error).max() < 1.5
 
 
@@ -86,7 +87,7 @@ def test_settings_cover_scales_and_phases():
 
 @pytest.mark.parametrize("phase", [(0.0, 0.0), (1.5, -1.5)])
 @pytest.mark.parametrize("size", [(9, 40), (23, 24), (100, 70)])
-def test_small_images_and_shrinking(draw, size, phase):
+def test_small_images_can_be_shrunk(draw, size, phase):
     task = SuperResolution(scales=(3,), crop=8, shrink=2.0, permute_colors=1.0)
     for seed in range(4):
         example = task.make_example(draw(0, size), Setting(3, phase), rng(seed))
@@ -94,13 +95,13 @@ def test_small_images_and_shrinking(draw, size, phase):
         assert example["target"].shape == (24, 24, 3)
 
 
-def test_shrinking_leaves_a_ramp_where_it_was():
-    """Rows and columns keep their slopes, times the factor, and observed and target agree."""
+def test_shrinking_keeps_observed_and_target_aligned():
+    """A ramp stays a ramp; the factor multiplies the slopes of its rows and columns alike."""
     rows, cols = np.meshgrid(np.arange(64), np.arange(64), indexing="ij")
     ramp = np.stack([3 * rows, 2 * cols, rows + cols], axis=-1).astype(np.uint8)
     task = SuperResolution(scales=(2,), crop=8, shrink=2.0, **PLAIN)
     factors = set()
-    for seed in (1, 4, 9, 10, 13):  # With others two roundings may add up to just 1.
+    for seed in (1, 4, 9, 10, 13):  # With other seeds two roundings may add up to exactly 1.
         example = task.make_example(ramp, Setting(2, (0.0, 0.0)), rng(seed))
         target = example["target"].astype(float)
         down, across = np.gradient(target[..., 0], axis=0), np.gradient(target[..., 1], axis=1)
@@ -114,8 +115,8 @@ def test_shrinking_leaves_a_ramp_where_it_was():
     assert len(factors) > 1
 
 
-def test_some_examples_are_disturbed(draw):
-    """As many as asked for; the others are what they are without noise."""
+def test_noise_is_the_share_of_examples_that_are_disturbed(draw):
+    """Undisturbed examples are those of a task without noise."""
     image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
     task = SuperResolution(crop=12, noise=0.25)
     plain = SuperResolution(crop=12)
@@ -133,9 +134,12 @@ def test_some_examples_are_disturbed(draw):
     assert 30 < disturbed < 70
 
 
-def test_noise_is_grey_coloured_or_dithers():
+def test_noise_is_grey_or_coloured_or_dithers_the_image():
     grey = np.full((32, 32, 3), 128, np.uint8)
-    images = [disturb(grey, rng(seed)) for seed in range(100)]
+    images = [
+        disturb(grey, grey, draw_disturbance((32, 32), rng(seed)), lambda change: change)[0]
+        for seed in range(100)
+    ]
     is_grey = [np.ptp(image, axis=2).max() == 0 for image in images]
     is_dithered = [set(np.unique(image)) == {0, 255} for image in images]
     spread = [image.std() for image in images]
@@ -144,8 +148,8 @@ def test_noise_is_grey_coloured_or_dithers():
     assert 8 < min(spread) < 20 and 100 < max(spread)
 
 
-def test_some_examples_are_compressed(draw):
-    """What is observed, as often as asked for; what is compared with is not."""
+def test_jpeg_is_the_share_of_examples_that_are_compressed(draw):
+    """Only the observed crop is compressed, not the target."""
     image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
     task = SuperResolution(crop=12, jpeg=0.25)
     compressed = 0
@@ -160,8 +164,8 @@ def test_some_examples_are_compressed(draw):
 
 
 @pytest.mark.parametrize("size", [(4, 4), (48, 48), (17, 30)])
-def test_compressing_loses_as_much_as_a_jpeg_does(size):
-    """A ramp, of which nothing is lost but by rounding, and noise, of which much is."""
+def test_compression_loses_as_much_as_a_jpeg_does(size):
+    """A ramp survives up to rounding, noise loses much."""
     ramp = np.clip(numbered(*size) * [3, 2, 0], 0, 255).astype(np.uint8)
     noise = rng().integers(0, 256, (*size, 3)).astype(np.uint8)
     errors = np.asarray(
@@ -171,12 +175,12 @@ def test_compressing_loses_as_much_as_a_jpeg_does(size):
         ]
     )
     assert errors[0].max() < 6 and errors[1].min() > errors[0].max()
-    # Some in each quarter of the range of qualities, and with all of the chroma or a part.
+    # Qualities and chroma subsamplings vary.
     assert errors[1].max() > 2.5 * errors[1].min()
 
 
 def test_the_blocks_of_a_jpeg_begin_anywhere():
-    """Below a step in the middle of its block a row rings; where the ringing ends is a border."""
+    """A step within a block makes the row ring as far as the border of the block."""
     image = np.full((48, 48, 3), 128, np.uint8)
     image[:, 24:] = 200
     borders = set()
@@ -184,13 +188,13 @@ def test_the_blocks_of_a_jpeg_begin_anywhere():
         is_changed = (compress(image, rng(seed))[24] != image[24]).any(axis=-1)
         if is_changed.any():
             borders.add(int(np.flatnonzero(is_changed)[0]) % 8)
-    assert len(borders) >= 7  # None rings where the step is a border.
+    assert len(borders) >= 7  # Nothing rings where the step lies on a border.
 
 
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("phase", [(0.0, 0.0), (0.9, -1.3)])
-def test_a_difference_is_enlarged_where_it_was_observed(scale, phase):
-    """A ramp of the observed pixels is the ramp of slope 1 / scale of the target's."""
+def test_an_enlarged_difference_is_aligned_with_the_target(scale, phase):
+    """A ramp over the observed pixels becomes a ramp of slope 1 / scale over the target's."""
     rows, cols = np.meshgrid(np.arange(16), np.arange(16), indexing="ij")
     ramp = np.stack([6 * rows, 4 * cols, 0 * rows], axis=-1).astype(np.float32)
     target = np.full((16 * scale, 16 * scale, 3), 50, np.uint8)
@@ -201,8 +205,8 @@ def test_a_difference_is_enlarged_where_it_was_observed(scale, phase):
         assert np.abs(result[..., channel] - expected)[inside, inside].max() <= 0.5 + 1e-3
 
 
-def test_of_several_crops_that_with_most_detail_is_taken(draw):
-    """A quarter of the image has any: one crop in four with one try, seven in ten with four."""
+def test_the_crop_with_the_most_detail_is_taken(draw):
+    """A quarter of the image has detail: one crop in four shows it, or 7 of 10 with four tries."""
     image = np.full((400, 400, 3), 128, np.uint8)
     image[:100] = draw(0, (100, 400))
     found = {}
@@ -217,12 +221,12 @@ def test_of_several_crops_that_with_most_detail_is_taken(draw):
     assert 0.58 < found[4] < 0.8
 
 
-def test_detail_is_how_much_neighbours_differ():
+def test_detail_is_the_mean_difference_of_neighbours():
     steps = np.zeros((4, 6, 3), np.uint8)
     steps[:, ::2, 1] = 10
     steps[2:, :, 1] += 30
-    assert detail(steps) == pytest.approx(10 + 10)
-    assert detail(steps[..., ::-1]) == detail(steps) == detail(255 - steps)
+    assert measure_detail(steps) == pytest.approx(10 + 10)
+    assert measure_detail(steps[..., ::-1]) == measure_detail(steps) == measure_detail(255 - steps)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +245,7 @@ def test_detail_is_how_much_neighbours_differ():
         ({"permute_colors": -1.0}, "permute_colors -1.0"),
     ],
 )
-def test_impossible_tasks_say_what_is_wrong(arguments, named):
+def test_an_impossible_task_is_an_error_with_the_value(arguments, named):
     with pytest.raises(ValueError, match=named):
         SuperResolution(**arguments)
 
@@ -249,7 +253,7 @@ def test_impossible_tasks_say_what_is_wrong(arguments, named):
 # Reconstruction.
 
 
-def test_reconstruction_shows_what_it_asks_for(draw):
+def test_a_reconstruction_observes_its_target(draw):
     task = Reconstruction(size=16)
     image, seen = draw(0, (16, 16)), set()
     for seed in range(8):
@@ -260,7 +264,7 @@ def test_reconstruction_shows_what_it_asks_for(draw):
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])
-def test_reconstruction_compares_every_so_many_rows_and_columns(draw, stride):
+def test_a_stride_compares_every_so_many_rows_and_columns(draw, stride):
     task, image = Reconstruction(size=16, stride=stride), draw(0, (40, 30))
     seen = set()
     for seed in range(100):
@@ -274,14 +278,14 @@ def test_reconstruction_compares_every_so_many_rows_and_columns(draw, stride):
         rows, cols = range(top, 16, stride), range(left, 16, stride)
         np.testing.assert_array_equal(example["target"], example["observed"][np.ix_(rows, cols)])
         seen.add((top, left))
-        # What is observed does not depend on it.
+        # The observed image does not depend on the stride.
         whole = Reconstruction(size=16).make_example(image, Setting(1, (0.0, 0.0)), rng(seed))
         np.testing.assert_array_equal(example["observed"], whole["observed"])
     assert seen == {(y, x) for y in range(stride) for x in range(stride)}
 
 
 @pytest.mark.parametrize("stride", [0, -2, 3, 32])
-def test_a_stride_divides_the_size(stride):
+def test_a_stride_that_does_not_divide_the_size_is_an_error(stride):
     with pytest.raises(ValueError, match=f"stride {stride}: .* divisor of the size 16"):
         Reconstruction(size=16, stride=stride)
 
@@ -289,7 +293,7 @@ def test_a_stride_divides_the_size(stride):
 # Crops and symmetries.
 
 
-def test_crops_are_everywhere_within_the_image():
+def test_crops_reach_every_corner_of_the_image():
     corners = []
     for seed in range(200):
         region = crop_at_random(numbered(12, 20), 8, rng(seed)).astype(int)
@@ -304,7 +308,7 @@ def test_a_margin_is_mirrored_at_the_border():
     region = crop_at_random(numbered(8, 8), 12, rng(), margin=2)
     expected = [1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 6]
     assert region[:, 0, 0].tolist() == expected and region[0, :, 1].tolist() == expected
-    # A margin within the image shows the image.
+    # A margin inside the image is not mirrored.
     seen = [crop_at_random(numbered(40, 8), 12, rng(i), margin=2)[:, 0, 0] for i in range(50)]
     assert any((np.diff(rows.astype(int)) == 1).all() for rows in seen)
 
@@ -317,7 +321,7 @@ def test_an_image_smaller_than_the_crop_is_mirrored(size):
     assert np.abs(np.diff(region.astype(int), axis=0)).max() <= 1
 
 
-def test_augmentation_knows_all_symmetries_of_the_square():
+def test_augmentation_draws_all_symmetries_of_the_square():
     image = numbered(5, 5)
     seen = {
         augment(image, rng(seed), flips=True, permute_colors=0.0).tobytes() for seed in range(80)
@@ -327,7 +331,7 @@ def test_augmentation_knows_all_symmetries_of_the_square():
     np.testing.assert_array_equal(augment(image, rng(), flips=False, permute_colors=0.0), image)
 
 
-def test_colours_are_permuted_as_often_as_asked():
+def test_permute_colors_is_the_share_of_permuted_examples():
     image = np.broadcast_to(np.arange(3, dtype=np.uint8), (2, 2, 3))
     drawn = [
         tuple(augment(image, rng(seed), flips=False, permute_colors=0.5)[0, 0].tolist())
@@ -342,7 +346,7 @@ def test_colours_are_permuted_as_often_as_asked():
     [SuperResolution(scales=(2, 3, 3), crop=8), Reconstruction(size=12, stride=3)],
     ids=lambda task: type(task).__name__,
 )
-def test_targets_have_the_sides_that_are_named(task):
+def test_target_sides_are_those_of_the_targets(task):
     image = np.zeros((64, 64, 3), np.uint8)
     draws = rng()
     examples = (task.make_example(image, task.draw_setting(draws), draws) for _ in range(30))
