@@ -109,9 +109,7 @@ def _measure(functions: dict[str, FunctionalImage]) -> str:
             rows.append(f"| {way} | {np.mean(sizes):.0f} | {' | '.join(cells)} | {error} |")
         pages = [len(make_page(f)) / np.prod(f.size) for f in functions.values()]
     low, high = min(pages), max(pages)
-    return (
-        "\n".join(rows) + f"\n\nA page of the viewer takes {low:.0f} to {high:.0f} bytes per pixel."
-    )
+    return "\n".join(rows) + f"\n\nAn exported page takes {low:.0f} to {high:.0f} bytes per pixel."
 
 
 if __name__ == "__main__":

@@ -302,7 +302,7 @@ class ContinuousImage:
 
         Args:
             path: of the file.
-            quantize: how to round theta, as for `hyperfunc.export.hfn.save_function`.
+            quantize: how to round theta, as for `hyperfunc.export.save_function`.
 
         Raises:
             ValueError: the image is blurred by quadrature, which is not part of the format.
@@ -352,7 +352,7 @@ def load(path: str | os.PathLike[str]) -> ContinuousImage:
     count = jax.tree.leaves(function.theta)[0].shape[0]
     if count != 1:
         raise UserError(
-            f"{path}: holds {count} images; read it with hyperfunc.export.hfn.load_function"
+            f"{path}: holds {count} images; read it with hyperfunc.export.load_function"
         )
     return ContinuousImage(function)
 

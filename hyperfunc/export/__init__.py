@@ -1,6 +1,6 @@
-"""The function of an image as a file (.hfn) and as a page for a browser.
+"""Export a functional image as a file (.hfn) or as a page for a browser.
 
-Both hold the parameters of the target networks and need no hypernetwork.
+Both contain the parameters of the target networks, so that neither needs the hypernetwork.
 """
 
 from hyperfunc.export.hfn import load_function, load_header, save_function

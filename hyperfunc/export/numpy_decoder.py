@@ -1,10 +1,10 @@
-"""Render a functional image from its file with NumPy alone: copy this file, it needs no other.
+"""Render a function file with NumPy alone. You may copy this module: it needs no other.
 
-    image = render("photo.hfn", 2160, 3840)  # [h, w, 3] float32, about [0, 1]
+    image = render("photo.hfn", 2160, 3840)  # [h, w, 3], float32, nominally in [0, 1]
 
-It reads files of the `sr` preset (a Fourier field for each pixel, any quantisation), which
-``docs/format.md`` describes, and favours clarity: it takes a second or two for a megapixel, and it
-trusts the file (`hyperfunc.load_function` does not).
+This is the readable reference of the format in ``docs/format.md``, for files of the `sr` preset (a
+Fourier field for each pixel) with any quantisation. It favours clarity over speed: a megapixel
+takes a second or two. It trusts the file; `hyperfunc.load` checks it.
 """
 
 import functools
@@ -14,7 +14,12 @@ import numpy as np
 
 
 def load(path):
-    """Read (metadata, arrays); arrays that are stored in 8 bits are scaled to float32."""
+    """Read a file.
+
+    Returns:
+        The metadata, a dictionary of texts, and the arrays by name, as float32: integers are
+        already multiplied by their scales.
+    """
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         data = file.read()
@@ -34,9 +39,9 @@ def load(path):
 
 
 def render(path, height, width, index=0):
-    """Sample the function on height x width pixels: [h, w, channels], not clipped.
+    """Render an image of height x width pixels, [h, w, channels], not clipped.
 
-    ``index`` picks an image where the file holds several.
+    If the file holds several images, ``index`` selects one.
     """
     metadata, arrays = load(path)
     target, windows = json.loads(metadata["target"]), json.loads(metadata["windows"])
@@ -44,12 +49,14 @@ def render(path, height, width, index=0):
     if target["type"] != "FourierField" or windows != per_pixel:
         raise ValueError(f"{path}: this decoder renders a FourierField for each pixel only")
     n_rows, n_cols = json.loads(metadata["size"])
-    step_y, step_x = n_rows / height, n_cols / width  # the footprint, in input pixels
-    omega = np.append(arrays["shared.frequencies"], np.zeros((1, 2)), axis=0)  # last: the constant
+    step_y, step_x = n_rows / height, n_cols / width  # the footprint, input pixels
+    frequencies = arrays["shared.frequencies"]
+    omega = np.append(frequencies, np.zeros((1, 2)), axis=0)  # The constant comes last.
     kappa, f = np.exp(arrays["shared.log_kappa"]), len(omega) - 1
 
     @functools.lru_cache(maxsize=4)
-    def cells(row):  # complex coefficients of a row of target networks, [columns, f + 1, channels]
+    def coefficients(row):
+        """Complex coefficients of a row of target networks, [columns, f + 1, channels]."""
         if "theta.coefficients" in arrays:
             c = arrays["theta.coefficients"][index, row]
         else:
@@ -57,7 +64,8 @@ def render(path, height, width, index=0):
         sines = np.append(c[:, f : 2 * f], np.zeros_like(c[:, :1]), axis=1)
         return np.append(c[:, :f], c[:, 2 * f :], axis=1) + 1j * sines
 
-    def waves(axis, local, step):  # exp(i w x), and the mean over a Gaussian pixel
+    def waves(axis, local, step):
+        """Evaluate exp(i w x), averaged over a Gaussian pixel, [positions, f + 1]."""
         w = omega[:, axis]
         return np.exp(1j * np.multiply.outer(local, w) - kappa * (step * w) ** 2)
 
@@ -70,9 +78,9 @@ def render(path, height, width, index=0):
     for k in range(height):
         y = np.array([(k + 0.5) * step_y])
         (above, u), (below, v) = tents(y, n_rows)
-        line = (u * waves(0, y - above - 0.5, step_y)).T * cells(int(above[0]))
-        line += (v * waves(0, y - below - 0.5, step_y)).T * cells(int(below[0]))
-        # Of the product with a column's wave only the real part is wanted.
+        line = (u * waves(0, y - above - 0.5, step_y)).T * coefficients(int(above[0]))
+        line += (v * waves(0, y - below - 0.5, step_y)).T * coefficients(int(below[0]))
+        # The real part of the product with the waves of a column is a real product.
         line = np.concatenate([line.real, -line.imag], axis=1, dtype=np.float32)
         for i, wave in columns:
             image[k] += (wave[:, None] @ line[i])[:, 0]
@@ -85,14 +93,14 @@ def render(path, height, width, index=0):
 
 
 def tents(x, n):
-    """The two windows that cover each position: (index, weight)."""
+    """Find the two windows that cover each position, each as (index, weight)."""
     inside = np.clip(x - 0.5, 0, n - 1)
     low = np.floor(inside).astype(int)
     return (low, 1 - (inside - low)), (np.minimum(low + 1, n - 1), inside - low)
 
 
 def cubic(n, samples):
-    """Keys' cubic interpolation (a = -0.5, wider when it shrinks) as a matrix [samples, n]."""
+    """Return Keys' cubic interpolation (a = -0.5, wider for a pitch above 1) as [samples, n]."""
     step = n / samples
     width = max(step, 1.0)
     x = (np.arange(samples)[:, None] + 0.5) * step - 0.5

@@ -1,6 +1,7 @@
-"""The exported page in headless Chromium, for the tests that are marked `browser`."""
+"""Functions to save, and the exported page in Chromium for the tests that are marked `browser`."""
 
 import base64
+import functools
 import io
 import shutil
 import subprocess
@@ -16,15 +17,63 @@ from PIL import Image
 
 from hyperfunc.export import export_html
 from hyperfunc.function import FunctionalImage
-from hyperfunc.networks import FactoredTheta, FourierField
-from hyperfunc.pixels import PER_PIXEL
+from hyperfunc.networks import FactoredTheta, FourierField, Target
+from hyperfunc.pixels import PER_PIXEL, WindowLayout
 
-# ANGLE with SwiftShader is WebGL 2 in software.
+# ANGLE with SwiftShader: WebGL 2 without a graphics card.
 CHROMIUM_FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
 --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars""".split()
 
 SIZE = (24, 36)
+"""(height, width) of the function that the page shows."""
+
+
+@functools.cache  # Drawing parameters compiles.
+def draw_function(
+    target: Target = FourierField(frequencies=4),  # noqa: B008
+    layout: WindowLayout = PER_PIXEL,
+    *,
+    size: tuple[int, int] = (9, 11),
+    features: int = 6,
+    batch: int = 1,
+    has_base: bool = True,
+) -> FunctionalImage:
+    """Draw a functional image; theta is factored where the target is linear and features > 0."""
+    rng = np.random.default_rng(0)
+    mean, shared = target.init(jax.random.key(0))
+    grid = layout.grid(size)
+
+    def draw(like: jax.Array) -> jax.Array:
+        noise = rng.normal(scale=0.1, size=(batch, *grid, *like.shape))
+        return jnp.asarray(np.asarray(like)[None, None, None] + noise, jnp.float32)
+
+    if isinstance(target, FourierField) and features:
+        theta = FactoredTheta(
+            jnp.asarray(rng.normal(size=(batch, *grid, features)), jnp.float32),
+            jnp.asarray(
+                rng.normal(scale=0.03, size=(features, target.basis_size, target.channels)),
+                jnp.float32,
+            ),
+        )
+    else:
+        theta = jax.tree.map(draw, mean)
+    pixels = rng.integers(0, 256, (batch, *size, target.channels)).astype(np.float32) / 255
+    return FunctionalImage(
+        theta=theta,
+        shared=shared,
+        base=jnp.asarray(pixels) if has_base else None,
+        exists=(jnp.ones(grid[0]), jnp.ones(grid[1])),
+        target=target,
+        layout=layout,
+        size=size,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_function() -> Callable[..., FunctionalImage]:
+    """`draw_function`, for test modules, which cannot import it."""
+    return draw_function
 
 
 class Page:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hyperfunc.errors import UserError
-from hyperfunc.export.hfn import quantize_int8
+from hyperfunc.export.quantization import quantize_int8
 from hyperfunc.function import FunctionalImage
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import FactoredTheta, FourierField

@@ -17,7 +17,7 @@ import zlib
 from importlib.resources import files
 
 from hyperfunc.errors import UserError
-from hyperfunc.export.hfn import without_padding
+from hyperfunc.export.padding import without_padding
 from hyperfunc.export.page.encode import bytes_per_pixel, encode_function
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
