@@ -16,9 +16,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import make_mesh, replicated, use_cpu_cores
-from hyperfunc.errors import UserError, report_errors
+from hyperfunc.errors import UserError
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json
 from hyperfunc.networks import Hypernetwork, PatchHypernetwork

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from hyperfunc.errors import report_errors
+from hyperfunc.commands import report_errors
 from hyperfunc.experiment import BUNDLED, export_model
 
 

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from hyperfunc.commands import report_errors
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.errors import report_errors
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json
 from hyperfunc.function import encode, render

@@ -27,8 +27,8 @@ from minification import draw_zone_plate
 from PIL import Image
 
 import hyperfunc
+from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
-from hyperfunc.errors import report_errors
 from hyperfunc.evaluation import bicubic, compare
 from hyperfunc.export import export_html
 from hyperfunc.pixels import (

@@ -16,7 +16,7 @@ import numpy as np
 import skimage.data
 import tyro
 
-from hyperfunc.errors import report_errors
+from hyperfunc.commands import report_errors
 from hyperfunc.experiment import load_model
 from hyperfunc.export import load_function, make_page, save_function
 from hyperfunc.function import FunctionalImage, encode, render_phases

@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import tyro
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import ImageSource, SuperResolution, open_dataset
 from hyperfunc.devices import make_mesh, replicated, use_cpu_cores
-from hyperfunc.errors import report_errors
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import check_place, save_json
 from hyperfunc.training import Validator, split_validation

@@ -14,9 +14,9 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.errors import report_errors
 from hyperfunc.evaluation import Method, bicubic
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json

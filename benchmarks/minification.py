@@ -16,8 +16,8 @@ import numpy as np
 import tyro
 
 import hyperfunc
+from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
-from hyperfunc.errors import report_errors
 from hyperfunc.function import functional_image
 from hyperfunc.pixels import degrade, imresize
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import Setting, add_enlarged, open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.errors import report_errors
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json
 from hyperfunc.pixels import border_for, degrade, imresize, psnr_y

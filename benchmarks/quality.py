@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import BENCHMARKS, ImageSource, open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.errors import report_errors
 from hyperfunc.evaluation import PROTOCOL, Method, bicubic, evaluate_super_resolution
 from hyperfunc.experiment import load_model
 from hyperfunc.files import replacing, save_json

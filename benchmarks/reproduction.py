@@ -16,9 +16,10 @@ import jax
 import tyro
 from quality import TITLES
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import BENCHMARKS, open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.errors import UserError, report_errors
+from hyperfunc.errors import UserError
 from hyperfunc.evaluation import (
     PROTOCOL,
     Method,

@@ -22,9 +22,10 @@ import jax
 import tyro
 from cost import conv_macs, in_turns, make_product
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import make_batches, open_dataset
 from hyperfunc.devices import batch_sharded, make_mesh, replicated, shard_batch, state_shardings
-from hyperfunc.errors import UserError, report_errors
+from hyperfunc.errors import UserError
 from hyperfunc.experiment import SR
 from hyperfunc.files import save_json
 from hyperfunc.training import make_init, make_train_step, split_validation

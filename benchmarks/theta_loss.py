@@ -23,9 +23,9 @@ import numpy as np
 import optax
 import tyro
 
+from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import make_mesh, replicated, shard_batch, use_cpu_cores
-from hyperfunc.errors import report_errors
 from hyperfunc.evaluation import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json

@@ -1,8 +1,10 @@
 """The command line: arguments are parsed here, and the other rooms do the work.
 
-``hyperfunc``, ``train.py`` and ``evaluate.py`` call what stands here.
+`main` runs any command by its name; ``train`` and ``evaluate`` are modules that the scripts of the
+same names call.
 """
 
 from hyperfunc.commands.main import main
+from hyperfunc.commands.running import report_errors
 
-__all__ = ["main"]
+__all__ = ["evaluate", "main", "report_errors", "train"]

@@ -20,16 +20,19 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from hyperfunc.data import Task
 from hyperfunc.errors import UserError
 from hyperfunc.experiment.config import Experiment, from_dict, to_dict
 from hyperfunc.networks import Hypernetwork
+
+T = TypeVar("T", bound=Task)
 
 FORMAT = 1
 """Version of the layout above; raised when an older reader would misunderstand it."""
@@ -67,6 +70,20 @@ class Model:
                 "makes no functional image: give the checkpoint of a hypernetwork"
             )
         return cast(Hypernetwork, model)
+
+    def check_task(self, kind: type[T]) -> T:
+        """Return the task that the model was trained for.
+
+        Raises:
+            UserError: it is of another kind.
+        """
+        task = self.experiment.task
+        if not isinstance(task, kind):
+            raise UserError(
+                f"{self.path} was trained for {type(task).__name__}, not for {kind.__name__}: give "
+                f"the checkpoint of a preset for {kind.__name__}"
+            )
+        return task
 
     @property
     def fingerprint(self) -> str:

@@ -412,9 +412,13 @@ def _stop_signals() -> Iterator[Callable[[int], bool]]:
     noted: list[int] = []
     steps: list[int] = []
 
+    before = {}
+
     def note(number: int, frame: Any) -> None:
-        del frame
         if number == signal.SIGINT and (noted or not steps):
+            interrupt = before[number]
+            if callable(interrupt):
+                return interrupt(number, frame)
             raise KeyboardInterrupt
         noted.append(number)
         if number == signal.SIGINT:
@@ -424,7 +428,6 @@ def _stop_signals() -> Iterator[Callable[[int], bool]]:
         steps[:] = [step]
         return bool(noted)
 
-    before = {}
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)

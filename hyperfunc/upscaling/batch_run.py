@@ -6,6 +6,7 @@ so that one that exists is whole.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import math
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -24,6 +25,8 @@ from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.batch_plan import Batch, Job
 from hyperfunc.upscaling.upscaler import Upscaler
+
+T = TypeVar("T")
 
 AHEAD = 2
 """Files that are decoded before the model needs them, or one for each thread that decodes."""
@@ -50,12 +53,14 @@ def run_batch(
     quality: int = 95,
     threads: int = 4,
     say: Callable[[str], None] = lambda text: None,
+    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
     """Do the jobs of a batch, and write down their outcomes.
 
     Files are decoded in threads ahead of the model, and written in a thread behind it. The model
-    works in a thread, too: the caller's waits, so that Ctrl-C is heard at once, compiling or not.
-    What is being written then is written to its end; what is being rendered is given up.
+    works in a thread, too: the caller's thread only waits, so that an interruption is noticed
+    soon, even while the model is compiled. The file that is being written is then completed, and
+    the one that is being rendered is given up.
 
     Args:
         batch: what to do.
@@ -63,6 +68,10 @@ def run_batch(
         quality: of JPEG and WebP, see `hyperfunc.images.photos.write_photo`.
         threads: how many decode.
         say: is given what a person wants to know.
+        is_interrupted: tells whether the user has asked to stop.
+
+    Raises:
+        KeyboardInterrupt: the user has asked to stop.
     """
     jobs = batch.jobs
     total = sum(job.megapixels for job in jobs)
@@ -81,18 +90,18 @@ def run_batch(
         for i, (job, photo) in enumerate(reading, 1):
             bar.set_postfix_str(f"{i}/{len(jobs)} {job.source.name}")
             with _noting(job):
-                picture = photo.result()
+                picture = _wait(photo, is_interrupted)
                 rendering = renderer.submit(
                     _enlarge, job, picture, upscaler, bar, clock, is_given_up
                 )
-                result = rendering.result()
+                result = _wait(rendering, is_interrupted)
                 if writing is not None:  # one output in memory besides the one in work
-                    writing.result()
+                    _wait(writing, is_interrupted)
                 writing = writer.submit(_write, job, result, quality)
             bar.n = sum(done.megapixels for done in jobs[:i])
             bar.refresh()
         if writing is not None:
-            writing.result()
+            _wait(writing, is_interrupted)
     except KeyboardInterrupt:
         if writing is not None and not writing.done():
             say("interrupted: an output is being written to its end")
@@ -103,6 +112,14 @@ def run_batch(
             pool.shutdown(wait=False, cancel_futures=True)
         writer.shutdown(wait=True, cancel_futures=True)
         bar.close()
+
+
+def _wait(future: "Future[T]", is_interrupted: Callable[[], bool]) -> T:
+    """Wait for a result, and look every tenth of a second whether the user has interrupted."""
+    while not is_interrupted():
+        if concurrent.futures.wait([future], timeout=0.1).done:
+            return future.result()
+    raise KeyboardInterrupt
 
 
 def _read_ahead(

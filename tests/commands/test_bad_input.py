@@ -260,7 +260,7 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys, trained, photos):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "open_dataset", interrupt)
+    monkeypatch.setattr("hyperfunc.data.open_dataset", interrupt)
     with pytest.raises(SystemExit) as exit:
         evaluate.main([f"--workdir={trained}", f"--dataset={photos}"])
     assert exit.value.code == 130

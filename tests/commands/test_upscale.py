@@ -16,7 +16,7 @@ from PIL import Image
 
 import hyperfunc.upscaling.batch_run
 from hyperfunc.commands import main
-from hyperfunc.commands.main import parse_size
+from hyperfunc.commands.upscale import parse_size
 from hyperfunc.data import Reconstruction, SuperResolution
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment, Workdir, init_variables
@@ -54,7 +54,7 @@ def one_upscaler(monkeypatch):
             )
         return kept[largest_tile]
 
-    monkeypatch.setattr("hyperfunc.upscaling.upscaler.Upscaler", make)
+    monkeypatch.setattr("hyperfunc.upscaling.Upscaler", make)
 
 
 _UPSCALERS: dict[int | None, Upscaler] = {}
@@ -373,7 +373,7 @@ def test_a_baseline_makes_no_function(tmp_path, folder, capsys):
 
 
 def test_a_model_of_windows_enlarges_in_strips(tmp_path, draw, monkeypatch, capsys):
-    monkeypatch.setattr("hyperfunc.upscaling.upscaler.Upscaler", Upscaler)
+    monkeypatch.setattr("hyperfunc.upscaling.Upscaler", Upscaler)
     write_image(tmp_path / "photo.png", draw(0, (20, 24)))
     output = tmp_path / "large.png"
     main(
@@ -424,7 +424,7 @@ def test_a_page_that_would_be_too_large_is_refused_before_the_work(
     def work(*args, **kwargs):
         raise AssertionError("it was begun")
 
-    monkeypatch.setattr("hyperfunc.api.representing.represent", work)
+    monkeypatch.setattr("hyperfunc.api.represent", work)
     write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
     target = [flag, tmp_path / "a.html"] if flag else []
     code, _, err = run("export" if flag else "view", tmp_path / "a.png", *target)

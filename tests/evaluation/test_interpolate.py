@@ -116,9 +116,9 @@ def test_faces_are_reconstructed_and_walked_between(faces_run, data, tmp_path, c
 def test_a_run_of_another_task(refuse, trained, faces_run, data, photos):
     walk = ["--task=interpolate", "--dataset=faces", f"--data_dir={data}"]
     error = refuse(evaluate.main, *walk, f"--workdir={trained}")
-    assert str(trained) in error and "trained for SuperResolution, not for reconstruct" in error
+    assert str(trained) in error and "trained for SuperResolution, not for Reconstruct" in error
     error = refuse(evaluate.main, f"--dataset={photos}", f"--workdir={faces_run}", "--scale=2")
-    assert str(faces_run) in error and "trained for Reconstruction, not for super-resol" in error
+    assert str(faces_run) in error and "trained for Reconstruction, not for SuperResol" in error
 
 
 def test_a_task_that_does_not_exist(refuse, trained):
@@ -142,7 +142,7 @@ def test_the_images_of_a_folder_are_not_their_own_reference(faces_run, draw, tmp
         sets.extend([list(test.names), large, list(real.names)])
         raise UserError("enough")
 
-    monkeypatch.setattr(evaluate, "evaluate_weight_space", note)
+    monkeypatch.setattr("hyperfunc.evaluation.evaluate_weight_space", note)
     with pytest.raises(SystemExit):
         evaluate.main(["--task=interpolate", f"--workdir={faces_run}", f"--dataset={tmp_path}"])
     assert sets == [["0", "3", "6"], None, ["1", "2", "4", "5", "7", "8"]]

@@ -8,8 +8,7 @@ import pytest
 
 import evaluate
 import train
-from hyperfunc.evaluation import self_ensemble
-from hyperfunc.evaluation.methods import FixedScaleUpscaler
+from hyperfunc.evaluation.methods import FixedScaleUpscaler, self_ensemble
 from hyperfunc.experiment import load_model
 from hyperfunc.images import read_image, write_image
 from hyperfunc.networks import SRCNN, RDNUpscaler

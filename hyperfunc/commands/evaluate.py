@@ -1,0 +1,168 @@
+"""``hyperfunc evaluate`` and ``python evaluate.py``: measure models.
+
+python evaluate.py --dataset=urban100 --scale=3
+python evaluate.py --dataset=set5 --scale=2 --workdir=runs/sr --json=out.json
+python evaluate.py --dataset=set5 --scale=2 --methods=bicubic,srcnn,hyperfunc --srcnn=runs/srcnn_x2
+python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out=figures/
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hyperfunc.commands.arguments import Messages, parse_arguments
+from hyperfunc.commands.running import run_command
+from hyperfunc.errors import UserError
+from hyperfunc.files import check_place, save_json
+
+FLAGS_OF_THE_OTHER_TASK = {
+    "super_resolution": {"out": "give --save_dir", "pairs": "leave it out"},
+    "interpolate": {
+        "scale": "leave it out",
+        "methods": "leave it out",
+        "srcnn": "leave it out",
+        "rdn": "leave it out",
+        "save_dir": "give --out",
+    },
+}
+"""For each task, the flags that it does not have, and what to do instead."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measure how well models enlarge or reconstruct images.
+
+    Attributes:
+        task: "super_resolution" measures PSNR and SSIM of enlarged images. "interpolate"
+            reconstructs test images, and interpolates between pairs of them in weight space and in
+            pixel space.
+        dataset: one of set5, set14, b100, urban100, sample (which comes with a library) and faces,
+            or a folder of images. Of a folder, --task=interpolate takes every third image as a test
+            image and the others as the reference. If not given, set5, or faces for
+            --task=interpolate.
+        scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
+        methods: what to compare: some of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+
+            (self-ensemble: the mean over the eight symmetries of the square, at eight times the
+            cost).
+        workdir: the model: a training run, of which the newest checkpoint is used, one of its
+            checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, sr_paper,
+            or faces_local for --task=interpolate. If not given, sr or faces_local.
+        srcnn: a training run of SRCNN at this scale.
+        rdn: a training run of RDN at this scale.
+        data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
+        json: write the numbers to this file.
+        save_dir: write the enlarged images and comparisons to this folder.
+        out: write the figures of --task=interpolate to this folder.
+        pairs: number of pairs of images for --task=interpolate.
+    """
+
+    task: Literal["super_resolution", "interpolate"] = "super_resolution"
+    dataset: str | None = None
+    scale: str = "4"
+    methods: str = "bicubic,hyperfunc"
+    workdir: str | None = None
+    srcnn: Path | None = None
+    rdn: Path | None = None
+    data_dir: Path | None = None
+    json: Path | None = None
+    save_dir: Path | None = None
+    out: Path | None = None
+    pairs: int = 500
+    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command with the given arguments, or those of the process."""
+    run_command(parse, run, sys.argv[1:] if args is None else args, owns_process=args is None)
+
+
+def parse(words: list[str], *, prog: str | None = None) -> Arguments:
+    """Parse the words of the command line."""
+    return parse_arguments(Arguments, words, prog=prog)
+
+
+def run(arguments: Arguments) -> None:
+    """Evaluate, print a table, and write what was asked for.
+
+    Raises:
+        UserError: the dataset, the model or a flag cannot be used, or a file cannot be written.
+    """
+    from hyperfunc.devices import use_cpu_cores
+
+    use_cpu_cores()
+    _check_flags(arguments)
+    if arguments.json is not None:
+        check_place(arguments.json)
+    if arguments.task == "interpolate":
+        _evaluate_weight_space(arguments)
+    else:
+        _evaluate_super_resolution(arguments)
+
+
+def _evaluate_super_resolution(arguments: Arguments) -> None:
+    from hyperfunc.data import open_dataset
+    from hyperfunc.evaluation import evaluate_super_resolution, load_methods
+    from hyperfunc.pixels import parse_scale
+
+    dataset = arguments.dataset or "set5"
+    scale = parse_scale(arguments.scale)
+    _check_save_dir(arguments.save_dir, dataset)
+    source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
+    methods, models = load_methods(
+        [name.strip() for name in arguments.methods.split(",")],
+        checkpoint=arguments.workdir or "sr",
+        baselines={"srcnn": arguments.srcnn, "rdn": arguments.rdn},
+    )
+    table = evaluate_super_resolution(source, methods, scale, save_dir=arguments.save_dir)
+    print(table)
+    if arguments.json is not None:
+        table.save(
+            arguments.json,
+            models={
+                name: {"path": str(model.path), "step": model.step, "model": model.fingerprint}
+                for name, model in models.items()
+            },
+        )
+
+
+def _evaluate_weight_space(arguments: Arguments) -> None:
+    from hyperfunc.data import Reconstruction
+    from hyperfunc.evaluation import evaluate_weight_space, open_image_sets, summarize
+    from hyperfunc.experiment import load_model
+
+    model = load_model(arguments.workdir or "faces_local")
+    task = model.check_task(Reconstruction)
+    images = open_image_sets(arguments.dataset or "faces", task.size, data_dir=arguments.data_dir)
+    result = evaluate_weight_space(
+        model,
+        images.test,
+        images.test_large,
+        images.reference,
+        pairs=arguments.pairs,
+        out=arguments.out,
+    )
+    print(summarize(result))
+    if arguments.json is not None:
+        save_json(arguments.json, result)
+
+
+def _check_flags(arguments: Arguments) -> None:
+    default = Arguments()
+    for name, remedy in FLAGS_OF_THE_OTHER_TASK[arguments.task].items():
+        if getattr(arguments, name) != getattr(default, name):
+            raise UserError(f"--{name} means nothing to --task={arguments.task}: {remedy}")
+
+
+def _check_save_dir(save_dir: Path | None, dataset: str) -> None:
+    """Refuse to write among the images: they would be evaluated the next time."""
+    folder = Path(dataset).expanduser().resolve()
+    if save_dir is None or not folder.is_dir():
+        return
+    if save_dir.resolve().is_relative_to(folder):
+        raise UserError(
+            f"--save_dir {save_dir} lies in the folder of the images, {folder}, and "
+            "would be evaluated with them the next time: give another folder"
+        )

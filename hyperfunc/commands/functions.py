@@ -1,0 +1,48 @@
+"""The function that ``hyperfunc export`` and ``hyperfunc view`` show, from an image or a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hyperfunc.function import FunctionalImage
+
+
+def open_function(
+    source: Path, checkpoint: str, *, for_page: bool
+) -> tuple["FunctionalImage", dict[str, str]]:
+    """Represent an image as a function, or read a function from a file.
+
+    Args:
+        source: an image or a function file (.hfn).
+        checkpoint: the model that represents images.
+        for_page: whether a page will show the function: what a page cannot show is refused before
+            the work.
+
+    Returns:
+        The function, and where it comes from: {"image": ..., "model": ..., "step": ...}.
+
+    Raises:
+        UserError: the file cannot be read, or the model or a page cannot be used for it.
+    """
+    from hyperfunc.devices import use_cpu_cores
+
+    use_cpu_cores()
+    if source.suffix.lower() == ".hfn":
+        from hyperfunc.export import load_function, load_header
+
+        return load_function(source), load_header(source).get("about", {})
+    from hyperfunc.api import represent
+    from hyperfunc.experiment import load_model
+    from hyperfunc.images import read_as_shown, read_header
+
+    model = load_model(checkpoint)
+    if for_page:
+        from hyperfunc.export import check_page
+
+        network = model.hypernetwork
+        check_page(network.target, network.layout, read_header(source).size)
+    photo = read_as_shown(source)
+    for note in photo.notes:
+        print(f"{source}: {note}")
+    about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
+    return represent(photo.pixels, checkpoint=model).function, about

@@ -1,0 +1,84 @@
+"""``hyperfunc info``: describe an image, a checkpoint, or a function file."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Describe a file: an image, a checkpoint, or a function (.hfn).
+
+    Attributes:
+        path: an image, the workdir of a training run, the name of a bundled checkpoint, or a
+            function file.
+    """
+
+    path: Positional[Annotated[Path, tyro.conf.arg(metavar="PATH")]]
+    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+
+
+def parse(words: list[str], *, prog: str | None = None) -> Arguments:
+    """Parse the words of the command line."""
+    return parse_arguments(Arguments, words, prog=prog)
+
+
+def run(arguments: Arguments) -> None:
+    """Print what the file is, one property a line.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    path = arguments.path
+    if path.suffix.lower() == ".hfn" and path.is_file():
+        _describe_function(path)
+    elif path.is_dir() or not path.exists():
+        _describe_checkpoint(path)
+    else:
+        _describe_image(path)
+
+
+def _describe_function(path: Path) -> None:
+    from hyperfunc.export import load_header
+
+    for key, value in load_header(path).items():
+        if key != "tensors":
+            print(f"{key}: {value}")
+
+
+def _describe_checkpoint(path: Path) -> None:
+    import jax
+
+    from hyperfunc.experiment import load_model, to_dict
+
+    if not path.exists() and (len(path.parts) > 1 or path.suffix):
+        raise UserError(f"{path}: no such file or folder; check the path")
+    model = load_model(str(path))  # The name of a bundled checkpoint, or a workdir.
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
+    print(f"{model.path}: checkpoint of step {model.step}, {parameters:,} parameters")
+    for name, component in to_dict(model.experiment).items():
+        print(f"{name}: {component}")
+
+
+def _describe_image(path: Path) -> None:
+    from hyperfunc.images import read_header
+
+    header = read_header(path)
+    quality = f" of quality {header.quality}" if header.quality else ""
+    print(f"{path}: {header.format}{quality}, {header.size[1]} x {header.size[0]} pixels")
+    print(f"colours: {header.colours}, {header.bits} bits per channel")
+    if header.orientation != 1:
+        print(f"orientation: {header.orientation} (the size above is upright)")
+    if header.frames > 1:
+        print(f"images: {header.frames}, of which the first is used")
+    metadata = header.metadata
+    if metadata.dpi:
+        print("resolution: " + " x ".join(f"{dpi:g}" for dpi in metadata.dpi) + " dpi")
+    present = [name.upper() for name in ("exif", "icc", "xmp") if getattr(metadata, name)]
+    if present:
+        print(f"metadata: {', '.join(present)}")

@@ -1,0 +1,100 @@
+"""The log of a command: messages for people on stderr, tracebacks in a file.
+
+All modules log through ``logging.getLogger(__name__)``. Only here is it decided where that goes.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+DEBUG_VARIABLE = "HYPERFUNC_DEBUG"
+"""The environment variable that has the effect of ``--debug``: "1" is on; "0" or nothing is off."""
+
+
+class TracebackFile(logging.Handler):
+    """Keeps errors with their tracebacks in a temporary file, which the first error creates.
+
+    Attributes:
+        path: the file, if there was an error.
+    """
+
+    path: Path | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a record."""
+        try:
+            if self.path is None:
+                descriptor, name = tempfile.mkstemp(prefix="hyperfunc-", suffix=".log")
+                os.close(descriptor)
+                self.path = Path(name)
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(self.format(record) + "\n")
+        except OSError:
+            self.handleError(record)
+
+
+class _Console(logging.Handler):
+    """Prints to stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _MessageFormatter(logging.Formatter):
+    """Formats announcements as plain lines, and marks warnings."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = " ".join(record.getMessage().split())
+        return f"warning: {message}" if record.levelno >= logging.WARNING else message
+
+
+@contextlib.contextmanager
+def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[TracebackFile]:
+    """Send what the package logs where a user expects it, until the context ends.
+
+    Announcements of slow steps and warnings go to stderr. Errors go to a file with their
+    tracebacks: the command tells them in its own words.
+
+    Args:
+        quiet: leave out the announcements.
+        debug: send everything to stderr, with tracebacks.
+
+    Yields:
+        The file of the tracebacks; unused with ``debug``.
+    """
+    logger, dependency = logging.getLogger("hyperfunc"), logging.getLogger("absl")
+    tracebacks, console = TracebackFile(logging.ERROR), _Console()
+    tracebacks.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    if debug:
+        console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        handlers = [console]
+    else:
+        console.setFormatter(_MessageFormatter())
+        console.addFilter(lambda record: record.levelno < logging.ERROR)
+        handlers = [console, tracebacks]
+    levels, propagate = (logger.level, dependency.level), logger.propagate
+    logger.propagate = False  # Dependencies give the root logger a handler of their own.
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
+    if not debug:
+        dependency.setLevel(logging.ERROR)  # Orbax describes there what it does.
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield tracebacks
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+        logger.propagate = propagate
+        logger.setLevel(levels[0])
+        dependency.setLevel(levels[1])
+
+
+def is_debug_requested() -> bool:
+    """Tell whether the environment asks for tracebacks."""
+    return os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")

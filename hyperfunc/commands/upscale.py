@@ -1,0 +1,210 @@
+"""``hyperfunc upscale``: enlarge an image, or all images of a folder.
+
+What imports JAX is imported where it is used, so that ``--help`` answers at once.
+"""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.commands.interrupts import noting_interrupt
+from hyperfunc.errors import UserError
+from hyperfunc.files import check_place
+
+if TYPE_CHECKING:
+    from hyperfunc.upscaling import Batch, Request
+
+RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256)}
+"""The smallest and the largest number that these flags may have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Enlarge an image, or all images of a folder.
+
+    Reads and writes PNG, JPEG, WebP and TIFF. The output has the channels and the bit depth of the
+    input: grey, RGB, alpha, 8 bits, 16 bits and floats. CMYK becomes sRGB. EXIF, the ICC profile,
+    XMP and the resolution are kept, and the EXIF orientation is applied. A JPEG has no
+    transparency: the image is laid on white.
+
+    Outputs that exist are skipped, so run the same command again to continue after an interruption.
+    A file of a folder that fails does not stop the others; the failures are listed at the end (exit
+    code 1).
+
+    Attributes:
+        source: an image, or a folder, whose subfolders are included.
+        target: the output: a file or a folder/ for an image, a folder for a folder. The suffix of a
+            file sets its format.
+        scale: output pixels per input pixel, at least 1, such as 3, 2.5, or 2.5x1 for rows x
+            columns.
+        size: width x height of the output in pixels, such as 3840x2160. Give either a scale or a
+            size.
+        checkpoint: the workdir of a training run, or the name of a bundled checkpoint: sr, or
+            sr_jpeg, which also removes JPEG artefacts.
+        overwrite: replace outputs that exist.
+        format: the format of the outputs of a folder. If not given, that of each input.
+        quality: quality of JPEG and WebP, from 1 to 100. WebP is lossless at 100.
+        report: write what happened to each file to this JSON file.
+        tile: the largest side of a tile in input pixels. A smaller one needs less memory and more
+            time. If not given, 512 on one or two cores (or accelerators), and 256 on more.
+        threads: number of threads that decode files ahead of the model.
+    """
+
+    source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
+    target: Positional[Annotated[str, tyro.conf.arg(metavar="OUT")]]
+    scale: str | None = None
+    size: str | None = None
+    checkpoint: str = "sr"
+    overwrite: bool = False
+    format: Literal["png", "jpg", "webp", "tif"] | None = None
+    quality: int = 95
+    report: Path | None = None
+    tile: int | None = None
+    threads: int = 4
+    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+
+
+def parse(words: list[str], *, prog: str | None = None) -> Arguments:
+    """Parse the words of the command line."""
+    return parse_arguments(Arguments, words, prog=prog)
+
+
+def run(arguments: Arguments) -> None:
+    """Plan the files to enlarge, enlarge them, and say what happened to each.
+
+    Raises:
+        UserError: nothing can be enlarged, or the only file failed.
+        SystemExit: some files of a folder failed, or Ctrl-C was pressed.
+    """
+    from hyperfunc.devices import use_cpu_cores
+
+    use_cpu_cores()
+    from hyperfunc.upscaling import plan, print_above_bar
+
+    began = time.perf_counter()
+    request = _parse_request(arguments)
+    _check_ranges(arguments)
+    batch = plan(
+        arguments.source,
+        arguments.target,
+        request,
+        overwrite=arguments.overwrite,
+        suffix=f".{arguments.format}" if arguments.format else None,
+    )
+    _check_report(arguments.report, batch)
+    is_single = not arguments.source.is_dir()
+    say = (lambda text: None) if arguments.messages.quiet else print_above_bar
+    try:
+        if is_single and batch.outcomes[0].error:
+            raise UserError(batch.outcomes[0].error)
+        if batch.jobs:
+            _enlarge(batch, arguments, say)
+    except KeyboardInterrupt:
+        say(f"{batch.count('done')} done; the same command goes on from here")
+        raise
+    finally:
+        if arguments.report is not None:
+            batch.save_report(
+                arguments.report,
+                command="upscale",
+                checkpoint=arguments.checkpoint,
+                scale=arguments.scale,
+                size=arguments.size,
+                seconds=round(time.perf_counter() - began, 3),
+            )
+    _report_outcomes(batch, say, is_single=is_single)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as "3840x2160" (width x height, pixels), as (height, width).
+
+    Raises:
+        UserError: it is not two whole numbers of at least 1.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        parts = ["0"]
+    if not all(len(part) <= 10 and int(part) >= 1 for part in parts):
+        raise UserError(
+            f"--size {text!r} cannot be used: give width x height in pixels, such as 3840x2160"
+        )
+    return int(parts[1]), int(parts[0])
+
+
+def _parse_request(arguments: Arguments) -> "Request":
+    from hyperfunc.pixels import parse_scale
+    from hyperfunc.upscaling import Request
+
+    if (arguments.scale is None) == (arguments.size is None):
+        raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")
+    if arguments.size is not None:
+        return Request(size=parse_size(arguments.size))
+    return Request(scale=parse_scale(arguments.scale or ""))
+
+
+def _check_ranges(arguments: Arguments) -> None:
+    for name, (lowest, highest) in RANGES.items():
+        value = getattr(arguments, name)
+        if value is not None and not lowest <= value <= highest:
+            raise UserError(f"--{name} {value}: give a whole number from {lowest} to {highest}")
+
+
+def _check_report(report: Path | None, batch: "Batch") -> None:
+    """Refuse a report that cannot be written, or would replace an image."""
+    if report is None:
+        return
+    images = {Path(path).resolve() for x in batch.outcomes for path in (x.input, x.output)}
+    if report.resolve() in images:
+        raise UserError(f"{report}: is an image here; name another file for --report")
+    check_place(report)
+
+
+def _enlarge(batch: "Batch", arguments: Arguments, say: Callable[[str], None]) -> None:
+    from hyperfunc.data import SuperResolution
+    from hyperfunc.experiment import load_model
+    from hyperfunc.upscaling import Upscaler, advise, describe, run_batch
+
+    model = load_model(arguments.checkpoint)
+    model.check_task(SuperResolution)
+    upscaler = Upscaler(model.hypernetwork, model.variables, largest_tile=arguments.tile)
+    with noting_interrupt() as is_interrupted:
+        say(describe(batch, upscaler))
+        if arguments.checkpoint == "sr" and (advice := advise(batch)):
+            say(advice)
+        run_batch(
+            batch,
+            upscaler,
+            quality=arguments.quality,
+            threads=arguments.threads,
+            say=say,
+            is_interrupted=is_interrupted,
+        )
+
+
+def _report_outcomes(batch: "Batch", say: Callable[[str], None], *, is_single: bool) -> None:
+    """Say what happened to each file, and end with the exit code that it means."""
+    for outcome in batch.outcomes:
+        for note in outcome.notes:
+            say(f"{outcome.input}: {note}")
+    if is_single:
+        (outcome,) = batch.outcomes
+        if outcome.error:
+            raise UserError(outcome.error)
+        if outcome.status == "skipped":
+            say(f"{outcome.output}: exists, skipped; --overwrite replaces it")
+        else:
+            say(f"{outcome.output}: done in {outcome.seconds:.1f} s")
+        return
+    failed = batch.count("failed")
+    say(f"{batch.count('done')} done, {batch.count('skipped')} skipped, {failed} failed")
+    for outcome in batch.outcomes:
+        if outcome.error:
+            print(f"error: {outcome.error}", file=sys.stderr)
+    if failed:
+        raise SystemExit(1)

@@ -1,0 +1,48 @@
+"""``hyperfunc view``: show an image as a function in a browser."""
+
+import dataclasses
+import tempfile
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.commands.functions import open_function
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Show an image as a function in a browser, and zoom into it.
+
+    Attributes:
+        source: an image, or a function (.hfn).
+        checkpoint: the workdir of a training run, or the name of a bundled checkpoint.
+    """
+
+    source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
+    checkpoint: str = "sr"
+    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+
+
+def parse(words: list[str], *, prog: str | None = None) -> Arguments:
+    """Parse the words of the command line."""
+    return parse_arguments(Arguments, words, prog=prog)
+
+
+def run(arguments: Arguments) -> None:
+    """Write the page to a temporary folder, and open it.
+
+    Raises:
+        UserError: the source cannot be read or is too large for a page.
+    """
+    function, _ = open_function(arguments.source, arguments.checkpoint, for_page=True)
+    from hyperfunc.export import export_html
+
+    folder = Path(tempfile.mkdtemp(prefix="hyperfunc-"))
+    page = folder / f"{arguments.source.stem}.html"
+    export_html(function, page, title=arguments.source.name)
+    print(page)
+    if not webbrowser.open(page.as_uri()):
+        print("no browser was found: open this file in one")
