@@ -7,4 +7,10 @@ same names call.
 from hyperfunc.commands.main import main
 from hyperfunc.commands.running import report_errors
 
-__all__ = ["evaluate", "main", "report_errors", "train"]
+# The modules are imported when they are used: `train` imports JAX.
+__all__ = [
+    "evaluate",  # pyright: ignore[reportUnsupportedDunderAll]
+    "main",
+    "report_errors",
+    "train",  # pyright: ignore[reportUnsupportedDunderAll]
+]
