@@ -46,6 +46,9 @@ trained down to a quarter (x4)."""
 
 Number = float | int
 Pair = tuple[Number, Number]
+Points = Coords | np.ndarray | Sequence[Any]
+"""Points (y, x): an array [..., 2], or lists such as [[0.25, 0.5]]."""
+
 Per = Literal["image", "pixel"]
 
 
@@ -198,7 +201,7 @@ class ContinuousImage:
 
     def __call__(
         self,
-        coords: Coords | np.ndarray,
+        coords: Points,
         footprint: Number | Pair | Array = FINEST,
         *,
         widest: Number | None = None,
@@ -234,7 +237,7 @@ class ContinuousImage:
 
     def gradient(
         self,
-        coords: Coords | np.ndarray,
+        coords: Points,
         footprint: Number | Pair = FINEST,
         *,
         per: Per = "image",
@@ -254,7 +257,7 @@ class ContinuousImage:
 
     def laplacian(
         self,
-        coords: Coords | np.ndarray,
+        coords: Points,
         footprint: Number | Pair = FINEST,
         *,
         per: Per = "image",
