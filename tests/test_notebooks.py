@@ -1,7 +1,9 @@
-"""The notebooks run from top to bottom with tiny settings, and are stored without outputs."""
+"""The notebooks install themselves, run from top to bottom, and are stored without outputs."""
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -13,11 +15,20 @@ import train
 
 ROOT = Path(train.__file__).parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+FAKE_PIP = """
+import os, sys
+with open(os.environ["PIP_LOG"], "a") as file:
+    print(*sys.argv[1:], sep="|", file=file)
+sys.exit("git+" not in sys.argv[-1])
+"""
+"""A pip that writes down what it was asked for, and finds nothing but repositories."""
 
 
 @pytest.fixture
 def kernel_environment(compilation_cache: Path, tmp_path: Path) -> dict[str, str]:
-    """The environment of a kernel: JAX set up as in this process, nothing of the user's data."""
+    """The environment of a kernel: JAX is set up as in this process; the user has no data."""
     environment = {
         **os.environ,
         "HYPERFUNC_NOTEBOOK_STEPS": "2",
@@ -38,6 +49,10 @@ def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
 def test_there_are_notebooks():
     assert [path.stem for path in NOTEBOOKS] == [
         "faces_and_weight_space",
@@ -46,26 +61,62 @@ def test_there_are_notebooks():
     ]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@EVERY_NOTEBOOK
 def test_a_notebook_is_stored_without_outputs(path):
-    notebook = read(path)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert code
-    for cell in code:
+    nbformat.validate(read(path))
+    for cell in code_cells(path):
         assert cell.outputs == [] and cell.execution_count is None
     assert "attachments" not in path.read_text()  # Nor pictures in its text.
     assert "image/png" not in path.read_text()
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, tmp_path, kernel_environment):
+@EVERY_NOTEBOOK
+def test_a_notebook_installs_what_it_needs(path, tmp_path):
+    """First from the index or a wheel beside it; the address of the repository is the last way."""
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__main__.py").write_text(FAKE_PIP)
+    (line,) = [
+        line.strip().removeprefix("!")
+        for line in code_cells(path)[0].source.splitlines()
+        if line.strip().startswith("!")
+    ]
+    values: dict[str, str] = {"extra": "[tpu]"}
+    for line_before in code_cells(path)[0].source.splitlines():
+        if line_before.startswith(("pip = ", "address = ")):
+            exec(f"import sys\n{line_before}", values)
+    subprocess.run(
+        ["bash", "-c", line.format(**values)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PIP_LOG": str(tmp_path / "log")},
+        check=True,
+    )
+    assert values["pip"].startswith(sys.executable)
+    first, second = (tmp_path / "log").read_text().splitlines()
+    assert first.split("|") == [
+        "install",
+        "-q",
+        "matplotlib",
+        "--find-links",
+        ".",
+        "hyperfunc[tpu]",
+    ]
+    assert second.split("|")[-1] == ("hyperfunc[tpu] @ git+https://github.com/hyperfunc/hyperfunc")
+
+
+@pytest.mark.notebooks
+@EVERY_NOTEBOOK
+def test_a_notebook_runs_from_an_empty_folder(path, tmp_path, kernel_environment):
+    folder = tmp_path / "empty"
+    folder.mkdir()
     notebook = read(path)
     client = NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}
     )
     asyncio.run(client.async_execute(env=kernel_environment))  # Raises where a cell does.
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) >= 3
+    text = "".join(output.get("text", "") or str(output.get("data", "")) for output in outputs)
+    assert "no restart is needed" in text
+    assert "CPU 0" in text  # The drawing of a batch on the devices.
