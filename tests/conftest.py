@@ -164,10 +164,13 @@ def refuse(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert exit.value.code == 2, error
         assert "Traceback" not in error
         bars = ("step/s", "image/s")  # Of progress.
+        announcements = ("loading ", "reading ", "compiling ", "computing ")
         written = [
             part
             for part in re.split(r"[\r\n]+", error)
-            if part.strip() and not any(bar in part for bar in bars)
+            if part.strip()
+            and not part.startswith(announcements)
+            and not any(bar in part for bar in bars)
         ]
         if lines:
             assert len(written) == lines and written[0].startswith("error: "), error

@@ -1,7 +1,10 @@
 """The function that ``hyperfunc export`` and ``hyperfunc view`` show, from an image or a file."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from hyperfunc.function import FunctionalImage
@@ -45,4 +48,5 @@ def open_function(
     for note in photo.notes:
         print(f"{source}: {note}")
     about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
+    logger.info("computing the function of %s", source)
     return represent(photo.pixels, checkpoint=model).function, about

@@ -12,6 +12,7 @@
 
 import difflib
 import importlib.resources
+import logging
 import os
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from hyperfunc.data.prepared import find_prepared, open_prepared
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import FileReader, ImageFile, find_images, name_files
+
+logger = logging.getLogger(__name__)
 
 BENCHMARKS = ("set5", "set14", "b100", "urban100")
 """The test sets of the protocol."""
@@ -147,6 +150,7 @@ def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
             f"{path}: no such dataset{hint}; give one of {', '.join(DATASETS)}, or a folder or zip "
             "of images"
         )
+    logger.info("reading the images in %s", path)
     files = find_images(path)
     if not files and path.is_dir() and (prepared := find_prepared(path)):
         return open_prepared(prepared, split=split)

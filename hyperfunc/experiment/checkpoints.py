@@ -43,7 +43,7 @@ _ABANDONED = ("Event loop is closed", "was never awaited", "Encountered error wh
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 """Checkpoints inside the package, by preset."""
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,6 +308,7 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     step = steps[-1] if step is None else step
     if step not in steps:
         raise UserError(f"{folder} holds no checkpoint of step {step}: it has {steps}")
+    logger.info("loading the checkpoint of step %d in %s", step, folder)
     experiment, _ = _read_config(folder, step)
     experiment = dataclasses.replace(experiment, model=experiment.model.with_dtype("float32"))
     abstract = jax.eval_shape(lambda: init_variables(experiment, jax.random.key(0)))

@@ -6,6 +6,7 @@ and saves so that a run that was killed at any moment goes on as if nothing had 
 
 import contextlib
 import itertools
+import logging
 import math
 import signal
 import time
@@ -49,6 +50,8 @@ from hyperfunc.pixels import to_unit_range
 from hyperfunc.training.resume import check_data, check_same, load_start
 from hyperfunc.training.validation import Validator
 from hyperfunc.training.writer import Writer
+
+logger = logging.getLogger(__name__)
 
 
 @flax.struct.dataclass
@@ -204,6 +207,7 @@ def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: M
     with _stop_signals() as is_asked_to_stop, checkpoints, writer, progress:
         # The step, for each size of a batch's target; bad data is told before that takes minutes.
         batches = itertools.chain([next(batches)], batches)
+        logger.info("compiling the training step, which can take minutes")
         train_steps = _compile_steps(experiment, shapes, shardings, mesh)
 
         since, seen = time.monotonic(), start
