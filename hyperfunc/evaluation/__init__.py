@@ -4,8 +4,7 @@ Results are plain data, ready for JSON, with the figures drawn beside them.
 """
 
 from hyperfunc.evaluation.image_sets import open_image_sets
-from hyperfunc.evaluation.methods import Method, bicubic, make_method
-from hyperfunc.evaluation.named_methods import load_methods
+from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_method
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution

@@ -1,22 +1,85 @@
-"""Methods of a table: functions from a low-resolution image and a size to an image of that size."""
+"""The methods that a table compares: functions that enlarge an image to a given size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from hyperfunc.data import SuperResolution
 from hyperfunc.errors import UserError
-from hyperfunc.experiment import Model
+from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import predict
 from hyperfunc.images import to_uint8
-from hyperfunc.networks import ModelProtocol
+from hyperfunc.networks import SRCNN, ModelProtocol, RDNUpscaler
 from hyperfunc.pixels import imresize
 from hyperfunc.types import HostImage, Size
 from hyperfunc.upscaling import Upscaler
 
 Method = Callable[[HostImage, Size], HostImage]
 """From a low-resolution image and a size (height, width) to an image of that size."""
+
+BASELINES = {"srcnn": SRCNN, "rdn": RDNUpscaler}
+"""Networks that are trained for one scale, by the name of their preset."""
+
+METHODS = ("bicubic", *BASELINES, "hyperfunc", "hyperfunc+")
+"""All names that `load_methods` knows."""
+
+
+def load_methods(
+    names: Sequence[str], *, checkpoint: str, baselines: Mapping[str, Path | None]
+) -> tuple[dict[str, Method], dict[str, Model]]:
+    """Load methods and their models.
+
+    Args:
+        names: some of `METHODS`. ``hyperfunc+`` is ``hyperfunc`` with `self_ensemble`.
+        checkpoint: the model of ``hyperfunc``.
+        baselines: the training run of each of `BASELINES`, if there is one.
+
+    Returns:
+        The methods by name, in the order of ``names``, and the models of those that have one.
+
+    Raises:
+        UserError: there is no such method, or no model for it.
+    """
+    methods: dict[str, Method] = {}
+    models: dict[str, Model] = {}
+    ours: tuple[Model, Method] | None = None
+    for name in names:
+        if name == "bicubic":
+            methods[name] = bicubic
+        elif name in BASELINES:
+            models[name] = _load_baseline(name, baselines.get(name))
+            methods[name] = make_method(models[name])
+        elif name in METHODS:
+            models[name], method = ours = ours or _load_ours(checkpoint)
+            methods[name] = self_ensemble(method) if name == "hyperfunc+" else method
+        else:
+            raise UserError(f"--methods: there is no {name!r}; take some of {', '.join(METHODS)}")
+    return methods, models
+
+
+def _load_ours(checkpoint: str) -> tuple[Model, Method]:
+    model = load_model(checkpoint)
+    model.check_task(SuperResolution)
+    return model, Upscaler(model.hypernetwork, model.variables)
+
+
+def _load_baseline(name: str, workdir: Path | None) -> Model:
+    if workdir is None:
+        raise UserError(
+            f"{name} has to be trained for each scale: give its training run as --{name}, made by "
+            f"python train.py --preset={name}"
+        )
+    model = load_model(workdir)
+    network = model.experiment.model
+    if not isinstance(network, BASELINES[name]):
+        raise UserError(
+            f"{model.path} holds {type(network).__name__}: give the training run of "
+            f"--preset={name} as --{name}"
+        )
+    return model
 
 
 def make_method(model: Model) -> Method:
@@ -75,14 +138,14 @@ def self_ensemble(method: Method) -> Method:
 
     def enlarge(image: HostImage, size: Size) -> HostImage:
         total = np.zeros((*size, 3))
-        for transposed in (False, True):
+        for is_transposed in (False, True):
             for turns in (0, 1, 2, 3):
-                moved = np.rot90(image.swapaxes(0, 1) if transposed else image, turns)
-                odd = transposed != bool(turns % 2)
-                target = (size[1], size[0]) if odd else size
-                result = method(np.ascontiguousarray(moved), target)
-                back = np.rot90(result, -turns)
-                total += back.swapaxes(0, 1) if transposed else back
+                turned = np.rot90(image.swapaxes(0, 1) if is_transposed else image, turns)
+                swaps_sides = is_transposed != bool(turns % 2)
+                turned_size = (size[1], size[0]) if swaps_sides else size
+                result = method(np.ascontiguousarray(turned), turned_size)
+                turned_back = np.rot90(result, -turns)
+                total += turned_back.swapaxes(0, 1) if is_transposed else turned_back
         return np.floor(total / 8 + 0.5).astype(np.uint8)
 
     return enlarge

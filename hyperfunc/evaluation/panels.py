@@ -1,4 +1,4 @@
-"""Pictures for people: comparisons with captions."""
+"""Images side by side, for people to look at: comparisons with captions, and mosaics."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,11 @@ from PIL import Image, ImageDraw
 from hyperfunc.pixels import luma
 from hyperfunc.types import HostImage
 
-_CAPTION = 18
-"""Height of a caption, pixels."""
+CAPTION_HEIGHT = 18
+"""In pixels."""
 
-_GAP = 4
+GAP = 4
+"""White pixels between two images."""
 
 
 def compare(
@@ -21,55 +22,62 @@ def compare(
     side: int = 160,
     zoom: int = 2,
 ) -> HostImage:
-    """Set the same detail of several images side by side, each under its name and PSNR.
+    """Put the same detail of several images side by side, each with a caption.
 
-    The detail is where the last but one gains most over the first, compared with the last (the
-    original).
+    It shows the detail in which the last but one image gains most over the first one, in squared
+    error of luma. The last image is the original.
 
     Args:
-        images: by name, all of one size.
-        scores: {"psnr_y": dB} for those that have one.
-        side: of the detail, pixels; smaller images are shown whole.
-        zoom: integer factor of enlargement, without interpolation.
+        images: images of one size by name, at least three.
+        scores: {"psnr_y": dB} for the images that have one. Captions show the name and the PSNR.
+        side: side of the detail in pixels; smaller images are shown whole.
+        zoom: integer factor by which pixels are repeated.
     """
     names = list(images)
-    top, left, height, width = _most_gained(
+    top, left, height, width = _find_largest_gain(
         images[names[0]], images[names[-2]], images[names[-1]], side
     )
     panels = []
     for name, image in images.items():
-        detail = image[top : top + height, left : left + width]
-        detail = detail.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        detail = _repeat(image[top : top + height, left : left + width], zoom)
         caption = f"{name} {scores[name]['psnr_y']:.2f} dB" if name in scores else name
-        panels += [np.concatenate([_caption(caption, detail.shape[1]), detail])]
-        panels += [np.full((panels[-1].shape[0], _GAP, 3), 255, np.uint8)]
+        panel = np.concatenate([_draw_caption(caption, detail.shape[1]), detail])
+        panels += [panel, np.full((panel.shape[0], GAP, 3), 255, np.uint8)]
     return np.concatenate(panels[:-1], axis=1)
 
 
 def mosaic(rows: Sequence[Sequence[HostImage]], *, zoom: int = 1) -> HostImage:
-    """Lay images of one size out in rows and columns, with a white gap between them.
+    """Arrange images of one size in rows and columns, with a white gap between them.
 
     Args:
-        rows: of the same length each.
-        zoom: integer factor of enlargement, without interpolation.
+        rows: rows of the same length.
+        zoom: integer factor by which pixels are repeated.
     """
-    half = _GAP // 2
+    half = GAP // 2
     frame = ((half, half), (half, half), (0, 0))
 
     def panel(image: HostImage) -> HostImage:
-        image = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-        return np.pad(image, frame, constant_values=255)
+        return np.pad(_repeat(image, zoom), frame, constant_values=255)
 
     return np.concatenate([np.concatenate([panel(image) for image in row], axis=1) for row in rows])
 
 
-def _most_gained(
+def _repeat(image: HostImage, zoom: int) -> HostImage:
+    return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def _find_largest_gain(
     baseline: HostImage, result: HostImage, original: HostImage, side: int
 ) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the detail with the largest drop in squared error."""
+    """Find the square with the largest reduction of the squared error.
+
+    Returns:
+        Its top, left, height and width in pixels.
+    """
     truth = luma(original)
     gain = np.square(luma(baseline) - truth) - np.square(luma(result) - truth)
     height, width = (min(side, n) for n in gain.shape)
+    # Sums over all squares, from an integral image.
     total = np.pad(gain, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     sums = (total[height:, width:] - total[:-height, width:] - total[height:, :-width]) + total[
         :-height, :-width
@@ -78,7 +86,7 @@ def _most_gained(
     return int(top), int(left), height, width
 
 
-def _caption(text: str, width: int) -> HostImage:
-    strip = Image.new("RGB", (width, _CAPTION), "white")
+def _draw_caption(text: str, width: int) -> HostImage:
+    strip = Image.new("RGB", (width, CAPTION_HEIGHT), "white")
     ImageDraw.Draw(strip).text((2, 3), text, fill="black")
     return np.asarray(strip)

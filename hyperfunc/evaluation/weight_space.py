@@ -17,12 +17,12 @@ from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.statistics import (
     FeatureSpace,
+    confidence_interval,
     distances,
     frechet_distance,
     gradient_energy,
-    interval,
     rank_correlation,
-    rank_of_copies,
+    rank_of_originals,
     roughness,
 )
 from hyperfunc.evaluation.walks import STEPS, Batch, WeightSpace, cross_fade, draw_figures, mix
@@ -163,7 +163,9 @@ def _paths(
         values = features(images)
         return {
             "value": frechet_distance(reference, values),
-            "interval": interval(lambda i: frechet_distance(reference, values[i]), len(values)),
+            "interval": confidence_interval(
+                lambda i: frechet_distance(reference, values[i]), len(values)
+            ),
         }
 
     middle = {
@@ -191,7 +193,9 @@ def _paths(
             ratio = gradient_energy(images[t]) / energy_ends
             name = f"{kind}_t{round(100 * t)}"
             energy[name] = float(ratio.mean())
-            energy_interval[name] = interval(lambda i, r=ratio: float(r[i].mean()), len(ratio))
+            energy_interval[name] = confidence_interval(
+                lambda i, r=ratio: float(r[i].mean()), len(ratio)
+            )
 
     bends = roughness(path)
     return {
@@ -202,7 +206,7 @@ def _paths(
         "gradient_energy_interval": energy_interval,
         "roughness": {
             "weights": float(bends.mean()),
-            "interval": interval(lambda i: float(bends[i].mean()), len(bends)),
+            "interval": confidence_interval(lambda i: float(bends[i].mean()), len(bends)),
         },
     }
 
@@ -243,7 +247,7 @@ def _similarity(
             ("weights_scaled", flat / spread, moved / spread),
             ("pixels", pixels, images.reshape(len(images), -1) / np.float32(255)),
         ):
-            ranks = rank_of_copies(points, others)
+            ranks = rank_of_originals(points, others)
             result[name][f"rank_of_{copy}"] = {
                 "median": float(np.median(ranks)),
                 "first": float((ranks == 1).mean()),

@@ -1,4 +1,4 @@
-"""Measures of images and of paths, against closed forms and independent formulas."""
+"""Statistics of images and of paths, against closed forms and independent formulas."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ from scipy.stats import spearmanr
 from hyperfunc.evaluation import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.evaluation.statistics import (
     ORIENTATIONS,
+    confidence_interval,
     distances,
     gradient_histograms,
-    interval,
     rank_correlation,
-    rank_of_copies,
+    rank_of_originals,
     roughness,
 )
 from hyperfunc.pixels import imresize
@@ -50,7 +50,7 @@ def noise(count: int, side: int = 16, seed: int = 0) -> np.ndarray:
     ],
 )
 def test_a_plane_has_the_histogram_of_its_slope(slopes, degrees):
-    """Its magnitude is divided over the two nearest of the directions, at both resolutions."""
+    """Its magnitude is shared by the two nearest directions, at both resolutions."""
     levels = gradient_histograms(ramp(*slopes))[0].reshape(2, ORIENTATIONS, -1)
     position = degrees / 180 * ORIENTATIONS
     near = np.abs(np.arange(ORIENTATIONS) - position)
@@ -61,16 +61,16 @@ def test_a_plane_has_the_histogram_of_its_slope(slopes, degrees):
         np.testing.assert_allclose(histogram, expected, atol=1e-6)
 
 
-def test_a_direction_has_no_sign():
+def test_opposite_gradients_have_the_same_histogram():
     np.testing.assert_allclose(
         gradient_histograms(ramp(3, 1)), gradient_histograms(255 - ramp(3, 1)), atol=1e-6
     )
 
 
-def test_a_histogram_says_where_a_gradient_is():
-    """The edges of a bright bar at the upper border fill the 4 x 4 cells that hold them, only."""
+def test_histograms_locate_gradients():
+    """Only the 4 x 4 cells with an edge of the bright bar at the upper border are not zero."""
     image = np.zeros((1, 32, 32, 3), np.uint8)
-    image[:, :4, 2:] = 100  # Its left end is seen in columns 1 and 2, its lower side in rows 3, 4.
+    image[:, :4, 2:] = 100  # Its edges show in columns 1 and 2, and in rows 3 and 4.
     level = gradient_histograms(image)[0].reshape(2, ORIENTATIONS, 80)[0]
     across, down = (level[k, :64].reshape(8, 8) for k in (0, ORIENTATIONS // 2))
     np.testing.assert_array_equal(np.argwhere(across), [[0, 0]])
@@ -78,7 +78,7 @@ def test_a_histogram_says_where_a_gradient_is():
 
 
 def test_blur_and_cross_fades_lower_histograms():
-    """They are not normalised by contrast, unlike the usual ones."""
+    """Unlike usual ones, they are not normalised by contrast."""
     images = noise(4, 32)
     blurred = np.stack([imresize(imresize(x, (16, 16)), (32, 32)) for x in images])
     faded = (images.astype(int) + images[::-1] + 1) // 2
@@ -96,7 +96,7 @@ def test_features_are_principal_components():
     np.testing.assert_allclose(space.components.T @ space.components, np.eye(4), atol=1e-9)
     features = space(images)
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-9)
-    # Uncorrelated, with the largest eigenvalues of the covariance, which have the order of size.
+    # Components are uncorrelated; their variances are the largest eigenvalues, in order.
     eigenvalues = np.linalg.eigvalsh(np.cov(histograms, rowvar=False))[::-1]
     np.testing.assert_allclose(
         np.cov(features, rowvar=False), np.diag(eigenvalues[:4]), atol=1e-9 * eigenvalues[0]
@@ -115,14 +115,14 @@ def test_few_images_span_few_components():
 
 
 def white(count: int, dimensions: int, seed: int = 0) -> np.ndarray:
-    """Samples whose mean is 0 and whose covariance is 1, exactly."""
+    """Samples whose mean is exactly 0 and whose covariance is exactly the identity."""
     x = np.random.default_rng(seed).normal(size=(count, dimensions))
     x -= x.mean(axis=0)
     return x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
 
 
 def test_frechet_distance_of_commuting_covariances():
-    """The squared distance of the means, and of the deviations along the common axes."""
+    """Squared distances of the means and of the standard deviations along the common axes."""
     axes, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
     means = np.array([[1.0, -2.0, 0.5], [0.0, 1.0, 0.5]])
     deviations = np.array([[1.0, 2.0, 0.1], [3.0, 0.5, 0.1]])
@@ -134,7 +134,7 @@ def test_frechet_distance_of_commuting_covariances():
     assert frechet_distance(a, b) == pytest.approx(expected)
 
 
-def test_frechet_distance_is_its_formula():
+def test_frechet_distance_agrees_with_its_definition():
     rng = np.random.default_rng(2)
     a, b = (rng.normal(size=(30, 4)) @ rng.normal(size=(4, 4)) + rng.normal(size=4) for _ in "ab")
     one, two = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
@@ -163,24 +163,24 @@ def test_gradient_energy_of_a_plane(slopes):
     np.testing.assert_allclose(gradient_energy(ramp(*slopes)), [expected], rtol=1e-6, atol=1e-9)
 
 
-def test_gradient_energy_is_that_of_each_image():
+def test_gradient_energy_is_computed_for_each_image():
     images = np.concatenate([ramp(0, 1), ramp(0, 3), ramp(4, 3)])
     expected = np.square(GREY) * np.array([1, 9, 25])
     np.testing.assert_allclose(gradient_energy(images), expected, rtol=1e-6)
 
 
-def test_superimposed_and_blurred_images_have_less_energy():
+def test_cross_fades_and_blurred_images_have_less_energy():
     images, others = noise(8), noise(8, seed=1)
     ends = (gradient_energy(images) + gradient_energy(others)) / 2
     faded = ((images.astype(int) + others + 1) // 2).astype(np.uint8)
-    # Of two that have nothing to do with each other, a half.
+    # A cross-fade of two independent images has half of their energy.
     assert (gradient_energy(faded) / ends).mean() == pytest.approx(0.5, abs=0.05)
     blurred = np.stack([imresize(imresize(x, (11, 11)), (16, 16)) for x in images])
     assert (gradient_energy(blurred) < 0.7 * gradient_energy(images)).all()
 
 
 def as_path(values) -> np.ndarray:
-    """Images [1, t, 4, 4, 3] of one value each, or of [t, 4, 4, 3] values, as a path."""
+    """A path of constant images from values [t], or of images [t, 4, 4, 3]."""
     values = np.asarray(values)
     values = values[..., None, None, None] if values.ndim == 1 else values
     return np.broadcast_to(values, (*values.shape[:1], 4, 4, 3)).astype(np.uint8)[None]
@@ -193,7 +193,7 @@ def as_path(values) -> np.ndarray:
         ([40, 30, 20, 10], 0),
         ([7, 7, 7], 0),
         ([0, 10, 40], 2 / np.sqrt(5)),  # Straight, of steps 1 and 3.
-        ([0, 50, 0, 50, 0], 2),  # The most there is: to and fro.
+        ([0, 50, 0, 50, 0], 2),  # The maximum: each step undoes the one before.
     ],
 )
 def test_roughness_of_simple_paths(values, expected):
@@ -201,9 +201,9 @@ def test_roughness_of_simple_paths(values, expected):
 
 
 def test_roughness_of_random_paths():
-    """By variances: a second difference of independent steps s is s' - s, of variance 2 var(s).
+    """Second differences of independent steps s have the variance 2 var(s).
 
-    Of independent images x it is x'' - 2 x' + x, of variance 6 var(x), where a step's is 2 var(x).
+    Those of independent images x have the variance 6 var(x), and first differences 2 var(x).
     """
     rng = np.random.default_rng(0)
     steps = rng.integers(-3, 4, size=(300, 4, 4, 3))
@@ -222,11 +222,11 @@ def test_each_path_has_its_own_roughness():
 # Intervals.
 
 
-def test_an_interval_covers_the_mean_as_often_as_it_says():
+def test_an_interval_contains_the_mean_as_often_as_its_level_says():
     rng, covered, widths = np.random.default_rng(0), 0, []
     for seed in range(100):
         x = rng.normal(3.0, 2.0, size=60)
-        low, high = interval(lambda i, x=x: float(x[i].mean()), 60, seed=seed)
+        low, high = confidence_interval(lambda i, x=x: float(x[i].mean()), 60, seed=seed)
         covered += low <= 3.0 <= high
         widths.append(high - low)
     assert 87 <= covered <= 99
@@ -236,12 +236,12 @@ def test_an_interval_covers_the_mean_as_often_as_it_says():
 def test_an_interval_depends_on_its_level_and_seed():
     x = np.random.default_rng(0).normal(size=40)
     mean = lambda i: float(x[i].mean())  # noqa: E731
-    low, high = interval(mean, 40)
-    assert (low, high) == interval(mean, 40)
-    assert (low, high) != interval(mean, 40, seed=1)
-    narrow = interval(mean, 40, level=0.5)
+    low, high = confidence_interval(mean, 40)
+    assert (low, high) == confidence_interval(mean, 40)
+    assert (low, high) != confidence_interval(mean, 40, seed=1)
+    narrow = confidence_interval(mean, 40, level=0.5)
     assert low < narrow[0] < x.mean() < narrow[1] < high
-    assert interval(lambda i: 7.0, 40) == (7.0, 7.0)
+    assert confidence_interval(lambda i: 7.0, 40) == (7.0, 7.0)
 
 
 # Neighbours.
@@ -258,26 +258,26 @@ def test_distances_are_euclidean():
 def test_rank_correlation_is_spearman_s():
     rng = np.random.default_rng(0)
     a, b = (cdist(x, x) for x in rng.normal(size=(2, 9, 3)))
-    b = b + a  # So that there is something to find.
+    b = b + a  # So that they are correlated.
     above = np.triu_indices(9, 1)
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a[above], b[above]).statistic)
     assert rank_correlation(a, np.exp(a)) == pytest.approx(1)
     assert rank_correlation(a, -a) == pytest.approx(-1)
-    # What is not above the diagonal does not matter.
+    # Only entries above the diagonal count.
     np.fill_diagonal(b, 1e9)
     assert rank_correlation(a, np.triu(b)) == pytest.approx(rank_correlation(a, b))
 
 
-def test_rank_of_copies_against_counting():
+def test_ranks_agree_with_counting():
     rng = np.random.default_rng(0)
     originals = rng.normal(size=(15, 3))
     copies = originals + rng.normal(size=(15, 3))
-    ranks = rank_of_copies(originals, copies)
+    ranks = rank_of_originals(originals, copies)
     for i, copy in enumerate(copies):
         away = [np.linalg.norm(copy - original) for original in originals]
         assert ranks[i] == 1 + sum(other < away[i] for other in away)
     assert ranks.max() > 1
-    assert (rank_of_copies(originals, originals + 1e-3) == 1).all()
-    # On a line, moved by two places: nearer are those there and, if any, those beside.
+    assert (rank_of_originals(originals, originals + 1e-3) == 1).all()
+    # Each copy on a line is moved by two places, so that up to three others are nearer.
     line = np.arange(4.0)[:, None]
-    assert rank_of_copies(line, line + 2).tolist() == [4, 3, 2, 1]
+    assert rank_of_originals(line, line + 2).tolist() == [4, 3, 2, 1]
