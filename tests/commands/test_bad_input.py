@@ -1,4 +1,4 @@
-"""What a user can do wrong ends in one line that says what and why, and exit code 2."""
+"""Mistakes of a user end in one line that says what is wrong and what to do, and exit code 2."""
 
 import dataclasses
 import json
@@ -20,12 +20,12 @@ from hyperfunc.experiment import checkpoints as checkpoint
 from hyperfunc.training import loop as training
 
 
-def test_no_such_dataset(refuse, trained, tmp_path):
+def test_a_dataset_that_does_not_exist(refuse, trained, tmp_path):
     assert "urban10" in refuse(evaluate.main, "--dataset=urban10", f"--workdir={trained}")
     assert "urban10" in refuse(train.main, "--data.dataset=urban10", f"--workdir={tmp_path}")
 
 
-def test_no_data_dir(refuse, trained, tmp_path, monkeypatch):
+def test_a_data_dir_that_does_not_exist(refuse, trained, tmp_path, monkeypatch):
     missing = tmp_path / "missing"
     for main in (train.main, evaluate.main):
         error = refuse(main, f"--workdir={tmp_path / 'run'}", f"--data_dir={missing}")
@@ -48,14 +48,14 @@ def test_amx_on_another_cpu(refuse, flags, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_text_file_named_png_is_an_error_in_evaluation(refuse, trained, photos, tmp_path):
+def test_evaluation_refuses_a_text_file_named_png(refuse, trained, photos, tmp_path):
     shutil.copy(photos / "photo_0.png", tmp_path)
     (tmp_path / "text.png").write_text("this is no image")
     error = refuse(evaluate.main, f"--dataset={tmp_path}", f"--workdir={trained}", "--scale=2")
     assert str(tmp_path / "text.png") in error
 
 
-def test_a_text_file_named_png_is_named_and_left_out_of_training(
+def test_training_warns_of_a_text_file_named_png_and_leaves_it_out(
     flags, trained, photos, tmp_path, assert_equal
 ):
     images = tmp_path / "images"
@@ -78,7 +78,7 @@ def test_impossible_scales(refuse, trained, photos, scale):
     assert "scale" in refuse(evaluate.main, *arguments)
 
 
-def test_no_checkpoint(refuse, photos, tmp_path):
+def test_a_folder_without_a_checkpoint(refuse, photos, tmp_path):
     dataset = f"--dataset={photos}"
     (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
     for workdir in (tmp_path / "missing", tmp_path, tmp_path / "empty"):
@@ -121,7 +121,7 @@ def test_a_checkpoint_that_can_be_evaluated_but_not_resumed(
 
 @pytest.fixture
 def save(tmp_path, experiment):
-    """Saves untrained parameters as a checkpoint."""
+    """Save initial parameters as a checkpoint."""
 
     def run(experiment=experiment):
         variables = init_variables(experiment, jax.random.key(0))
@@ -152,7 +152,7 @@ def test_a_checkpoint_of_another_format_or_experiment(refuse, save, photos, flag
         assert "99" in error and str(workdir) in error
 
 
-def test_a_checkpoint_with_a_field_that_is_not_known(refuse, save, photos, flags, monkeypatch):
+def test_a_checkpoint_with_an_unknown_field(refuse, save, photos, flags, monkeypatch):
     to_dict = checkpoint.to_dict
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "to_dict", lambda e: {**to_dict(e), "novelty": 1})
@@ -167,7 +167,7 @@ def test_a_checkpoint_with_a_field_that_is_not_known(refuse, save, photos, flags
 def test_resuming_with_another_setting_names_it(refuse, trained, flags):
     error = refuse(train.main, f"--workdir={trained}", *flags, "--run.seed=1")
     assert "run.seed is 0 there and 1 here" in error
-    # What only says when to write may change.
+    # Intervals of logging and the number of checkpoints may change.
     train.main([f"--workdir={trained}", *flags, "--run.log_every=3", "--run.keep=5"])
 
 
@@ -179,7 +179,7 @@ def test_resuming_with_another_setting_names_it(refuse, trained, flags):
         (evaluate.main, "--datase=set5", "--dataset"),
     ],
 )
-def test_a_misspelt_flag_is_told_the_right_one(refuse, tmp_path, main, flag, wanted):
+def test_a_misspelt_flag_is_answered_with_the_right_one(refuse, tmp_path, main, flag, wanted):
     error = refuse(main, f"--workdir={tmp_path}", flag, lines=None)
     assert "Perhaps you meant" in error
     assert wanted in error
@@ -217,7 +217,7 @@ def test_too_few_images_to_hold_one_out(refuse, flags, photos, tmp_path):
     assert "--data.validation=0" in error
 
 
-def test_results_do_not_go_among_the_images(refuse, trained, photos):
+def test_results_cannot_be_written_among_the_images(refuse, trained, photos):
     evaluation = [f"--workdir={trained}", f"--dataset={photos}", "--scale=2"]
     for folder in (photos, photos / "out"):
         error = refuse(evaluate.main, *evaluation, f"--save_dir={folder}")
@@ -246,7 +246,7 @@ def test_places_that_cannot_be_written(refuse, flags, trained, photos, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_not_a_cluster(refuse, flags, tmp_path, monkeypatch):
+def test_processes_that_cannot_be_joined(refuse, flags, tmp_path, monkeypatch):
     monkeypatch.setattr(
         jax.distributed,
         "initialize",
@@ -271,7 +271,7 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys, trained, photos):
 
 
 def break_batches(monkeypatch, number):
-    """Makes the phase of one batch not-a-number; what is rendered there is, then, none either."""
+    """Make the phase of one batch NaN, so that its predictions are NaN, too."""
     make_batches = training.make_batches
 
     def broken(*args, start=0, **kwargs):
@@ -298,7 +298,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(refuse, flags, tmp_path, monkey
 
 
 def test_a_gradient_that_is_not_finite_is_never_saved(flags, experiment, tmp_path, monkeypatch):
-    # The loss is finite, its gradient is not: the parameters would be, one step before the loss.
+    # The loss is finite and its gradient is not: the parameters would be NaN before the loss is.
     monkeypatch.setattr(
         training, "pixel_loss", lambda loss, a, b: jax.numpy.sqrt(0 * a.sum(axis=(1, 2, 3)))
     )

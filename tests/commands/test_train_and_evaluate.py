@@ -1,4 +1,4 @@
-"""The two commands: from a folder of images to a table and pictures."""
+"""`train` and `evaluate`: from a folder of images to a table and pictures."""
 
 import json
 
@@ -71,7 +71,7 @@ def test_evaluate_writes_a_table_and_pictures(trained, photos, tmp_path, capsys)
     assert [image["image"] for image in table["per_image"]] == names
     assert list(file.parent.iterdir()) == [file]
 
-    # The numbers are those of the pictures that were written, and of bicubic interpolation.
+    # The numbers agree with the written pictures, and with bicubic interpolation.
     assert {path.stem for path in pictures.iterdir()} == {
         f"{name}_x2{suffix}" for name in names for suffix in ("", "_comparison")
     }
@@ -90,7 +90,7 @@ def test_evaluate_writes_a_table_and_pictures(trained, photos, tmp_path, capsys)
     assert f"{table['rows'][1]['psnr_y']:.2f}" in printed
 
 
-def test_an_anisotropic_scale_has_the_size_of_the_original(trained, draw, tmp_path):
+def test_results_at_an_anisotropic_scale_have_the_size_of_the_original(trained, draw, tmp_path):
     write_image(tmp_path / "images" / "photo.png", draw(0, (40, 36)))
     evaluate.main(
         [
@@ -103,7 +103,7 @@ def test_an_anisotropic_scale_has_the_size_of_the_original(trained, draw, tmp_pa
     assert read_image(tmp_path / "pictures" / "photo_x2.5x1.png").shape == (40, 36, 3)
 
 
-def test_a_bundled_checkpoint_goes_by_its_name(tmp_path, capsys):
+def test_a_bundled_checkpoint_is_found_by_its_name(tmp_path, capsys):
     write_image(tmp_path / "images" / "astronaut.png", skimage.data.astronaut()[:96, 168:264])
     rows = {}
     for name in ("sr", "sr_paper"):
@@ -133,14 +133,14 @@ def test_an_exported_model_works_from_any_folder(
 
 
 @pytest.mark.parametrize(("dtype", "steps", "gain"), [("float32", 100, 3.0), ("bfloat16", 40, 0.5)])
-def test_overfitting_one_image_leaves_bicubic_behind(draw, tmp_path, flags, dtype, steps, gain):
+def test_a_model_that_overfits_one_image_beats_bicubic(draw, tmp_path, flags, dtype, steps, gain):
     write_image(tmp_path / "images" / "only.png", draw(7, (48, 48)))
     dataset, workdir = f"{tmp_path / 'images'}", f"--workdir={tmp_path / 'run'}"
     settings = {
         "data.dataset": dataset,
         "model.backbone.dtype": dtype,
         "model.target.frequencies": 16,
-        "task.crop": 24,  # Twice as large, it is the whole image: every batch is the same.
+        "task.crop": 24,  # At scale 2 that is the whole image: all batches are the same.
         "task.shrink": 1,
         "task.noise": 0,
         "task.flips": False,
@@ -166,8 +166,8 @@ def test_overfitting_one_image_leaves_bicubic_behind(draw, tmp_path, flags, dtyp
 
 
 def test_validation_ranks_checkpoints_and_saves_pictures(tmp_path, flags, monkeypatch):
-    monkeypatch.setattr(validation, "SCALES", (2.0, 2.5, 3.0))  # The others compile for long.
-    # Logging, saving and validating each have an interval of their own.
+    monkeypatch.setattr(validation, "SCALES", (2.0, 2.5, 3.0))  # Others take long to compile.
+    # Logging, saving and validation have different intervals.
     run = [f"--workdir={tmp_path}", *flags, "--data.validation=0.2", "--run.steps=7"]
     intervals = ["--run.log_every=4", "--run.save_every=5", "--run.validate_every=3"]
     train.main([*run, *intervals, "--run.keep=10"])
@@ -179,6 +179,6 @@ def test_validation_ranks_checkpoints_and_saves_pictures(tmp_path, flags, monkey
         ranked = [line[f"validation/psnr_x{scale}"] for scale in (2, 3)]
         assert line["validation/psnr"] == pytest.approx(np.mean(ranked))
     steps = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
-    assert steps == [3, 5, 6, 7]  # What was validated may be the best, and is saved, too.
+    assert steps == [3, 5, 6, 7]  # Validated steps are saved, too: one may be the best.
     pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert pictures == [f"validation-{step:07d}.png" for step in (3, 6, 7)]

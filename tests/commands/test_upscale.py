@@ -1,4 +1,4 @@
-"""The command line as people use it, with a small random model, in this process."""
+"""The commands for images, with a small random model."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def one_upscaler(monkeypatch):
-    """Compile each shape once in all tests: models of one checkpoint share their upscaler."""
+    """Share one upscaler among all tests, so that each shape is compiled once."""
     kept = _UPSCALERS
 
     def make(model, variables, *, largest_tile=None):
@@ -62,7 +62,7 @@ _UPSCALERS: dict[int | None, Upscaler] = {}
 
 @pytest.fixture
 def run(checkpoint, capsys):
-    """Runs a command; gives its exit code and what it printed."""
+    """Run a command; return its exit code, stdout and stderr."""
 
     def run(*args: object) -> tuple[int, str, str]:
         words = [str(arg) for arg in args]
@@ -81,7 +81,7 @@ def run(checkpoint, capsys):
 
 @pytest.fixture
 def folder(tmp_path, draw):
-    """Five images in two levels, of as many formats."""
+    """A folder with a subfolder and five images of five formats."""
     root = tmp_path / "in"
     (root / "below").mkdir(parents=True)
     image = Image.fromarray(draw(0, (20, 24)))
@@ -116,8 +116,8 @@ def test_a_file(run, tmp_path, folder):
     assert read_photo(tmp_path / "b.jpg").pixels.shape == (45, 30, 3)
 
 
-def test_an_image_is_upscaled_and_not_something_else(run, tmp_path, folder):
-    """With its small random model the result is near the bicubic enlargement."""
+def test_the_result_resembles_the_bicubic_enlargement(run, tmp_path, folder):
+    """The small random model changes it by a few of 255 levels."""
     run("upscale", folder / "a.png", tmp_path / "a.png", "--scale", "2")
     result = read_photo(tmp_path / "a.png").pixels.astype(float)
     with Image.open(folder / "a.png") as image:
@@ -146,7 +146,7 @@ def test_a_folder_with_report_and_resume(run, tmp_path, folder):
     assert by_name["a.png"]["seconds"] > 0 and by_name["a.png"]["status"] == "done"
     assert by_name["bad.png"]["status"] == "failed" and "bad.png" in by_name["bad.png"]["error"]
 
-    # Again: only what is missing, or all of it.
+    # A second run makes missing outputs only, unless it overwrites.
     (folder / "bad.png").unlink()
     (target / "b.jpg").unlink()
     before = {name: (target / name).stat().st_mtime_ns for name in expected - {"b.jpg"}}
@@ -159,16 +159,16 @@ def test_a_folder_with_report_and_resume(run, tmp_path, folder):
     assert code == 0 and names(target) >= {"a.png", "b.png", "c.png", "below/d.png"}
 
 
-def test_a_file_that_proves_bad_while_it_is_decoded(run, tmp_path, folder):
+def test_a_truncated_file_fails_alone(run, tmp_path, folder):
     data = (folder / "a.png").read_bytes()
-    (folder / "half.png").write_bytes(data[: len(data) // 2])  # its header is good
+    (folder / "half.png").write_bytes(data[: len(data) // 2])  # Its header is whole.
     code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2)
     assert code == 1 and "5 done, 0 skipped, 1 failed" in out and "half.png" in err
     assert "half.png" not in names(tmp_path / "out")
 
 
-def test_interrupted(run, tmp_path, folder, monkeypatch):
-    """Ctrl-C in the midst of the third file: two are whole, none is half, and it can go on."""
+def test_an_interrupted_run_can_be_continued(run, tmp_path, folder, monkeypatch):
+    """After Ctrl-C during the third file two outputs are whole, and another run continues."""
     calls = []
     render = hyperfunc.upscaling.batch_run.render
 
@@ -191,8 +191,8 @@ def test_interrupted(run, tmp_path, folder, monkeypatch):
     assert code == 0 and "3 done, 2 skipped, 0 failed" in out
 
 
-def test_interrupted_while_the_model_is_compiled(tmp_path, checkpoint):
-    """The process hears Ctrl-C at once, and ends as a shell expects it: not in a crash."""
+def test_ctrl_c_during_compilation_ends_the_process(tmp_path, checkpoint):
+    """It ends soon, without a crash, and with the exit code that shells expect."""
     write_image(tmp_path / "a.png", np.zeros((1500, 1500, 3), np.uint8))
     command = [sys.executable, "-m", "hyperfunc", "upscale", tmp_path / "a.png", tmp_path / "b.png"]
     with subprocess.Popen(
@@ -209,7 +209,7 @@ def test_interrupted_while_the_model_is_compiled(tmp_path, checkpoint):
     assert "0 done; the same command goes on" in out and names(tmp_path) == {"a.png"}
 
 
-def test_interrupted_while_writing(run, tmp_path, folder, monkeypatch):
+def test_an_interruption_while_writing_leaves_no_file(run, tmp_path, folder, monkeypatch):
     def interrupt(self, where, *args, **kwargs):
         Path(where).write_bytes(b"half")
         raise KeyboardInterrupt
@@ -230,7 +230,7 @@ def test_the_smallest_images(run, tmp_path, size, channels):
 
 
 def test_alpha_has_no_fringe(run, tmp_path):
-    """A red disc; the transparent pixels around it are green, and no green may ever show."""
+    """No green of the transparent pixels around a red disc shows in the result."""
     y, x = np.mgrid[:48, :48]
     inside = ((y - 24) ** 2 + (x - 24) ** 2 < 15**2)[..., None]
     image = np.where(inside, [220, 0, 0, 255], [0, 255, 0, 0]).astype(np.uint8)
@@ -240,9 +240,9 @@ def test_alpha_has_no_fringe(run, tmp_path):
     alpha = result[..., 3:] / 255
     assert code == 0 and result.shape == (144, 144, 4)
     assert (result[60:84, 60:84, 3] == 255).all() and (result[:9, :9] == 0).all()
-    assert (result * alpha)[..., 1].max() < 15  # mixing would give 64
+    assert (result * alpha)[..., 1].max() < 15  # Interpolating colour without alpha gives 64.
     edge = (alpha[..., 0] > 0.3) & (alpha[..., 0] < 0.7)
-    assert edge.sum() > 50 and abs(result[edge, 0].mean() - 220) < 15  # nor is it dark
+    assert edge.sum() > 50 and abs(result[edge, 0].mean() - 220) < 15  # Nor is the edge dark.
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -253,7 +253,7 @@ def test_16_bits_stay_16_bits(run, tmp_path, suffix):
     code, _, _ = run("upscale", tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", "--scale", 2)
     result = read_photo(tmp_path / f"b{suffix}").pixels
     assert code == 0 and result.dtype == np.uint16
-    assert len(np.unique(result)) > 1000  # of 8 bits, these are 16 levels
+    assert len(np.unique(result)) > 1000  # With 8 bits there would be 16.
 
 
 def test_floats_and_grey(run, tmp_path, draw):
@@ -302,13 +302,13 @@ def test_metadata_and_notes(run, tmp_path, draw):
         (["--scale", "2", "--threads", "0"], "--threads 0"),
     ],
 )
-def test_refused(run, tmp_path, folder, args, message):
+def test_refused_flags(run, tmp_path, folder, args, message):
     code, out, err = run("upscale", folder / "a.png", tmp_path / "b.jpg", *args)
     assert code == 2 and message in err and len(lines_of(err)) == 1 and "Traceback" not in err
     assert not (tmp_path / "b.jpg").exists()
 
 
-def test_a_slash_makes_a_folder(run, tmp_path, folder):
+def test_an_output_with_a_slash_is_a_folder(run, tmp_path, folder):
     code, _, err = run("upscale", folder / "a.png", f"{tmp_path}/new/", "--scale", 2)
     assert code == 0 and (tmp_path / "new" / "a.png").is_file(), err
 
@@ -327,7 +327,7 @@ def test_refused_places(run, tmp_path, folder):
         assert code == 2 and message in err and len(lines_of(err)) == 1, err
 
 
-def test_no_output_takes_the_place_of_another_file(run, tmp_path, folder):
+def test_outputs_do_not_replace_one_another(run, tmp_path, folder):
     source, target = folder / "a.png", tmp_path / "b.png"
     before = source.read_bytes()
     for report in (source, target):
@@ -343,14 +343,14 @@ def test_no_output_takes_the_place_of_another_file(run, tmp_path, folder):
     assert source.read_bytes() == before and not target.exists()
 
 
-def test_existing_output_of_a_file(run, tmp_path, folder):
+def test_an_output_that_exists_is_skipped(run, tmp_path, folder):
     shutil.copy(folder / "a.png", tmp_path / "b.png")
     code, out, _ = run("upscale", folder / "a.png", tmp_path / "b.png", "--scale", 2)
     assert code == 0 and "skipped" in out
     assert read_photo(tmp_path / "b.png").pixels.shape == (20, 24, 3)
 
 
-def test_a_model_for_something_else(tmp_path, folder, capsys):
+def test_a_model_of_another_task(tmp_path, folder, capsys):
     other = save(tmp_path / "faces", Reconstruction(size=16))
     with pytest.raises(SystemExit):
         main(
@@ -360,7 +360,7 @@ def test_a_model_for_something_else(tmp_path, folder, capsys):
     assert "trained for Reconstruction" in capsys.readouterr().err
 
 
-def test_a_baseline_makes_no_function(tmp_path, folder, capsys):
+def test_a_baseline_is_refused(tmp_path, folder, capsys):
     task = SuperResolution(scales=(2,), protocol_phase=1.0)
     other = save(tmp_path / "srcnn", task, SRCNN(scale=2, widths=(4, 5)))
     source = str(folder / "a.png")
@@ -396,7 +396,7 @@ def test_info(run, tmp_path, folder, checkpoint):
     assert "RGBA, 16 bits" in run("info", tmp_path / "deep.png")[1]
     code, out, _ = run("info", checkpoint)
     assert code == 0 and "checkpoint of step 7" in out and "parameters" in out
-    code, out, _ = run("info", "sr")  # The bundled one, by its name.
+    code, out, _ = run("info", "sr")  # The bundled checkpoint, by its name.
     assert code == 0 and "checkpoints/sr: checkpoint of step" in out
     code, _, err = run("info", tmp_path / "none")
     assert code == 2 and "none" in err
@@ -404,14 +404,14 @@ def test_info(run, tmp_path, folder, checkpoint):
     assert run("info", tmp_path / "text.txt")[0] == 2
 
 
-def test_sizes():
+def test_parsing_of_sizes():
     assert parse_size("3840x2160") == (2160, 3840)
     for text in ("", "x", "3840", "-1x5", "1.5x2", "3x0", "²x2"):
         with pytest.raises(UserError, match="--size"):
             parse_size(text)
 
 
-def test_names_of_any_bytes(run, tmp_path, checkpoint):
+def test_file_names_that_are_not_unicode(run, tmp_path, checkpoint):
     name = os.fsdecode(b"\xff.png")
     write_image(tmp_path / name, np.full((6, 5, 3), 90, np.uint8))
     code, _, err = run("export", tmp_path / name, "--html", tmp_path / "a.html")
@@ -424,11 +424,9 @@ def test_names_of_any_bytes(run, tmp_path, checkpoint):
 
 
 @pytest.mark.parametrize("flag", ["--html", None])
-def test_a_page_that_would_be_too_large_is_refused_before_the_work(
-    run, tmp_path, monkeypatch, flag
-):
+def test_an_image_too_large_for_a_page_is_refused_at_once(run, tmp_path, monkeypatch, flag):
     def work(*args, **kwargs):
-        raise AssertionError("it was begun")
+        raise AssertionError("the image was represented")
 
     monkeypatch.setattr("hyperfunc.api.represent", work)
     write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
@@ -437,7 +435,7 @@ def test_a_page_that_would_be_too_large_is_refused_before_the_work(
     assert code == 2 and "4100 x 3 pixels are too large for a page" in err
 
 
-def test_info_of_a_file_that_is_missing(run, tmp_path, monkeypatch):
+def test_info_of_a_missing_file(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = run("info", "missing.png")
     assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"
