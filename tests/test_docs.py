@@ -1,5 +1,6 @@
 """What the documents say of the package is true, and their links lead somewhere."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -97,3 +98,38 @@ def test_workflows_test_the_versions_that_are_promised() -> None:
     tested = re.search(r"python: \[(.+)\]", workflow)
     assert promised and tested
     assert re.findall(r"3\.\d+", tested[1]) == promised
+
+
+def find_messages() -> list[str]:
+    """Return the texts in the package; "..." stands for what is filled in."""
+    texts = []
+    for path in (ROOT / "hyperfunc").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (x.value if isinstance(x, ast.Constant) else "..." for x in node.values)
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def test_troubleshooting_explains_messages_that_exist() -> None:
+    page = (DOCS / "troubleshooting.md").read_text("utf-8")
+    tables = re.findall(r"\| the message says \|.*?\n\|---\|---\|\n((?:\|.*\n)+)", page)
+    explained = [
+        fragment
+        for table in tables
+        for row in table.splitlines()
+        for fragment in re.findall(r"`([^`]+)`", row.split("|")[1])
+    ]
+    assert len(explained) > 25
+    messages = find_messages()
+    unknown = [
+        fragment
+        for fragment in explained
+        if not any(
+            re.search(".*".join(map(re.escape, fragment.split("..."))), message)
+            for message in messages
+        )
+    ]
+    assert not unknown, "no message says this any more; change docs/troubleshooting.md"
