@@ -137,14 +137,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _printing_any_name() -> Iterator[None]:
-    """Print what the terminal's encoding lacks as escapes: the name of a file may be any bytes."""
-    stdout = sys.stdout
-    if not isinstance(stdout, io.TextIOWrapper):
-        yield
-        return
-    errors = stdout.errors
-    stdout.reconfigure(errors="backslashreplace")
+    """Print what a stream cannot encode as escapes: the name of a file may be any bytes."""
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
     try:
         yield
     finally:
-        stdout.reconfigure(errors=errors)
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
