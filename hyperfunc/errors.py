@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+REPORT_ADDRESS = "https://github.com/hyperfunc/hyperfunc/issues"
+"""Where users report bugs in hyperfunc."""
+
 
 class UserError(Exception):
     """A failure that a user can cause and can mend.

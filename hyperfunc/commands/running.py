@@ -20,9 +20,7 @@ from typing import NoReturn, Protocol, TypeVar
 from hyperfunc.commands.arguments import Messages
 from hyperfunc.commands.interrupts import EXIT_CODE, exit_on_interrupt
 from hyperfunc.commands.logs import TracebackFile, is_debug_requested, writing_log
-from hyperfunc.errors import UserError
-
-REPORT_ADDRESS = "https://github.com/hyperfunc/hyperfunc/issues"
+from hyperfunc.errors import REPORT_ADDRESS, UserError
 
 USER_ERROR = 2
 INTERNAL_ERROR = 70

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hyperfunc.commands.arguments import Messages
-from hyperfunc.commands.running import REPORT_ADDRESS, report_errors, run_command
-from hyperfunc.errors import UserError
+from hyperfunc.commands.running import report_errors, run_command
+from hyperfunc.errors import REPORT_ADDRESS, UserError
 
 
 def end(error: BaseException, *user_errors: type[Exception], **settings: bool) -> SystemExit:
