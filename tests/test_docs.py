@@ -84,6 +84,14 @@ def test_every_result_that_is_named_exists() -> None:
         assert (DOCS / "results" / name).exists(), name
 
 
+def test_every_file_that_is_named_exists() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    folders = "hyperfunc|tests|benchmarks|contrib|notebooks"
+    names = set(re.findall(rf"(?<![\w/])(?:{folders})/[\w/]+\.(?:py|csv|ipynb)\b", text))
+    assert len(names) > 10
+    assert not [name for name in names if not (ROOT / name).exists()]
+
+
 def test_the_version_is_one() -> None:
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"\nversion: {hyperfunc.__version__}\n" in citation
