@@ -38,8 +38,8 @@ from hyperfunc.errors import UserError
 from hyperfunc.experiment import (
     Experiment,
     Workdir,
-    claiming,
     init_variables,
+    lock_workdir,
     pixel_loss,
     stack_alike,
     to_dict,
@@ -161,7 +161,7 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
             f"a batch of {experiment.data.batch_size} cannot be divided over {mesh.size} devices: "
             f"choose --data.batch_size as a multiple of {mesh.size}"
         )
-    with claiming(workdir):
+    with lock_workdir(workdir):
         return _train(experiment, workdir, data_dir, mesh)
 
 
@@ -182,7 +182,7 @@ def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: M
         if variables is not None:
             state = _start_from(variables, state)
     else:
-        check_same(experiment, checkpoints.restore_experiment(start), workdir)
+        check_same(experiment, checkpoints.read_config(start).experiment, workdir)
         state = _restore(checkpoints, start, shapes, shardings)
     if start >= run.steps:
         checkpoints.close()
@@ -194,7 +194,7 @@ def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: M
     source = open_dataset(experiment.data.dataset, data_dir=data_dir, split="train", strict=False)
     data = source.identify()
     if start:
-        check_data(data, checkpoints.restore_data(start), workdir)
+        check_data(data, checkpoints.read_config(start).data, workdir)
     training, held_out = split_validation(source, experiment.data.validation)
     batches = _open_batches(experiment, training, mesh, start)
     validator = Validator(experiment.model, experiment.task, held_out, mesh)

@@ -15,8 +15,7 @@ import evaluate
 import train
 from hyperfunc.data import Reconstruction
 from hyperfunc.errors import UserError
-from hyperfunc.experiment import Workdir, init_variables, load_model
-from hyperfunc.experiment import checkpoints as checkpoint
+from hyperfunc.experiment import Workdir, checkpoint_files, init_variables, load_model
 from hyperfunc.training import loop as training
 
 
@@ -108,7 +107,7 @@ def test_a_damaged_checkpoint(refuse, trained, photos, flags, tmp_path, part, ho
     assert str(workdir) in error and "step 2" in error
 
 
-@pytest.mark.parametrize("part", ["training", "training/_METADATA", "training/manifest.ocdbt"])
+@pytest.mark.parametrize("part", ["training", "training/d", "training/manifest.ocdbt"])
 def test_a_checkpoint_that_can_be_evaluated_but_not_resumed(
     refuse, trained, photos, flags, tmp_path, part
 ):
@@ -143,7 +142,7 @@ def test_a_checkpoint_of_another_preset(refuse, save, photos, flags, experiment)
 
 def test_a_checkpoint_of_another_format_or_experiment(refuse, save, photos, flags, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 99)
+        patch.setattr(checkpoint_files, "FORMAT", 99)
         workdir = save()
     for error in (
         refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}"),
@@ -153,9 +152,9 @@ def test_a_checkpoint_of_another_format_or_experiment(refuse, save, photos, flag
 
 
 def test_a_checkpoint_with_an_unknown_field(refuse, save, photos, flags, monkeypatch):
-    to_dict = checkpoint.to_dict
+    to_dict = checkpoint_files.to_dict
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "to_dict", lambda e: {**to_dict(e), "novelty": 1})
+        patch.setattr(checkpoint_files, "to_dict", lambda e: {**to_dict(e), "novelty": 1})
         workdir = save()
     for error in (
         refuse(evaluate.main, f"--workdir={workdir}", f"--dataset={photos}"),

@@ -159,7 +159,7 @@ def test_a_model_that_overfits_one_image_beats_bicubic(draw, tmp_path, flags, dt
     losses = [line["loss"] for line in read_lines(tmp_path / "run")]
     assert losses[-1] < 0.7 * losses[0]
     with Workdir(tmp_path / "run") as trained:
-        assert trained.restore_experiment(steps).model.backbone.dtype == dtype
+        assert trained.read_config(steps).experiment.model.backbone.dtype == dtype
     model = load_model(tmp_path / "run")
     assert model.experiment.model.backbone.dtype == "float32"
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(model.variables))

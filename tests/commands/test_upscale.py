@@ -372,7 +372,7 @@ def test_a_baseline_is_refused(tmp_path, folder, capsys):
             main([*words, "--checkpoint", str(other)])
         error = capsys.readouterr().err
         assert exit.value.code == 2 and len(lines_of(error)) == 1
-        assert "srcnn holds SRCNN for scale 2 alone" in error
+        assert "srcnn holds SRCNN for scale 2 only" in error
     assert not list(tmp_path.glob("b.*"))
     main(["info", str(other)])
     assert "SRCNN" in capsys.readouterr().out

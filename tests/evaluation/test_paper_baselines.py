@@ -105,8 +105,8 @@ def test_all_methods_stand_in_one_table(runs, trained, images, tmp_path):
         ("--methods=srcnn --srcnn={runs}/srcnn --scale=3", "evaluate it with --scale=2"),
         ("--methods=srcnn --srcnn={runs}/srcnn --scale=2.5x1", "evaluate it with --scale=2"),
         ("--methods=srcnn --srcnn={trained}", "give the training run of --preset=srcnn"),
-        ("--methods=hyperfunc --workdir={runs}/srcnn", "holds SRCNN for scale 2 alone"),
-        ("--methods=hyperfunc+ --workdir={runs}/rdn", "holds RDNUpscaler for scale 2 alone"),
+        ("--methods=hyperfunc --workdir={runs}/srcnn", "holds SRCNN for scale 2 only"),
+        ("--methods=hyperfunc+ --workdir={runs}/rdn", "holds RDNUpscaler for scale 2 only"),
         ("--methods=srcnn --srcnn={runs}/rdn", "holds RDNUpscaler"),
     ],
 )

@@ -140,7 +140,7 @@ def test_another_size_is_refused(draw, size):
 def test_a_baseline_makes_no_functional_image(draw, network):
     task = SuperResolution(scales=(3,), protocol_phase=1.0)
     model = Model(Experiment(network, task), {}, 7, Path("runs/some"))
-    named = f"runs/some holds {type(network).__name__} for scale 3 alone"
+    named = f"runs/some holds {type(network).__name__} for scale 3 only"
     with pytest.raises(UserError, match=named):
         _ = model.hypernetwork
     with pytest.raises(UserError, match=named):

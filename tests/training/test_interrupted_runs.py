@@ -93,7 +93,7 @@ def test_four_steps_are_two_a_signal_and_two_more(
 
 def test_sigterm_saves_and_exits_with_0(flags, trained, tmp_path, start_python, assert_equal):
     code = SIGNAL_SELF.format(
-        module="writer", cls="Writer", method="write", step=1, number=signal.SIGTERM
+        module="training.writer", cls="Writer", method="write", step=1, number=signal.SIGTERM
     )
     process = start_python(code, f"--workdir={tmp_path}", *flags, "--run.save_every=100")
     out, err = process.communicate(timeout=120)
@@ -111,7 +111,7 @@ def test_kill_9_loses_only_the_steps_since_the_last_save(
 ):
     # It dies while step 4 is written in the background: that step is there whole, or not at all.
     code = SIGNAL_SELF.format(
-        module="checkpoint", cls="Workdir", method="save", step=4, number=signal.SIGKILL
+        module="experiment.workdir", cls="Workdir", method="save", step=4, number=signal.SIGKILL
     )
     process = start_python(code, f"--workdir={tmp_path}", *flags)
     process.communicate(timeout=120)
@@ -147,7 +147,7 @@ def test_a_killed_run_as_users_start_it(flags, tmp_path, start_python, assert_eq
         return process.returncode, err
 
     kill = SIGNAL_SELF.format(
-        module="writer", cls="Writer", method="write", step=27, number=signal.SIGKILL
+        module="training.writer", cls="Writer", method="write", step=27, number=signal.SIGKILL
     )
     usual = "import sys, train; train.main(sys.argv[1:])"
     assert run(usual, "whole")[0] == 0
