@@ -1,11 +1,17 @@
 """Arguments that every command has, and how a command's arguments are parsed."""
 
 import dataclasses
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import tyro
 
 Positional = tyro.conf.Positional
+# The help shows neither that what is not given is None, nor that a flag is off.
+Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+OptionalText = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 T = TypeVar("T")
 
 
@@ -18,8 +24,8 @@ class Messages:
         debug: show the traceback of every error; HYPERFUNC_DEBUG=1 does the same.
     """
 
-    quiet: bool = False
-    debug: bool = False
+    quiet: Flag = False
+    debug: Flag = False
 
 
 def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None) -> T:

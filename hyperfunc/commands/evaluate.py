@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, parse_arguments
+from hyperfunc.commands.arguments import Messages, OptionalPath, OptionalText, parse_arguments
 from hyperfunc.commands.running import run_command
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place, save_json
@@ -39,10 +39,10 @@ class Arguments:
         task: "super_resolution" measures PSNR and SSIM of enlarged images. "interpolate"
             reconstructs test images, and interpolates between pairs of them in weight space and in
             pixel space.
-        dataset: one of set5, set14, b100, urban100, sample (which comes with a library) and faces,
-            or a folder of images. Of a folder, --task=interpolate takes every third image as a test
-            image and the others as the reference. If not given, set5, or faces for
-            --task=interpolate.
+        dataset: one of set5, set14, b100, urban100, faces and sample (five photographs that need no
+            data folder), or a folder of images. Of a folder, --task=interpolate takes every third
+            image as a test image and the others as the reference. If not given, it is set5, or
+            faces with --task=interpolate.
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
         methods: what to compare: some of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+
             (self-ensemble: the mean over the eight symmetries of the square, at eight times the
@@ -60,16 +60,16 @@ class Arguments:
     """
 
     task: Literal["super_resolution", "interpolate"] = "super_resolution"
-    dataset: str | None = None
+    dataset: OptionalText = None
     scale: str = "4"
     methods: str = "bicubic,hyperfunc"
-    workdir: str | None = None
-    srcnn: Path | None = None
-    rdn: Path | None = None
-    data_dir: Path | None = None
-    json: Path | None = None
-    save_dir: Path | None = None
-    out: Path | None = None
+    workdir: OptionalText = None
+    srcnn: OptionalPath = None
+    rdn: OptionalPath = None
+    data_dir: OptionalPath = None
+    json: OptionalPath = None
+    save_dir: OptionalPath = None
+    out: OptionalPath = None
     pairs: int = 500
     messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
 

@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.commands.arguments import (
+    Messages,
+    OptionalPath,
+    OptionalText,
+    Positional,
+    parse_arguments,
+)
 from hyperfunc.commands.functions import open_function
 from hyperfunc.errors import UserError
 
@@ -27,11 +33,11 @@ class Arguments:
     """
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
-    function: Path | None = None
-    html: Path | None = None
+    function: OptionalPath = None
+    html: OptionalPath = None
     checkpoint: str = "sr"
     quantize: Literal["int8", "float16", "none"] = "int8"
-    title: str | None = None
+    title: OptionalText = None
     messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, parse_arguments
+from hyperfunc.commands.arguments import Messages, OptionalPath, parse_arguments
 from hyperfunc.commands.running import run_command
 from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.errors import UserError
@@ -44,7 +44,7 @@ class Arguments:
 
     workdir: Path
     preset: Preset = "sr"
-    data_dir: Path | None = None
+    data_dir: OptionalPath = None
     distributed: Annotated[bool, tyro.conf.FlagConversionOff] = False
     amx: Annotated[bool, tyro.conf.FlagConversionOff] = False
     messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()

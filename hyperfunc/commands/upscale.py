@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.commands.arguments import (
+    Flag,
+    Messages,
+    OptionalNumber,
+    OptionalPath,
+    OptionalText,
+    Positional,
+    parse_arguments,
+)
 from hyperfunc.commands.interrupts import noting_interrupt
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place
@@ -58,14 +66,17 @@ class Arguments:
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
     target: Positional[Annotated[str, tyro.conf.arg(metavar="OUT")]]
-    scale: str | None = None
-    size: str | None = None
+    scale: OptionalText = None
+    size: OptionalText = None
     checkpoint: str = "sr"
-    overwrite: bool = False
-    format: Literal["png", "jpg", "webp", "tif"] | None = None
+    overwrite: Flag = False
+    format: Annotated[
+        Literal["png", "jpg", "webp", "tif"] | None,
+        tyro.conf.arg(metavar="{png,jpg,webp,tif}", help_behavior_hint=""),
+    ] = None
     quality: int = 95
-    report: Path | None = None
-    tile: int | None = None
+    report: OptionalPath = None
+    tile: OptionalNumber = None
     threads: int = 4
     messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
 
