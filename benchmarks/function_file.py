@@ -97,7 +97,7 @@ def _measure(functions: dict[str, FunctionalImage]) -> str:
         for way, (is_factored, quantize) in WAYS.items():
             sizes, cells, errors = [], [], []
             for name, function in functions.items():
-                theta = function.theta if is_factored else function.expanded()
+                theta = function.theta if is_factored else function.theta.expand()
                 stored = dataclasses.replace(function, theta=theta)
                 save_function(path, stored, quantize=quantize)  # pyright: ignore
                 sizes.append(path.stat().st_size / np.prod(function.size))

@@ -1,14 +1,16 @@
-"""How well pictures of a functional image at about its own size, and smaller, agree with the truth.
+"""Compare renderings at about an image's own size, and smaller, with the truth.
 
     python benchmarks/minification.py --data_dir=DATA
 
-An original is reduced by 2, represented, and rendered smaller than it is; the truth is the original
-reduced to that size at once. Above 1, an original is reduced by the scale and rendered at its size.
-The images are the training data's. Also a zone plate, whose truth is grey where its rings are finer
-than the pixels. For several forms of `field_share`, and without the target networks.
+For scales below 1, reduce an original by 2, represent it, and render it smaller; the truth is the
+original reduced to that size directly. For scales above 1, reduce an original by the scale and
+render it at its own size. The originals are training images. The zone plate's truth is grey where
+its rings are finer than the pixels. The rows of the table are several forms of
+`FunctionalImage.field_share`, and the base without target networks.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -18,12 +20,14 @@ import tyro
 import hyperfunc
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
-from hyperfunc.function import functional_image
+from hyperfunc.function import Fade
 from hyperfunc.pixels import degrade, imresize
 
 SCALES = (1.5, 1.2, 1.05, 1.0, 1 / 1.25, 1 / 1.5, 1 / 2, 1 / 3)
-FADES = ((0.0, 0.0), (1.0, 4.0), (0.8, 4.0), (0.8, 8.0), (0.8, 16.0), (0.7, 8.0), (0.6, 4.0))
-"""Where the fade starts, and its rate."""
+FADES = tuple(
+    Fade(start, rate)
+    for start, rate in ((0, 0), (1, 4), (0.8, 4), (0.8, 8), (0.8, 16), (0.7, 8), (0.6, 4))
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +58,12 @@ def main(args: list[str] | None = None) -> None:
     print("| start, rate | " + " | ".join(f"{scale:.3g}" for scale in SCALES) + " | plate, 0.34 |")
     print("|---" * (len(SCALES) + 2) + "|")
     for fade in (*FADES, None):
-        if fade is not None:
-            functional_image.FADE_START, functional_image.FADE_RATE = fade
-            jax.clear_caches()  # What is compiled holds the old numbers.
-        rows = [
-            [psnr((without_fields(f) if fade is None else f), truth) for f, truth in case]
-            for case in cases
-        ]
-        f = hyperfunc.represent(plate)
-        f = without_fields(f) if fade is None else f
+        change = without_fields if fade is None else functools.partial(with_fade, fade=fade)
+        rows = [[psnr(change(f), truth) for f, truth in case] for case in cases]
+        f = change(hyperfunc.represent(plate))
         rms = 255 * np.sqrt(np.square(np.asarray(f.render(88, 88)) - small_plate).mean())
         values = " | ".join(f"{value:.2f}" for value in np.mean(rows, axis=0))
-        name = "base alone" if fade is None else f"{fade[0]:g}, {fade[1]:g}"
+        name = "base alone" if fade is None else f"{fade.start:g}, {fade.rate:g}"
         print(f"| {name} | {values} | {rms:.1f} |", flush=True)
 
 
@@ -88,6 +86,11 @@ def psnr(f: hyperfunc.ContinuousImage, truth: np.ndarray, border: int = 4) -> fl
     """Of all channels, without the border."""
     error = np.asarray(f.render(*truth.shape[:2])) - truth
     return float(-10 * np.log10(np.square(error[border:-border, border:-border]).mean()))
+
+
+def with_fade(f: hyperfunc.ContinuousImage, fade: Fade) -> hyperfunc.ContinuousImage:
+    """Let the target networks fade out in another way."""
+    return dataclasses.replace(f, function=dataclasses.replace(f.function, fade=fade))
 
 
 def without_fields(f: hyperfunc.ContinuousImage) -> hyperfunc.ContinuousImage:

@@ -4,7 +4,7 @@ The names here are those of ``import hyperfunc``.
 """
 
 from hyperfunc.api.continuous_image import ContinuousImage, load
-from hyperfunc.api.interpolating import choose_layers, interpolate, order_layers
+from hyperfunc.api.interpolating import interpolate
 from hyperfunc.api.representing import represent
 
-__all__ = ["ContinuousImage", "choose_layers", "interpolate", "load", "order_layers", "represent"]
+__all__ = ["ContinuousImage", "interpolate", "load", "represent"]

@@ -352,7 +352,7 @@ def load(path: str | os.PathLike[str]) -> ContinuousImage:
     from hyperfunc.export import load_function
 
     function = load_function(path)
-    count = jax.tree.leaves(function.theta)[0].shape[0]
+    count = function.theta.batch
     if count != 1:
         raise UserError(
             f"{path}: holds {count} images; read it with hyperfunc.export.load_function"

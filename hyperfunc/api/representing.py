@@ -17,7 +17,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import BEYOND, read_as_shown
-from hyperfunc.networks import FactoredTheta, Hypernetwork
+from hyperfunc.networks import Hypernetwork, ThetaProtocol
 from hyperfunc.upscaling import LARGEST_TILE, plan_axis
 
 LARGEST_THETA = 2**32
@@ -123,7 +123,9 @@ def _encode_tiles(
     height, width = pixels.shape[:2]
     if not model.layout.is_per_pixel:
         return _encode_whole(model, variables, jnp.asarray(pixels)[None])
-    halo = model.backbone.receptive_radius + 1
+    radius = model.backbone.receptive_radius
+    assert radius is not None  # Of every model with a window per pixel.
+    halo = radius + 1
     # Half of what one image in bounded memory gets: more pictures share what is compiled.
     largest = LARGEST_TILE // 2
     (tall, rows), (wide, cols) = (plan_axis(n, halo, 1, largest=largest) for n in (height, width))
@@ -141,21 +143,17 @@ def _encode_tiles(
             padded = np.pad(part, [*missing, (0, 0)])[None]
             function = _encode_tile(model, variables, padded, *exists)
             first = first or function
-            theta = function.theta
-            per_window = theta.features if isinstance(theta, FactoredTheta) else theta
             keep = (
                 slice(None),
                 slice(row.low - row.start, row.high - row.start),
                 slice(col.low - col.start, col.high - col.start),
             )
             # On the host: slicing there compiles nothing.
-            line.append(jax.tree.map(lambda leaf, keep=keep: np.asarray(leaf)[keep], per_window))
+            line.append(function.theta.map_windows(lambda leaf, keep=keep: np.asarray(leaf)[keep]))
         tiles.append(_concatenate(line, axis=2))
-    per_window = jax.tree.map(jnp.asarray, _concatenate(tiles, axis=1))
     assert first is not None
-    factored = isinstance(first.theta, FactoredTheta)
     return FunctionalImage(
-        theta=FactoredTheta(per_window, first.theta.kernel) if factored else per_window,
+        theta=_concatenate(tiles, axis=1).map_windows(jnp.asarray),
         shared=first.shared,
         base=None if model.base == "none" else jnp.asarray(pixels)[None],
         exists=(jnp.ones(height), jnp.ones(width)),
@@ -165,10 +163,9 @@ def _encode_tiles(
     )
 
 
-def _concatenate(parts: list[Any], axis: int) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=axis), *parts)
+def _concatenate(parts: list[ThetaProtocol], axis: int) -> ThetaProtocol:
+    first, *others = parts
+    return first.map_windows(lambda *leaves: np.concatenate(leaves, axis=axis), *others)
 
 
 @functools.partial(jax.jit, static_argnames=("model",))

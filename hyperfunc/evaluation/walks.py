@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from hyperfunc.api import choose_layers, order_layers
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.panels import mosaic
 from hyperfunc.evaluation.statistics import gradient_energy
 from hyperfunc.experiment import Model
 from hyperfunc.function import FunctionalImage, encode, render
 from hyperfunc.images import to_uint8, write_animation, write_image
+from hyperfunc.networks import PlainTheta, choose_layers, mix, order_layers
 from hyperfunc.types import HostImage, Size, Theta
 
 BATCH = 50
@@ -52,7 +52,8 @@ class WeightSpace:
         frame: Any = jax.jit(emit)(jnp.zeros((1, *size, 3)))
         self._encode = jax.jit(lambda images: emit(images).expanded())
         self._render = jax.jit(
-            lambda theta, size: render(frame.replace(theta=theta), size), static_argnums=1
+            lambda theta, size: render(frame.replace(theta=PlainTheta(theta)), size),
+            static_argnums=1,
         )
 
     def encode(self, images: Batch) -> Theta:
@@ -63,16 +64,6 @@ class WeightSpace:
         """Render at ``times`` the size of the images."""
         size = (self.size[0] * times, self.size[1] * times)
         return _in_batches(lambda part: to_uint8(np.asarray(self._render(part, size))), theta)
-
-
-def mix(a: Theta, b: Theta, t: float, layers: list[str] | None = None) -> Theta:
-    """Interpolate linearly; layers that are not named stay those of ``a``."""
-    return {
-        name: jax.tree.map(lambda x, y: x + np.float32(t) * (y - x), a[name], b[name])
-        if layers is None or name in layers
-        else a[name]
-        for name in a
-    }
 
 
 def cross_fade(a: Batch, b: Batch, t: float) -> Batch:

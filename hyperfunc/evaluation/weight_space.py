@@ -12,7 +12,6 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from hyperfunc.api import order_layers
 from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.statistics import (
@@ -25,9 +24,10 @@ from hyperfunc.evaluation.statistics import (
     rank_of_originals,
     roughness,
 )
-from hyperfunc.evaluation.walks import STEPS, Batch, WeightSpace, cross_fade, draw_figures, mix
+from hyperfunc.evaluation.walks import STEPS, Batch, WeightSpace, cross_fade, draw_figures
 from hyperfunc.experiment import Model
 from hyperfunc.images import to_uint8
+from hyperfunc.networks import mix, order_layers
 from hyperfunc.pixels import YCBCR, imresize, psnr_rgb, ssim_rgb
 from hyperfunc.types import HostImage, Theta
 

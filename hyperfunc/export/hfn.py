@@ -33,7 +33,7 @@ from hyperfunc.export.padding import without_padding
 from hyperfunc.export.quantization import MIN_WINDOWS_PER_SCALE, quantize_base, quantize_int8
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
-from hyperfunc.networks import FactoredTheta, FourierField, Target
+from hyperfunc.networks import FactoredTheta, PlainTheta, Target
 from hyperfunc.pixels import WindowLayout
 
 FORMAT = "hyperfunc"
@@ -76,7 +76,7 @@ def save_function(
         raise ValueError(f'quantize {quantize!r}: give "int8", "float16" or None')
     function = without_padding(function)
     arrays: dict[str, np.ndarray] = {}
-    for name, leaf in _flatten(_theta_leaves(function), "theta"):
+    for name, leaf in _flatten(function.theta.arrays(), "theta"):
         is_emitted = name != "theta.kernel"
         _add_array(arrays, name, np.asarray(leaf), quantize if is_emitted else None)
     for name, leaf in _flatten(function.shared, "shared"):
@@ -140,13 +140,6 @@ def load_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 # Writing -----------------------------------------------------------------------------------------
-
-
-def _theta_leaves(function: FunctionalImage) -> dict[str, Any]:
-    theta = function.theta
-    if isinstance(theta, FactoredTheta):
-        return {"features": theta.features, "kernel": theta.kernel}
-    return theta
 
 
 def _add_array(
@@ -240,18 +233,19 @@ def _assemble(header: dict[str, Any], arrays: ArrayReader) -> FunctionalImage:
     size: tuple[int, int] = header["size"]
     grid = layout.grid(size)
     theta_like, shared_like = _shapes(target)
-    if isinstance(target, FourierField) and "theta.features" in arrays.unread:
+    if target.is_linear and "theta.features" in arrays.unread:
         features = arrays.read_theta("theta.features", (None, *grid, None))
-        kernel_shape = (features.shape[-1], target.basis_size, target.channels)
+        kernel_shape = (features.shape[-1], *theta_like["coefficients"].shape)
         kernel = arrays.read("theta.kernel", kernel_shape, "F32")
         theta = FactoredTheta(jnp.asarray(features), jnp.asarray(kernel))
         batch = features.shape[0]
     else:
-        batch, theta = None, {}
+        batch, parameters = None, {}
         for name, like in _flatten(theta_like, "theta"):
             leaf = arrays.read_theta(name, (batch, *grid, *like.shape))
             batch = leaf.shape[0]
-            _insert(theta, name, leaf)
+            _insert(parameters, name, leaf)
+        theta = PlainTheta(parameters)
     shared: dict[str, Any] = {}
     for name, like in _flatten(shared_like, "shared"):
         _insert(shared, name, arrays.read(name, like.shape, "F32"))

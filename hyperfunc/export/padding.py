@@ -1,11 +1,9 @@
 """Functional images without the windows that only pad a tile."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hyperfunc.function import FunctionalImage
-from hyperfunc.networks import FactoredTheta
 
 
 def without_padding(function: FunctionalImage) -> FunctionalImage:
@@ -25,14 +23,9 @@ def without_padding(function: FunctionalImage) -> FunctionalImage:
     if not function.layout.is_per_pixel:
         raise ValueError("only a functional image with a window per pixel may have padding")
     rows, cols = spans
-    theta = function.theta
-    if isinstance(theta, FactoredTheta):
-        theta = theta.replace(features=theta.features[:, rows, cols])  # pyright: ignore[reportAttributeAccessIssue]
-    else:
-        theta = jax.tree.map(lambda leaf: leaf[:, rows, cols], theta)
     size = (rows.stop - rows.start, cols.stop - cols.start)
     return function.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        theta=theta,
+        theta=function.theta.map_windows(lambda leaf: leaf[:, rows, cols]),
         base=None if function.base is None else function.base[:, rows, cols],
         exists=(jnp.ones(size[0]), jnp.ones(size[1])),
         size=size,

@@ -5,15 +5,7 @@
 
 from hyperfunc.function.blur import blur_coefficients
 from hyperfunc.function.calculus import derivative
-from hyperfunc.function.functional_image import (
-    FunctionalImage,
-    cut_windows,
-    encode,
-    render,
-    render_grid,
-    render_phases,
-    sample,
-)
+from hyperfunc.function.functional_image import Fade, FunctionalImage, cut_windows, encode
 from hyperfunc.function.in_strips import (
     bound_footprint,
     differentiate_grid,
@@ -22,9 +14,11 @@ from hyperfunc.function.in_strips import (
     render_window,
 )
 from hyperfunc.function.predicting import predict, update_statistics
+from hyperfunc.function.rendering import render, render_grid, render_phases, sample
 from hyperfunc.function.warping import Transform, coverage, from_pixel_matrix, look_up
 
 __all__ = [
+    "Fade",
     "FunctionalImage",
     "Transform",
     "blur_coefficients",

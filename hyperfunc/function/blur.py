@@ -26,8 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from hyperfunc.function.functional_image import FunctionalImage, field_share, sample
-from hyperfunc.networks import FactoredTheta, FourierField
+from hyperfunc.function.functional_image import FunctionalImage
+from hyperfunc.function.rendering import sample
+from hyperfunc.networks import FourierField
 from hyperfunc.pixels import Axis, cubic_taps, mirrored
 
 REACH = 4.5
@@ -77,7 +78,7 @@ def sample_blurred(
         coords: the points.
         footprint: the pixel pitch (y, x) at each point, in input pixels.
         sigma: standard deviation of the Gaussian, in input pixels.
-        widest: as for `hyperfunc.function.functional_image.sample`.
+        widest: as for `hyperfunc.function.rendering.sample`.
     """
     if not function.is_field_per_pixel:
         return _sample_hermite(function, coords, footprint, sigma, widest)
@@ -91,7 +92,7 @@ def sample_blurred(
             return value
         row, col = (_base_band(function, i, position[i], pitch[i], sigma, widest) for i in range(2))
         pixels = function.base[0, row.index[:, None], col.index[None, :]]
-        share = field_share(function, (pitch[0], pitch[1]))
+        share = function.field_share((pitch[0], pitch[1]))
         return share * value + jnp.einsum("ijc,i,j->c", pixels, row.weight, col.weight)
 
     return jax.vmap(at_point)(coords, footprint)
@@ -128,7 +129,7 @@ def differentiate_blurred(
         cols: x, in input pixels.
         footprint: the pixel pitch (y, x), in input pixels.
         sigma: standard deviation of the Gaussian, in input pixels.
-        widest: as for `hyperfunc.function.functional_image.sample`.
+        widest: as for `hyperfunc.function.rendering.sample`.
         order: of the derivative along y and along x, per input pixel.
     """
     row_bands, col_bands = (
@@ -148,7 +149,7 @@ def differentiate_blurred(
     image = jax.lax.map(one_row, row_bands)
     if function.base is None:
         return image
-    share = field_share(function, footprint)
+    share = function.field_share(footprint)
     return share * image + _blur_base(function, (rows, cols), footprint, sigma, widest, order)
 
 
@@ -195,12 +196,7 @@ def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> Funct
     decay = jnp.concatenate([decay, decay, jnp.ones(1)])
     if function.base is not None:  # Which keeps what the fading takes.
         decay = decay * math.exp(-FADING * sigma**2)
-    theta = function.theta
-    if isinstance(theta, FactoredTheta):
-        theta = FactoredTheta(theta.features, theta.kernel * decay[None, :, None])
-    else:
-        theta = {"coefficients": theta["coefficients"] * decay[None, None, None, :, None]}
-    base = function.base
+    theta, base = function.theta.scale_basis(decay), function.base
     if base is not None:
         rows, cols = (Axis(0.0, 1.0, extent).positions() for extent in function.size)
         base = _blur_base(function, (rows, cols), (1.0, 1.0), sigma, 1.0, (0, 0))[None]
@@ -326,13 +322,7 @@ def _gather_band(first: Array, index: Array, values: Array, width: int, count: i
 
 
 def _coefficients(function: FunctionalImage, row: Array, col: Array) -> Complex[Array, "i j f c"]:
-    """Complex coefficients of some windows of the first image; the constant has frequency zero."""
-    theta = function.theta
-    if isinstance(theta, FactoredTheta):
-        cells = jnp.einsum("ijf,fdc->ijdc", theta.features[0, row, col], theta.kernel)
-    else:
-        cells = theta["coefficients"][0, row, col]
-    count = cells.shape[-2] // 2
-    cosines, sines, constant = cells[..., :count, :], cells[..., count:-1, :], cells[..., -1:, :]
-    real = jnp.concatenate([cosines, constant], axis=-2)
-    return jax.lax.complex(real, jnp.concatenate([sines, jnp.zeros_like(constant)], axis=-2))
+    """Return complex coefficients of some windows of the first image, the constant's last."""
+    target = cast(FourierField, function.target)
+    cells = function.theta.select(row, col)["coefficients"][0]
+    return jax.lax.complex(*target.split_coefficients(cells, axis=-2))

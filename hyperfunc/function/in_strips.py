@@ -15,14 +15,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from hyperfunc.function import blur
-from hyperfunc.function.functional_image import (
-    FunctionalImage,
-    cut_windows,
-    render,
-    render_grid,
-    sample,
-)
-from hyperfunc.networks import FactoredTheta
+from hyperfunc.function.functional_image import FunctionalImage, cut_windows
+from hyperfunc.function.rendering import render, render_grid, sample
 from hyperfunc.pixels import Axis, axis_over, integer_scale, is_reflected, mirrored
 from hyperfunc.types import Size
 
@@ -157,7 +151,7 @@ def differentiate_grid(
         footprint: the pixel pitch (y, x) everywhere, in input pixels.
         orders: of each derivative, along y and along x, per unit of the coordinates.
         sigma: standard deviation of the Gaussian, in input pixels.
-        widest: as for `hyperfunc.function.functional_image.sample`.
+        widest: as for `hyperfunc.function.rendering.sample`.
     """
     rows, cols = (mirrored(line) * n for line, n in zip(lines, function.size, strict=True))
     signs = [jnp.where(is_reflected(line), -1.0, 1.0) for line in lines]
@@ -176,14 +170,8 @@ def differentiate_grid(
 
 def points_at_once(function: FunctionalImage, sigma: float | int, widest: float | int) -> int:
     """How many points make about 2^25 numbers of parameters and pixels read."""
-    theta = function.theta
-    leaves = [theta.kernel] if isinstance(theta, FactoredTheta) else jax.tree.leaves(theta)
-    windows = [function.layout.axis(n) for n in function.size]
-    if isinstance(theta, FactoredTheta):
-        per_window = math.prod(leaves[0].shape[1:]) + leaves[0].shape[0]
-    else:
-        per_window = sum(math.prod(leaf.shape[3:]) for leaf in leaves)
-    read = math.prod(axis.overlap for axis in windows)
+    per_window = function.theta.numbers_per_window
+    read = math.prod(function.layout.axis(n).overlap for n in function.size)
     taps = (4 * widest + 1) ** 2 if widest > 1 else 16
     if sigma and function.is_field_per_pixel:
         # Complex coefficients of every window in reach, and the nodes of the quadrature.

@@ -5,8 +5,9 @@ from typing import Any, cast
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from hyperfunc.function.functional_image import encode, render_grid, render_phases
-from hyperfunc.networks import Hypernetwork, ModelProtocol
+from hyperfunc.function.functional_image import encode
+from hyperfunc.function.rendering import render_grid, render_phases
+from hyperfunc.networks import INFERENCE, Hypernetwork, Mode, ModelProtocol
 from hyperfunc.pixels import Axis, integer_scale, to_unit_range
 from hyperfunc.types import Images, Size
 
@@ -18,7 +19,7 @@ def predict(
     size: Size,
     *,
     phase: Float[Array, " 2"] | None = None,
-    training: bool = False,
+    mode: Mode = INFERENCE,
 ) -> Float[Array, "b y x c"]:
     """Predict images of another size.
 
@@ -30,8 +31,7 @@ def predict(
         phase: (y, x) shift of the output grid in output pixels: output pixel k lies at position
             (k + 0.5 - phase) * (input size / output size) of the input. May be traced. Zero if not
             given; networks for one scale ignore it.
-        training: whether this is a training step, which normalises by the statistics of the batch
-            and uses kernels with fast gradients.
+        mode: for what the model is applied; `TRAINING` in a training step.
 
     Returns:
         Nominally [0, 1], not clipped.
@@ -48,12 +48,12 @@ def predict(
                 f"{type(model).__name__} for scale {scale} cannot turn {height} x {width} pixels "
                 f"into {size[0]} x {size[1]}: ask for {height * scale} x {width * scale}"
             )
-        return jnp.asarray(model.apply(variables, images, train=training))
-    function, _ = encode(cast(Hypernetwork, model), variables, images, train=training)
+        return jnp.asarray(model.apply(variables, images, mode=mode))
+    function, _ = encode(cast(Hypernetwork, model), variables, images, mode=mode)
     phase = jnp.zeros(2) if phase is None else phase
     whole_scale = integer_scale(size, function.size)
     if whole_scale:
-        return render_phases(function, whole_scale, phase=phase, train=training)
+        return render_phases(function, whole_scale, phase=phase, fast_gradients=mode.fast_gradients)
     steps = [pixels / count for pixels, count in zip(function.size, size, strict=True)]
     rows, cols = (Axis(-phase[i] * steps[i], steps[i], size[i]) for i in range(2))
     return render_grid(function, rows, cols)
@@ -62,7 +62,11 @@ def predict(
 def update_statistics(
     model: ModelProtocol, variables: Any, images: UInt8[Array, "b h w c"] | Images
 ) -> Any:
-    """Return the running statistics ("batch_stats") of the variables, updated by a batch."""
+    """Return the running statistics ("batch_stats") of the variables, updated by a batch.
+
+    They are empty if the model does not normalise.
+    """
     images = to_unit_range(images)
-    _, updates = model.apply(variables, images, train=True, mutable=["batch_stats"])
-    return updates["batch_stats"]
+    mode = Mode(batch_statistics=True)
+    _, updates = model.apply(variables, images, mode=mode, mutable=["batch_stats"])
+    return updates.get("batch_stats", {})

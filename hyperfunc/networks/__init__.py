@@ -3,7 +3,7 @@
 A hypernetwork turns an image into theta, the parameters of its target networks; Flax stays here.
 """
 
-from hyperfunc.networks.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
+from hyperfunc.networks.backbones import Backbone
 from hyperfunc.networks.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.networks.cpu_gradients import (
     check_training_layers,
@@ -12,13 +12,28 @@ from hyperfunc.networks.cpu_gradients import (
     register_training_layers,
 )
 from hyperfunc.networks.hypernetworks import (
-    FactoredTheta,
     Hypernetwork,
     PatchHypernetwork,
     PixelHypernetwork,
 )
-from hyperfunc.networks.protocols import ModelProtocol
+from hyperfunc.networks.pixel_backbones import EDSR, RDN, VapSR
+from hyperfunc.networks.protocols import (
+    INFERENCE,
+    TRAINING,
+    Mode,
+    ModelProtocol,
+    ThetaProtocol,
+)
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
+from hyperfunc.networks.theta import (
+    FactoredTheta,
+    PlainTheta,
+    are_equal,
+    choose_layers,
+    mix,
+    order_layers,
+)
+from hyperfunc.networks.window_backbones import DenseTrunk, InceptionTrunk
 
 __all__ = [
     "Backbone",
@@ -29,17 +44,26 @@ __all__ = [
     "FixedScale",
     "FourierField",
     "Hypernetwork",
+    "INFERENCE",
     "InceptionTrunk",
+    "Mode",
     "ModelProtocol",
     "PatchHypernetwork",
     "PixelHypernetwork",
+    "PlainTheta",
     "RDN",
     "RDNUpscaler",
     "SRCNN",
+    "TRAINING",
     "Target",
+    "ThetaProtocol",
     "VapSR",
+    "are_equal",
     "check_training_layers",
+    "choose_layers",
     "lay_out_patches",
+    "mix",
+    "order_layers",
     "plain_convolve",
     "register_training_layers",
 ]

@@ -1,8 +1,8 @@
 """The baselines of the paper that are networks: SRCNN and RDN.
 
-They are trained by the same ``train.py`` as the hypernetworks, each for one scale.
-They map images [b, h, w, 3] in [0, 1] to [b, scale * h, scale * w, 3]. To add one: write the module
-and name it in the union at the foot of the file.
+They are trained like the hypernetworks, each for one scale. They map images [b, h, w, 3] in [0, 1]
+to images [b, scale * h, scale * w, 3]. To add one: write a Linen module that offers what
+`ModelProtocol` states, and name it in the union at the foot of the file.
 """
 
 import dataclasses
@@ -13,22 +13,24 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from hyperfunc.errors import check_range
-from hyperfunc.networks.backbones import RDN, Precision
+from hyperfunc.networks.layers import Precision
+from hyperfunc.networks.pixel_backbones import RDN
+from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.pixels import YCBCR, axis_over, interpolate_grid
 from hyperfunc.types import Images
 
-_FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
-"""Sub-pixel convolutions of RDN."""
+_RDN_FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
+"""By which factors the sub-pixel convolutions of RDN enlarge, for each scale."""
 
 
 class SRCNN(nn.Module):
     """Three convolutions on the luma of the bicubically enlarged image; the chroma stays bicubic.
 
-    57 K parameters. What it predicts is the correction of its input (the original predicts the
-    image itself, and takes 10^8 updates to do so).
+    It has 57 K parameters. It predicts the correction of its input, whereas the original predicts
+    the image itself, which takes 10^8 updates to learn.
 
     Attributes:
-        scale: the scale, an integer.
+        scale: output pixels per input pixel, an integer.
         widths: channels of the two hidden layers.
         sizes: sides of the three kernels.
 
@@ -61,15 +63,15 @@ class SRCNN(nn.Module):
         return self
 
     @nn.compact
-    def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:
+    def __call__(self, images: Images, *, mode: Mode = INFERENCE) -> Float[jax.Array, "b y x c"]:
         """Enlarge images."""
-        del train
+        del mode  # It is the same for inference and training.
         rows, cols = (axis_over((0.0, 1.0), n * self.scale, n) for n in images.shape[1:3])
         enlarged = interpolate_grid(images, rows, cols)
         x = (enlarged @ jnp.asarray(YCBCR[0], jnp.float32))[..., None] - 0.5
         for width, size in zip(self.widths, self.sizes[:2], strict=True):
             x = nn.relu(nn.Conv(width, (size, size))(x))
-        # The same change of R, G and B changes the luma only.
+        # The same change of R, G and B changes only the luma.
         correction = nn.Conv(1, (self.sizes[2],) * 2, kernel_init=nn.initializers.normal(1e-3))(x)
         return enlarged + correction / float(YCBCR[0].sum())
 
@@ -77,11 +79,11 @@ class SRCNN(nn.Module):
 class RDNUpscaler(nn.Module):
     """The residual dense network: its trunk, sub-pixel convolutions and one more convolution.
 
-    With the default trunk 22.12 M, 22.31 M and 22.27 M parameters at scale 2, 3 and 4.
+    With the default trunk it has 22.12 M, 22.31 M and 22.27 M parameters at scale 2, 3 and 4.
 
     Attributes:
         backbone: the trunk.
-        scale: 2, 3 or 4.
+        scale: output pixels per input pixel: 2, 3 or 4.
 
     Reference: Zhang et al. 2018, "Residual dense network for image super-resolution".
     """
@@ -91,7 +93,7 @@ class RDNUpscaler(nn.Module):
 
     def __post_init__(self) -> None:
         """Check the scale."""
-        if self.scale not in _FACTORS:
+        if self.scale not in _RDN_FACTORS:
             raise ValueError(f"scale {self.scale}: RDN is defined for 2, 3 and 4")
         super().__post_init__()
 
@@ -110,21 +112,21 @@ class RDNUpscaler(nn.Module):
         return self.clone(backbone=self.backbone.clone(dtype=dtype))
 
     @nn.compact
-    def __call__(self, images: Images, *, train: bool = False) -> Float[jax.Array, "b y x c"]:
+    def __call__(self, images: Images, *, mode: Mode = INFERENCE) -> Float[jax.Array, "b y x c"]:
         """Enlarge images."""
-        x = self.backbone(images, train=train)
-        for factor in _FACTORS[self.scale]:
+        x = self.backbone(images, mode=mode)
+        for factor in _RDN_FACTORS[self.scale]:
             x = nn.Conv(x.shape[-1] * factor**2, (3, 3))(x)
             x = pixel_shuffle(x, factor)
         return nn.Conv(3, (3, 3))(x) + 0.5
 
 
 def pixel_shuffle(x: Float[jax.Array, "b h w n"], factor: int) -> Float[jax.Array, "b y x c"]:
-    """Turn channels into factor x factor pixels."""
+    """Rearrange channels into factor x factor pixels."""
     b, h, w, n = x.shape
     x = x.reshape(b, h, w, factor, factor, n // factor**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, -1)
 
 
 FixedScale = SRCNN | RDNUpscaler
-"""Networks for one scale, which predict pixels and no function."""
+"""All networks for one scale; they predict pixels and make no function."""

@@ -1,62 +1,43 @@
-"""Hypernetworks: Flax Linen modules from an image to theta, the parameters of its target networks.
+"""Hypernetworks: Linen modules from images to theta, the parameters of their target networks.
 
-Both hypernetworks here return (theta, shared) with theta's leading axes [b, window rows, window
-columns]. They differ in what a window sees: `PixelHypernetwork` runs its trunk once over the
-image, so each window sees a large neighbourhood; `PatchHypernetwork`, the paper's, reads each
-window as an image of its own. To add one: write the module and name it in the union at the foot of
-the file.
+Both hypernetworks return (theta, shared). They differ in what a window sees: `PixelHypernetwork`
+runs its trunk once over the image, so each window sees a large neighbourhood; `PatchHypernetwork`,
+the paper's, reads each window as an image of its own. To add one: write a Linen module that offers
+what `ModelProtocol` states, and name it in the union at the foot of the file.
 """
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hyperfunc.errors import check_range
-from hyperfunc.networks.backbones import (
-    EDSR,
-    Backbone,
-    FactorizedConv,
-    InceptionTrunk,
-    Mask,
-    Precision,
-)
+from hyperfunc.networks.backbones import Backbone
 from hyperfunc.networks.cpu_gradients import dot_for_flax
+from hyperfunc.networks.layers import FactorizedConv, Mask, Precision, pool_to
+from hyperfunc.networks.pixel_backbones import EDSR
+from hyperfunc.networks.protocols import INFERENCE, Mode, ThetaProtocol
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
+from hyperfunc.networks.theta import FactoredTheta, PlainTheta
+from hyperfunc.networks.window_backbones import InceptionTrunk
 from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
 from hyperfunc.types import Images, Shared, Theta
 
 Base = Literal["none", "bicubic"]
 
 
-@flax.struct.dataclass
-class FactoredTheta:
-    """Theta of a linear target network, still as a product: coefficients = features . kernel.
-
-    A renderer may fold the kernel into the target network's basis and never form theta.
-    """
-
-    features: Float[Array, "b gh gw f"]
-    kernel: Float[Array, "f d c"]
-
-    def expand(self) -> Theta:
-        """Multiply out: {"coefficients": [b, gh, gw, d, c]}."""
-        return {"coefficients": jnp.einsum("bhwf,fdc->bhwdc", self.features, self.kernel)}
-
-
 class PixelHypernetwork(nn.Module):
     """One trunk over the whole image, and a target network for each of its pixels.
 
     Attributes:
-        backbone: must keep the image's resolution.
+        backbone: the trunk; it must keep the image's resolution.
         target: the target network.
         base: what the target networks correct: "bicubic" interpolation of the input, or "none".
-        branch_scale: standard deviation of the emitted parameters at the start, for unit features.
+        branch_scale: initial standard deviation of the emitted parameters, for unit features.
     """
 
     backbone: Backbone = dataclasses.field(default_factory=EDSR)
@@ -67,7 +48,11 @@ class PixelHypernetwork(nn.Module):
     def __post_init__(self) -> None:
         """Check the ranges."""
         check_range(self, "branch_scale", least=0)
-        _check_has(self.backbone, "dtype", "receptive_radius")
+        if self.backbone.receptive_radius is None:
+            raise ValueError(
+                f"{type(self.backbone).__name__} has no receptive_radius, which tiles of an image "
+                "need: use another --model.backbone, such as EDSR"
+            )
         super().__post_init__()
 
     @property
@@ -77,7 +62,7 @@ class PixelHypernetwork(nn.Module):
 
     @property
     def fixed_scale(self) -> None:
-        """It makes functions, which can be rendered at any scale."""
+        """There is none: functions can be rendered at any scale."""
 
     @property
     def depends_on_footprint(self) -> bool:
@@ -90,10 +75,10 @@ class PixelHypernetwork(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Images, *, mask: Mask | None = None, train: bool = False
-    ) -> tuple[Theta | FactoredTheta, Shared]:
-        """Emit theta; as a `FactoredTheta` where the target network is linear."""
-        features = self.backbone(images, mask=mask, train=train).astype(jnp.float32)
+        self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
+    ) -> tuple[ThetaProtocol, Shared]:
+        """Emit theta, as a product of factors if the target network is linear."""
+        features = self.backbone(images, mask=mask, mode=mode).astype(jnp.float32)
         if features.shape[1:3] != images.shape[1:3]:
             raise ValueError(
                 f"the backbone turned {images.shape[1:3]} pixels into {features.shape[1:3]} "
@@ -101,32 +86,33 @@ class PixelHypernetwork(nn.Module):
             )
         shared = learn_shared(self, self.target)
         init = nn.initializers.normal(self.branch_scale / math.sqrt(features.shape[-1]))
-        if isinstance(self.target, FourierField):
-            shape = (features.shape[-1], self.target.basis_size, self.target.channels)
+        if self.target.is_linear:
+            target = cast(FourierField, self.target)
+            shape = (features.shape[-1], target.basis_size, target.channels)
             return FactoredTheta(features, self.param("branch", init, shape)), shared
         mean = learn_mean(self, self.target)
         offsets = nn.Dense(count_parameters(mean), use_bias=False, kernel_init=init, name="branch")(
             features
         )
-        return add_flat(mean, offsets), shared
+        return PlainTheta(add_flat(mean, offsets)), shared
 
 
 class PatchHypernetwork(nn.Module):
-    """The paper's hypernetwork: reads each window as an image, one branch per target layer.
+    """The paper's hypernetwork: it reads each window as an image, with a branch per target layer.
 
     Attributes:
-        backbone: common trunk of all branches.
+        backbone: the common trunk of all branches.
         target: the target network.
         layout: the windows.
         base: what the target networks correct, "none" in the paper.
-        branch_width: channels of the branches' convolutions. Not given by the paper.
-        branch_convs: convolutions of stride 2 in each branch. Not given by the paper.
-        pool: the branch's features are averaged to ``pool`` x ``pool`` before its linear layer; 0
-            keeps them all. Not given by the paper.
-        code: outputs of a linear layer between the pooled features and the emitting one, which
-            bounds the rank of what is emitted and the number of parameters; 0 for none. Not given
-            by the paper.
-        branch_scale: gain on the linear layers' initial weights. Not given by the paper.
+        branch_width: channels of the branches' convolutions. The paper does not state it.
+        branch_convs: convolutions of stride 2 in each branch. The paper does not state it.
+        pool: a branch averages its features to ``pool`` x ``pool`` before its linear layer; 0
+            keeps all features. The paper does not state it.
+        code: outputs of a linear layer between the pooled features and the emitting layer, which
+            bounds the rank of the emitted parameters and the number of the network's own; 0 for
+            none. The paper does not state it.
+        branch_scale: gain of the linear layers' initial weights. The paper does not state it.
 
     Reference: Klocek et al. 2019, Section 3.2 and Figure 5.
     """
@@ -145,12 +131,11 @@ class PatchHypernetwork(nn.Module):
         """Check the ranges."""
         check_range(self, "branch_width", least=1)
         check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
-        _check_has(self.backbone, "dtype")
         super().__post_init__()
 
     @property
     def fixed_scale(self) -> None:
-        """It makes functions, which can be rendered at any scale."""
+        """There is none: functions can be rendered at any scale."""
 
     @property
     def depends_on_footprint(self) -> bool:
@@ -163,13 +148,13 @@ class PatchHypernetwork(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Images, *, mask: Mask | None = None, train: bool = False
-    ) -> tuple[Theta, Shared]:
+        self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
+    ) -> tuple[PlainTheta, Shared]:
         """Emit theta."""
         windows = extract_windows(images, self.layout)
         grid = windows.shape[:3]
         patches = windows.reshape(-1, *windows.shape[3:])
-        features = self.backbone(patches, mask=mask, train=train)
+        features = self.backbone(patches, mask=mask, mode=mode)
         mean, shared = learn_mean(self, self.target), learn_shared(self, self.target)
         theta = {}
         for name, layer_mean in mean.items():
@@ -177,9 +162,9 @@ class PatchHypernetwork(nn.Module):
             for i in range(self.branch_convs):
                 x = FactorizedConv(
                     self.branch_width, 3, 2, dtype=self.backbone.dtype, name=f"{name}_conv_{i}"
-                )(x, train=train)
+                )(x, batch_statistics=mode.batch_statistics)
             x = pool_to(x, self.pool).reshape(x.shape[0], -1).astype(jnp.float32)
-            dot = dot_for_flax if train else None
+            dot = dot_for_flax if mode.fast_gradients else None
             if self.code:
                 x = nn.Dense(self.code, dot_general=dot, name=f"{name}_code")(x)
             flat = nn.Dense(
@@ -192,7 +177,7 @@ class PatchHypernetwork(nn.Module):
                 name=name,
             )(x)
             theta[name] = add_flat(layer_mean, flat.reshape(*grid, -1))
-        return theta, shared
+        return PlainTheta(theta), shared
 
 
 def learn_shared(module: nn.Module, target: Target) -> Shared:
@@ -203,19 +188,19 @@ def learn_shared(module: nn.Module, target: Target) -> Shared:
 def learn_mean(module: nn.Module, target: Target) -> Theta:
     """Declare the mean of theta, drawn as a target network's own initial parameters.
 
-    What the hypernetwork emits is an offset from the mean, so that training starts from target
-    networks that are initialised as such.
+    The hypernetwork emits offsets from the mean, so that training starts from target networks with
+    their usual initialisation.
     """
     return module.param("mean", lambda key: target.init(key)[0])
 
 
 def count_parameters(tree: Theta) -> int:
-    """Number of scalars in a parameter pytree."""
+    """Count the numbers in a parameter pytree."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
-    """Cut flat offsets into the leaves of ``mean`` and add them to it."""
+    """Split flat offsets into the leaves of ``mean``, and add the two."""
     leaves, structure = jax.tree.flatten(mean)
     ends = [0]
     for leaf in leaves:
@@ -230,7 +215,7 @@ def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
 
 
 def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh gw p q c"]:
-    """Cut out every window; what reaches over the border is mirrored."""
+    """Cut out every window; beyond its border the image is mirrored."""
 
     def indices(pixels: int) -> Array:
         axis = layout.axis(pixels)
@@ -241,29 +226,6 @@ def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh 
 
     rows, cols = indices(images.shape[1]), indices(images.shape[2])
     return images[:, rows[:, None, :, None], cols[None, :, None, :]]
-
-
-def _check_has(backbone: Backbone, *names: str) -> None:
-    missing = [name for name in names if not hasattr(backbone, name)]
-    if missing:
-        raise ValueError(
-            f"{type(backbone).__name__} has no {' and no '.join(missing)}, which a backbone needs "
-            "here: see the top of hyperfunc/networks/backbones.py, or use another --model.backbone"
-        )
-
-
-def pool_to(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b y x c"]:
-    """Average to size x size, as it is along an axis that is no longer, or where size is 0.
-
-    Cells are those of adaptive average pooling: where they cannot be equal, neighbours overlap.
-    """
-    for axis in (1, 2):
-        n = x.shape[axis]
-        if 0 < size < n:
-            cells = [(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
-            parts = [jax.lax.slice_in_dim(x, low, high, axis=axis) for low, high in cells]
-            x = jnp.stack([part.mean(axis=axis) for part in parts], axis=axis)
-    return x
 
 
 Hypernetwork = PixelHypernetwork | PatchHypernetwork

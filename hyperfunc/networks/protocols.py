@@ -1,13 +1,188 @@
-"""What every component offers to the rest of the program."""
+"""What every component offers to the rest of the program.
 
-from typing import Any, Protocol, runtime_checkable
+Nothing outside the file that defines a component asks for its class: what differs between
+components is stated here, as a property or a method that each of them has.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+from jaxtyping import Array, Float
+
+from hyperfunc.types import Shared, Theta
+
+
+class Mode(NamedTuple):
+    """For what a network is applied; values differ only in ``batch_statistics``."""
+
+    batch_statistics: bool = False
+    """Whether to normalise by the statistics of the batch, instead of the running ones."""
+    fast_gradients: bool = False
+    """Whether to use kernels with fast gradients, of which some lack forward-mode derivatives."""
+
+
+INFERENCE = Mode()
+TRAINING = Mode(batch_statistics=True, fast_gradients=True)
+
+
+@runtime_checkable
+class BackboneProtocol(Protocol):
+    """A trunk: a Linen module from images [b, h, w, 3] in [0, 1] to features [b, y, x, width].
+
+    It is called as ``backbone(images, mask=mask, mode=mode)``. Features are of type ``dtype``;
+    inference sets it to float32.
+    """
+
+    width: int
+    dtype: Any
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """How many pixels away a feature depends on the image, at the image's resolution.
+
+        None: the backbone changes the resolution and cannot be applied to tiles. Otherwise it
+        accepts a mask, so that a padded tile gives the features of the image.
+        """
+        ...
+
+
+@runtime_checkable
+class TargetProtocol(Protocol):
+    """A target network T(x, a; theta): a pure function of a point and of emitted parameters.
+
+    Theta and the shared parameters are nested dicts of arrays. All methods take one point and one
+    theta; callers vmap.
+    """
+
+    channels: int
+    """Output channels."""
+
+    @property
+    def depends_on_footprint(self) -> bool:
+        """Whether a value depends on the pixel pitch for which it is asked."""
+        ...
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether T = basis(x, a) . theta["coefficients"], with ``basis_size`` basis functions.
+
+        Then `prepare` changes nothing, and a hypernetwork may emit a `FactoredTheta`.
+        """
+        ...
+
+    @property
+    def is_fourier_series(self) -> bool:
+        """Whether it is linear and its basis is that of `FourierField`, for the fast renderers."""
+        ...
+
+    def init(self, key: jax.Array) -> tuple[Theta, Shared]:
+        """Draw parameters: the mean of theta, and what all target networks share."""
+        ...
+
+    def prepare(self, theta: Theta, shared: Shared) -> Theta:
+        """Compute once for each theta what does not depend on the point."""
+        ...
+
+    def apply(
+        self, theta: Theta, shared: Shared, coord: Float[Array, " 2"], footprint: Float[Array, " 2"]
+    ) -> Float[Array, " c"]:
+        """Evaluate at one point, with parameters from `prepare`.
+
+        Args:
+            theta: emitted parameters.
+            shared: shared parameters.
+            coord: (y, x) in the window's frame, [-1, 1]^2.
+            footprint: the pixel pitch, per axis, in the same units.
+        """
+        ...
+
+
+@runtime_checkable
+class ThetaProtocol(Protocol):
+    """The parameters of the target networks of a batch of images, one for each window.
+
+    A pytree. Arrays that differ between windows have the leading axes [b, window rows, window
+    columns].
+    """
+
+    @property
+    def batch(self) -> int:
+        """The number of images."""
+        ...
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the target network's emitted layers, in the order of their application."""
+        ...
+
+    @property
+    def numbers_per_window(self) -> int:
+        """How many numbers are computed or read to get the parameters of one window."""
+        ...
+
+    def map_windows(self, change: Callable[..., Any], *others: Any) -> Any:
+        """Apply a function to every array that differs between windows.
+
+        Args:
+            change: maps an array [b, window rows, window columns, ...] to another one.
+            others: more thetas of the same structure, whose arrays ``change`` gets as well. What
+                does not differ between windows is taken from the first theta.
+        """
+        ...
+
+    def select(self, rows: Any, cols: Any) -> Theta:
+        """Return the parameters of some windows of each image, [b, *index, ...].
+
+        Args:
+            rows: window rows, integers of any shape that broadcasts against ``cols``.
+            cols: window columns.
+        """
+        ...
+
+    def expand(self) -> "ThetaProtocol":
+        """Multiply out a product; the result holds plain parameters."""
+        ...
+
+    @property
+    def parameters(self) -> Theta:
+        """All parameters as a nested dict of arrays [b, window rows, window columns, ...]."""
+        ...
+
+    def mix(self, other: Any, t: Any, layers: Sequence[str]) -> Any:
+        """Interpolate linearly from this theta (t = 0) to another one (t = 1), layer by layer.
+
+        Layers that are not named stay those of this theta.
+        """
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the arrays as a nested dict, for storing them."""
+        ...
+
+    # Of linear target networks:
+
+    def factors(self) -> tuple[Float[Array, "b gh gw f"], Float[Array, "f d c"]]:
+        """Return features and a kernel whose product are the coefficients."""
+        ...
+
+    def columns(self) -> tuple[Any, Callable[[Any], Float[Array, "d c b gh"]]]:
+        """Return the columns of windows, and a function that turns one into coefficients.
+
+        The columns are a pytree of arrays [window columns, ...].
+        """
+        ...
+
+    def scale_basis(self, factors: Float[Array, " d"]) -> Any:
+        """Multiply the coefficients of each basis function by a factor."""
+        ...
 
 
 @runtime_checkable
 class ModelProtocol(Protocol):
     """A network that can be trained and evaluated: a hypernetwork or a baseline for one scale.
 
-    `hyperfunc.function.predict` turns images into larger (or smaller) images with any of them.
+    `hyperfunc.function.predict` turns images into images of another size with any of them.
     """
 
     @property
@@ -29,5 +204,9 @@ class ModelProtocol(Protocol):
         ...
 
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return theta and the shared parameters, or the enlarged images (`fixed_scale`)."""
+        """Apply the network to images in [0, 1].
+
+        Returns:
+            The enlarged images, or, if ``fixed_scale`` is None, theta and the shared parameters.
+        """
         ...

@@ -105,6 +105,16 @@ class CosineMLP:
         """Whether a value depends on the pixel pitch for which it is asked."""
         return self.footprint
 
+    @property
+    def is_linear(self) -> bool:
+        """It is not linear in theta."""
+        return False
+
+    @property
+    def is_fourier_series(self) -> bool:
+        """It is no Fourier series."""
+        return False
+
     def is_emitted(self, layer: int) -> bool:
         """Whether the hypernetwork emits a layer."""
         return not self.emitted or layer in self.emitted
@@ -187,7 +197,7 @@ class FourierField:
 
     It is linear in theta, T = basis(x, a) . theta, so that decoding is a matrix product. The last
     factor is the closed form of averaging over a Gaussian pixel, whose footprint may differ per
-    axis. It averages one field; `field_share` in `hyperfunc.function` deals with what changes from
+    axis. It averages one field; `FunctionalImage.field_share` deals with what changes from
     field to field.
 
     Attributes:
@@ -214,6 +224,16 @@ class FourierField:
     @property
     def depends_on_footprint(self) -> bool:
         """Whether a value depends on the pixel pitch for which it is asked."""
+        return True
+
+    @property
+    def is_linear(self) -> bool:
+        """It is linear in theta."""
+        return True
+
+    @property
+    def is_fourier_series(self) -> bool:
+        """It is a Fourier series, for which the fast renderers are written."""
         return True
 
     @property
@@ -260,8 +280,23 @@ class FourierField:
         one = jnp.ones_like(phase[..., :1])
         return jnp.concatenate([jnp.cos(phase) * decay, -jnp.sin(phase) * decay, one], axis=-1)
 
+    def split_coefficients(
+        self, coefficients: Float[Array, "..."], axis: int
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Split coefficients into real and imaginary parts, one for each function of `axis_basis`.
+
+        Args:
+            coefficients: those of the cosines, the negated sines and the constant along ``axis``.
+            axis: which axis.
+        """
+        cosines, sines, constant = jnp.split(
+            coefficients, (self.frequencies, 2 * self.frequencies), axis=axis
+        )
+        real = jnp.concatenate([cosines, constant], axis=axis)
+        return real, jnp.concatenate([sines, jnp.zeros_like(constant)], axis=axis)
+
     def prepare(self, theta: Theta, shared: Shared) -> Theta:
-        """Nothing to prepare: theta as it is."""
+        """Return theta as it is: there is nothing to prepare."""
         del shared
         return theta
 

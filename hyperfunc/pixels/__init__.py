@@ -46,7 +46,7 @@ from hyperfunc.pixels.resize import (
     imresize,
 )
 from hyperfunc.pixels.values import to_unit_range
-from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowLayout
+from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowAxis, WindowLayout
 
 __all__ = [
     "Axis",
@@ -56,6 +56,7 @@ __all__ = [
     "ROUND_HALF_UP",
     "Samples",
     "WHOLE_IMAGE",
+    "WindowAxis",
     "WindowLayout",
     "YCBCR",
     "axis_over",

@@ -45,7 +45,7 @@ from hyperfunc.experiment import (
     to_dict,
 )
 from hyperfunc.function import predict, update_statistics
-from hyperfunc.networks import check_training_layers
+from hyperfunc.networks import TRAINING, check_training_layers
 from hyperfunc.pixels import to_unit_range
 from hyperfunc.training.resume import check_data, check_same, load_start
 from hyperfunc.training.validation import Validator
@@ -104,7 +104,7 @@ def make_train_step(
         target = to_unit_range(batch["target"])
         variables = {"params": params, "batch_stats": state.batch_stats}
         predicted = predict(
-            model, variables, observed, target.shape[1:3], phase=batch["phase"][0], training=True
+            model, variables, observed, target.shape[1:3], phase=batch["phase"][0], mode=TRAINING
         )
         return pixel_loss(experiment.run.loss, predicted, target).mean()
 

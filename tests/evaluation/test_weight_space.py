@@ -20,12 +20,19 @@ from hyperfunc.evaluation import (
     walks,
     weight_space,
 )
-from hyperfunc.evaluation.walks import WeightSpace, cross_fade, mix
+from hyperfunc.evaluation.walks import WeightSpace, cross_fade
 from hyperfunc.experiment import Experiment, Model, init_variables
 from hyperfunc.files import to_json
 from hyperfunc.function import encode, render
 from hyperfunc.images import read_image, to_float, to_uint8
-from hyperfunc.networks import EDSR, CosineMLP, FourierField, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.networks import (
+    EDSR,
+    CosineMLP,
+    FourierField,
+    PatchHypernetwork,
+    PixelHypernetwork,
+    mix,
+)
 from hyperfunc.pixels import WHOLE_IMAGE, imresize, psnr_rgb, ssim_rgb
 
 SIDE = 16

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hyperfunc.export import export_html
 from hyperfunc.function import FunctionalImage
-from hyperfunc.networks import FactoredTheta, FourierField, Target
+from hyperfunc.networks import FactoredTheta, FourierField, PlainTheta, Target
 from hyperfunc.pixels import PER_PIXEL, WindowLayout
 
 # ANGLE with SwiftShader: WebGL 2 without a graphics card.
@@ -48,7 +48,7 @@ def draw_function(
         noise = rng.normal(scale=0.1, size=(batch, *grid, *like.shape))
         return jnp.asarray(np.asarray(like)[None, None, None] + noise, jnp.float32)
 
-    if isinstance(target, FourierField) and features:
+    if target.is_linear and features:
         theta = FactoredTheta(
             jnp.asarray(rng.normal(size=(batch, *grid, features)), jnp.float32),
             jnp.asarray(
@@ -57,7 +57,7 @@ def draw_function(
             ),
         )
     else:
-        theta = jax.tree.map(draw, mean)
+        theta = PlainTheta(jax.tree.map(draw, mean))
     pixels = rng.integers(0, 256, (batch, *size, target.channels)).astype(np.float32) / 255
     return FunctionalImage(
         theta=theta,

@@ -11,7 +11,7 @@ import pytest
 
 from hyperfunc.export import numpy_decoder, save_function
 from hyperfunc.function import FunctionalImage, render
-from hyperfunc.networks import CosineMLP, FactoredTheta, FourierField
+from hyperfunc.networks import CosineMLP, FactoredTheta, FourierField, PlainTheta
 from hyperfunc.pixels import PER_PIXEL
 
 SIZE = (13, 16)
@@ -93,7 +93,7 @@ def test_other_functions_are_refused(tmp_path: Path) -> None:
     target = CosineMLP(hidden=(3,))
     theta, shared = target.init(jax.random.key(0))
     function = make_function().replace(
-        theta=jax.tree.map(lambda x: jnp.broadcast_to(x, (2, *SIZE, *x.shape)), theta),
+        theta=PlainTheta(jax.tree.map(lambda x: jnp.broadcast_to(x, (2, *SIZE, *x.shape)), theta)),
         shared=shared,
         target=target,
     )

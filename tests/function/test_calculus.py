@@ -11,7 +11,7 @@ import skimage.data
 import hyperfunc
 from hyperfunc.api import ContinuousImage
 from hyperfunc.function import FunctionalImage, encode
-from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork
+from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork, PlainTheta
 from hyperfunc.pixels import WHOLE_IMAGE, pixel_centres
 
 SIZE = (10, 14)
@@ -42,7 +42,7 @@ def smooth() -> ContinuousImage:
     theta, shared = target.init(jax.random.key(2))
     return ContinuousImage(
         FunctionalImage(
-            theta=jax.tree.map(lambda leaf: leaf[None, None, None], theta),
+            theta=PlainTheta(jax.tree.map(lambda leaf: leaf[None, None, None], theta)),
             shared=shared,
             base=None,
             exists=(jnp.ones(1), jnp.ones(1)),

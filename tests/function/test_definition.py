@@ -149,5 +149,5 @@ def test_a_field_for_each_pixel(field, image, size):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_network_for_each_patch(patches, size):
-    theta = jax.tree.map(lambda leaf: np.asarray(leaf[0]), patches.theta)
+    theta = jax.tree.map(lambda leaf: np.asarray(leaf[0]), patches.expanded())
     check(patches, draw_patches(theta, size), size)

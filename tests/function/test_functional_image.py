@@ -10,14 +10,13 @@ import pytest
 
 from hyperfunc.function import (
     encode,
-    functional_image,
+    fourier_grid,
     render,
     render_grid,
     render_phases,
+    rendering,
     sample,
-    separable,
 )
-from hyperfunc.function.functional_image import field_share
 from hyperfunc.networks import (
     EDSR,
     CosineMLP,
@@ -73,7 +72,7 @@ encode_jit = jax.jit(
 )
 render_jit = jax.jit(render, static_argnames=("size", "window"))
 sample_jit = jax.jit(sample, static_argnames="footprint")
-phases_jit = jax.jit(render_phases, static_argnames=("scale", "train"))
+phases_jit = jax.jit(render_phases, static_argnames=("scale", "fast_gradients"))
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "counts", "windows"))
@@ -81,10 +80,10 @@ def grid_jit(function, starts, steps, counts, windows=False):
     axes = [Axis(starts[i], steps[i], counts[i]) for i in range(2)]
     if not windows:
         return render_grid(function, *axes)
-    image = functional_image._render_windows(function, *axes)
+    image = rendering._render_windows(function, *axes)
     if function.base is None:
         return image
-    return field_share(function, steps) * image + interpolate_grid(function.base, *axes)
+    return function.field_share(steps) * image + interpolate_grid(function.base, *axes)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +150,7 @@ def test_rows_one_after_the_other_are_all_rows_at_once(functions, name, monkeypa
     function, size = functions(name), (14, 17)
 
     def evaluate(few):
-        monkeypatch.setattr(functional_image, "FEW_ROWS", few)
+        monkeypatch.setattr(rendering, "ROWS_AT_ONCE", few)
         loss = lambda f: jnp.square(render(f, size)).sum()  # noqa: E731
         return jax.jit(lambda f: (render(f, size), jax.grad(loss)(f).theta))(function)
 
@@ -163,7 +162,7 @@ def test_rows_one_after_the_other_are_all_rows_at_once(functions, name, monkeypa
 def test_columns_together_are_one_after_the_other(functions, monkeypatch):
     """Accelerators take several columns of a field at a time, the last of them fewer."""
     function, size = functions("field"), (14, 17)
-    monkeypatch.setattr(separable, "COLUMNS", 2)
+    monkeypatch.setattr(fourier_grid, "COLUMNS_AT_ONCE", 2)
 
     def evaluate(branch):
         monkeypatch.setattr(
@@ -212,15 +211,15 @@ def test_phases_for_training_are_the_same(functions, scale):
     function, phase = functions("field"), jnp.asarray([0.3, -0.4])
     theta = function.theta
 
-    def loss(given, train):
+    def loss(given, fast):
         changed = dataclasses.replace(theta, features=given[0], kernel=given[1])
         changed = dataclasses.replace(function, theta=changed)
-        image = render_phases(changed, scale, phase=phase, train=train)
+        image = render_phases(changed, scale, phase=phase, fast_gradients=fast)
         return (image**2).sum(), image
 
     slope = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
     (gradient, image), (expected_gradient, expected) = (
-        slope((theta.features, theta.kernel), train) for train in (True, False)
+        slope((theta.features, theta.kernel), fast) for fast in (True, False)
     )
     close(image, expected)
     for ours, theirs in zip(gradient, expected_gradient, strict=True):
@@ -290,7 +289,7 @@ def test_padding_that_does_not_exist_changes_nothing(functions, variables, image
     close(sample_jit(function, positions, footprint=steps(size)), expected)
     if size == (12, 10):
         close(phases_jit(function, scale=2)[:, :12, :10], expected)
-        close(phases_jit(function, scale=2, train=True)[:, :12, :10], expected)
+        close(phases_jit(function, scale=2, fast_gradients=True)[:, :12, :10], expected)
 
 
 @pytest.mark.parametrize(
@@ -334,11 +333,11 @@ def test_an_axis_over_the_window_is_what_render_uses(functions):
 def test_the_base_takes_over_where_pixels_are_large(functions):
     function = functions("field")
     alone = function.replace(base=None)
-    assert field_share(alone, (3.0, 3.0)) == 1.0  # There is nothing to take over.
-    assert field_share(function, (0.8, 0.5)) == 1.0
-    close(field_share(function, (1.0, 0.1)), np.exp(-8 * 0.2**2))
-    close(field_share(function, (1.0, 1.5)), np.exp(-8 * (0.2**2 + 0.7**2)))
-    slope = jax.grad(lambda step: field_share(function, (step, 0.5)))
+    assert alone.field_share((3.0, 3.0)) == 1.0  # There is nothing to take over.
+    assert function.field_share((0.8, 0.5)) == 1.0
+    close(function.field_share((1.0, 0.1)), np.exp(-8 * 0.2**2))
+    close(function.field_share((1.0, 1.5)), np.exp(-8 * (0.2**2 + 0.7**2)))
+    slope = jax.grad(lambda step: function.field_share((step, 0.5)))
     close([slope(0.79), slope(0.8)], [0, 0])  # It sets in smoothly.
 
     # At less than half the size it is the base, and the windows are gone.

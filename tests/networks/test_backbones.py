@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.networks import RDN, DenseTrunk, InceptionTrunk, VapSR
+from hyperfunc.networks import INFERENCE, RDN, TRAINING, DenseTrunk, InceptionTrunk, VapSR
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 16, 24, 3)).astype(np.float32)
 
@@ -66,8 +66,8 @@ def test_features_weigh_features():
         outputs.append(block)
     fused = convolve(np.concatenate(outputs, axis=-1), layers["fusion"])
     expected = shallow + convolve(fused, layers["tail"])
-    for train in (False, True):
-        apply = jax.jit(functools.partial(model.apply, train=train))
+    for mode in (INFERENCE, TRAINING):
+        apply = jax.jit(functools.partial(model.apply, mode=mode))
         features = apply({"params": layers}, IMAGES)
         np.testing.assert_allclose(features, expected, atol=2e-5)
 

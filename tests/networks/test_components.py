@@ -17,19 +17,25 @@ from hyperfunc.networks import (
     EDSR,
     RDN,
     SRCNN,
+    TRAINING,
     Backbone,
     CosineMLP,
     DenseTrunk,
+    FactoredTheta,
     FixedScale,
     FourierField,
     Hypernetwork,
     InceptionTrunk,
+    ModelProtocol,
     PatchHypernetwork,
     PixelHypernetwork,
+    PlainTheta,
     RDNUpscaler,
     Target,
+    ThetaProtocol,
     VapSR,
 )
+from hyperfunc.networks.protocols import BackboneProtocol, TargetProtocol
 from hyperfunc.pixels import WindowLayout, pixel_centres
 
 # Settings that make a component small, and switch on what is off by default.
@@ -102,6 +108,24 @@ IMAGES = np.random.default_rng(0).uniform(size=(2, 8, 6, 3)).astype(np.float32)
 """Not square, so that no axis is taken for the other."""
 
 
+@pytest.mark.parametrize(
+    ("union", "protocol"),
+    [
+        (Backbone, BackboneProtocol),
+        (Target, TargetProtocol),
+        (Hypernetwork, ModelProtocol),
+        (FixedScale, ModelProtocol),
+        (PlainTheta | FactoredTheta, ThetaProtocol),
+    ],
+)
+def test_components_offer_what_their_protocol_states(union, protocol):
+    stated = {name for name in (*vars(protocol), *protocol.__annotations__) if name[0] != "_"}
+    assert stated
+    for kind in typing.get_args(union):
+        offered = {*dir(kind), *getattr(kind, "__annotations__", {})}
+        assert stated <= offered, f"{kind.__name__} lacks {sorted(stated - offered)}"
+
+
 @pytest.mark.parametrize("backbone", members(Backbone), ids=name_of)
 def test_backbone(backbone):
     features, variables = jax.jit(backbone.init_with_output)(jax.random.key(0), IMAGES)
@@ -121,7 +145,7 @@ def test_backbone_on_padding(backbone):
     variables = jax.jit(backbone.init)(jax.random.key(0), IMAGES)
     padded = np.pad(IMAGES, ((0, 0), (0, 3), (0, 2), (0, 0)), constant_values=0.7)
     mask = np.pad(np.ones((1, 8, 6, 1), np.float32), ((0, 0), (0, 3), (0, 2), (0, 0)))
-    if not hasattr(backbone, "receptive_radius"):
+    if backbone.receptive_radius is None:
         with pytest.raises(ValueError, match=name_of(backbone)):
             backbone.apply(variables, jnp.asarray(padded), mask=jnp.asarray(mask))
         return
@@ -131,7 +155,7 @@ def test_backbone_on_padding(backbone):
 
 
 @pytest.mark.parametrize(
-    "backbone", [x for x in members(Backbone) if hasattr(x, "receptive_radius")], ids=name_of
+    "backbone", [x for x in members(Backbone) if x.receptive_radius is not None], ids=name_of
 )
 def test_backbone_receptive_radius(backbone):
     """How far a pixel is seen, exactly: a tile's halo is as wide."""
@@ -165,8 +189,8 @@ def test_target(target):
     thrice = jax.tree.map(lambda leaf: 3 * leaf + 2, theta)
     values = [evaluate(x, shared, jnp.array([0.1, -0.3])) for x in (theta, twice, thrice)]
     is_linear = np.allclose(values[2] - values[1], values[1] - values[0], atol=1e-5)
-    if isinstance(target, FourierField | CosineMLP):  # Fast renderers rely on the former's.
-        assert is_linear == isinstance(target, FourierField)
+    assert is_linear == target.is_linear  # The fast renderers rely on it.
+    assert target.is_linear or not target.is_fourier_series
 
 
 @pytest.mark.parametrize("target", [*members(Target), Plane()], ids=name_of)
@@ -198,7 +222,7 @@ def test_hypernetwork_trains_all_of_its_parameters(model):
     def loss(params, images, target, phase):
         # Away from the start, where coefficients may be zero and hide what they multiply.
         params = jax.tree.map(lambda leaf: leaf + 0.01, params)
-        function, stats = encode(model, {**variables, "params": params}, images, train=True)
+        function, stats = encode(model, {**variables, "params": params}, images, mode=TRAINING)
         predicted = render_phases(function, 2, phase=phase)
         return jnp.square(predicted - target).mean(), stats
 
@@ -224,7 +248,7 @@ def test_a_network_for_one_scale(model):
     target = np.random.default_rng(1).uniform(size=size).astype(np.float32)
 
     def loss(params, images, target):
-        predicted = model.apply({"params": params}, images, train=True)
+        predicted = model.apply({"params": params}, images, mode=TRAINING)
         assert predicted.shape == target.shape and predicted.dtype == jnp.float32
         return jnp.square(predicted - target).mean()
 
@@ -259,7 +283,7 @@ def experiments() -> list[Experiment]:
 
 def describe_experiment(experiment) -> str:
     model = experiment.model
-    described = name_of(model) if isinstance(model, FixedScale) else describe(model)
+    described = name_of(model) if model.fixed_scale else describe(model)
     return f"{described}-{name_of(experiment.task)}"
 
 

@@ -9,7 +9,9 @@ import pytest
 from hyperfunc.errors import UserError
 from hyperfunc.networks import (
     EDSR,
+    INFERENCE,
     RDN,
+    TRAINING,
     CosineMLP,
     DenseTrunk,
     PatchHypernetwork,
@@ -17,7 +19,6 @@ from hyperfunc.networks import (
     plain_convolve,
     register_training_layers,
 )
-from hyperfunc.networks.backbones import Convolution, Fusion, PixelAttention
 from hyperfunc.networks.cpu_gradients import (
     convolve,
     convolve_and_add,
@@ -32,6 +33,7 @@ from hyperfunc.networks.cpu_gradients import (
     kernel_gradient,
     kernel_gradient_as_product,
 )
+from hyperfunc.networks.layers import Convolution, Fusion, PixelAttention
 
 
 def draw(*shape):
@@ -94,13 +96,13 @@ def test_a_layer_is_that_of_flax(size, is_rectified, dtype):
     layer = Convolution(5, size, is_rectified, dtype)
     flax = nn.Conv(5, (size, size), dtype=jnp.dtype(dtype))
     inputs = draw(2, 7, 4, 3)
-    variables = layer.init(jax.random.key(0), inputs, train=True)
+    variables = layer.init(jax.random.key(0), inputs, fast_gradients=True)
     jax.tree.map(np.testing.assert_array_equal, variables, flax.init(jax.random.key(0), inputs))
     variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
     expected = flax.apply(variables, inputs)
     expected = nn.relu(expected) if is_rectified else expected
-    for train in (False, True):
-        assert_near(layer.apply(variables, inputs, train=train), expected)
+    for fast in (False, True):
+        assert_near(layer.apply(variables, inputs, fast_gradients=fast), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -108,12 +110,13 @@ def test_pixel_attention_is_what_it_says(dtype):
     attention = PixelAttention(0.3, dtype)
     shortcut, inputs = draw(2, 7, 4, 5), draw(2, 7, 4, 5).astype(dtype) - 1
     shortcut = shortcut.astype(dtype)
-    variables = attention.init(jax.random.key(0), shortcut, inputs, train=True)
+    variables = attention.init(jax.random.key(0), shortcut, inputs, fast_gradients=True)
     variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
     logits = nn.Conv(5, (1, 1), dtype=jnp.dtype(dtype)).apply(variables, inputs)
     expected = shortcut + 0.3 * 2 * inputs * nn.sigmoid(logits)
-    for train in (False, True):
-        assert_near(attention.apply(variables, shortcut, inputs, train=train), expected)
+    for fast in (False, True):
+        gated = attention.apply(variables, shortcut, inputs, fast_gradients=fast)
+        assert_near(gated, expected)
 
 
 def assert_near(ours, theirs):
@@ -197,19 +200,21 @@ def test_trunks_train_with_it_as_they_would_without(trunk, dtype):
     images = draw(2, 6, 6, 3)
     variables = trunk.init(jax.random.key(0), images)
 
-    def gradient(train):
+    def gradient(mode):
         def loss(variables):
-            features = trunk.apply(variables, images, train=train)
+            features = trunk.apply(variables, images, mode=mode)
             return jnp.square(features.astype(jnp.float32)).mean()
 
         return jax.jit(jax.value_and_grad(loss))(variables)
 
     assert "custom_vjp" in str(
-        jax.make_jaxpr(lambda v: trunk.apply(v, images, train=True))(variables)
+        jax.make_jaxpr(lambda v: trunk.apply(v, images, mode=TRAINING))(variables)
     )
     assert "custom_vjp" not in str(jax.make_jaxpr(lambda v: trunk.apply(v, images))(variables))
     tolerance = 1e-5 if dtype == "float32" else 0.03
-    for ours, theirs in zip(*(jax.tree.leaves(gradient(t)) for t in (True, False)), strict=True):
+    for ours, theirs in zip(
+        *(jax.tree.leaves(gradient(m)) for m in (TRAINING, INFERENCE)), strict=True
+    ):
         assert ours.dtype == theirs.dtype
         np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
 
@@ -222,20 +227,22 @@ def test_a_patch_hypernetwork_trains_with_it_as_it_would_without():
     images = draw(2, 8, 8, 3)
     variables = network.init(jax.random.key(0), images)
 
-    def gradient(train):
+    def gradient(mode):
         def loss(variables):
-            theta, _ = network.apply(variables, images, train=train)
+            theta, _ = network.apply(variables, images, mode=mode)
             return sum(jnp.square(leaf).mean() for leaf in jax.tree.leaves(theta))
 
         return jax.jit(jax.grad(loss))(variables)
 
-    jaxpr = str(jax.make_jaxpr(lambda v: network.apply(v, images, train=True))(variables))
+    jaxpr = str(jax.make_jaxpr(lambda v: network.apply(v, images, mode=TRAINING))(variables))
     assert jaxpr.count("custom_vjp") > str(
-        jax.make_jaxpr(lambda v: DenseTrunk(8).apply(v, images, train=True))(
+        jax.make_jaxpr(lambda v: DenseTrunk(8).apply(v, images, mode=TRAINING))(
             {"params": variables["params"]["backbone"]}
         )
     ).count("custom_vjp")
-    for ours, theirs in zip(*(jax.tree.leaves(gradient(t)) for t in (True, False)), strict=True):
+    for ours, theirs in zip(
+        *(jax.tree.leaves(gradient(m)) for m in (TRAINING, INFERENCE)), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-7)
 
 

@@ -31,7 +31,7 @@ def test_a_code_bounds_the_rank_of_what_is_emitted():
     variables = jax.jit(model.init)(jax.random.key(0), images)
     theta, _ = jax.jit(model.apply)(variables, images)
     theta, mean = jax.device_get((theta, variables["params"]["mean"]))
-    for name, layer in theta.items():
+    for name, layer in theta.parameters.items():
         leaves = zip(jax.tree.leaves(layer), jax.tree.leaves(mean[name]), strict=True)
         offsets = np.concatenate([(a - b).reshape(12, -1) for a, b in leaves], axis=1)
         values = np.linalg.svd(offsets - offsets.mean(axis=0), compute_uv=False)

@@ -17,7 +17,7 @@ from hyperfunc.experiment.config import Data
 from hyperfunc.experiment.losses import Loss
 from hyperfunc.experiment.optimizers import Optimizer
 from hyperfunc.function import encode, predict, render_phases
-from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.networks import EDSR, TRAINING, CosineMLP, PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
 from hyperfunc.training import (
     Validator,
@@ -223,12 +223,12 @@ def test_a_stride_leaves_out_rows_and_columns_of_the_rendering(model, stride):
 
     @jax.jit
     def render_whole(images):
-        return render_phases(encode(model, variables, images, train=True)[0], 1)
+        return render_phases(encode(model, variables, images, mode=TRAINING)[0], 1)
 
     whole = render_whole(images)
     size = (16 // stride, 16 // stride)
     predict_part = jax.jit(
-        lambda x, phase: predict(model, variables, x, size, phase=phase, training=True)
+        lambda x, phase: predict(model, variables, x, size, phase=phase, mode=TRAINING)
     )
     for top, left in ((0, 0), (1, 0), (stride - 1, stride - 1)):
         phase = 0.5 - (np.array([top, left], np.float32) + 0.5) / stride
@@ -251,7 +251,7 @@ def test_running_statistics_are_those_of_the_averaged_network(experiment):
     @jax.jit
     def statistics(params):
         variables = {"params": params, "batch_stats": before.batch_stats}
-        return encode(model, variables, jnp.asarray(images / 255, jnp.float32), train=True)[1]
+        return encode(model, variables, jnp.asarray(images / 255, jnp.float32), mode=TRAINING)[1]
 
     of_average, of_last = statistics(state.average), statistics(before.params)
     pairs = zip(*(jax.tree.leaves(s) for s in (of_average, of_last)), strict=True)

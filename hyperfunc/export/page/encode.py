@@ -1,7 +1,7 @@
 """The arrays of a functional image, packed as the textures of the page want them."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.export.quantization import quantize_int8
 from hyperfunc.function import FunctionalImage
 from hyperfunc.images import to_uint8
-from hyperfunc.networks import FactoredTheta, FourierField
+from hyperfunc.networks import FourierField
 
 _HALVES = 8
 """Half floats in a texel of coefficients (RGBA32UI)."""
@@ -34,16 +34,9 @@ def encode_function(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
     Raises:
         UserError: the function holds values that are not finite.
     """
-    target, theta = function.target, function.theta
-    assert isinstance(target, FourierField)
+    target = cast(FourierField, function.target)
     height, width = function.size
-    if isinstance(theta, FactoredTheta):
-        features, kernel = np.asarray(theta.features), np.asarray(theta.kernel)
-    else:
-        coefficients = np.asarray(theta["coefficients"])
-        features = coefficients.reshape(*coefficients.shape[:3], -1)
-        kernel = np.eye(features.shape[-1], dtype=np.float32)
-        kernel = kernel.reshape(-1, *coefficients.shape[3:])
+    features, kernel = map(np.asarray, function.theta.factors())
     if not (np.isfinite(features).all() and np.isfinite(kernel).all()):
         raise UserError("the function holds values that are not finite: the model is damaged")
     with np.errstate(over="ignore"):

@@ -15,13 +15,14 @@ import os
 import re
 import zlib
 from importlib.resources import files
+from typing import cast
 
 from hyperfunc.errors import UserError
 from hyperfunc.export.padding import without_padding
 from hyperfunc.export.page.encode import bytes_per_pixel, encode_function
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
-from hyperfunc.networks import FactoredTheta, FourierField, Target
+from hyperfunc.networks import FourierField, Target
 from hyperfunc.pixels import WindowLayout
 from hyperfunc.types import Size
 
@@ -61,7 +62,7 @@ def export_html(
 def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
     """Return the page that `export_html` writes, as UTF-8."""
     function = without_padding(function)
-    check_page(function.target, function.layout, function.size, _count_images(function))
+    check_page(function.target, function.layout, function.size, function.theta.batch)
     payload, config = encode_function(function)
     values = {
         "config": json.dumps(config).replace("<", "\\u003c"),
@@ -92,11 +93,12 @@ def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1)
     Raises:
         UserError: the page cannot show such functions, or not so large ones.
     """
-    if not isinstance(target, FourierField) or not layout.is_per_pixel:
+    if not target.is_fourier_series or not layout.is_per_pixel:
         raise UserError(
             "the page shows a FourierField for each pixel (the sr preset), but this function has a "
             f"{type(target).__name__} on windows of {layout.size} pixels: render images instead"
         )
+    target = cast(FourierField, target)
     if batch != 1 or target.channels != 3 or target.frequencies > MAX_FREQUENCIES:
         raise UserError(
             f"the page shows 1 image of 3 channels with at most {MAX_FREQUENCIES} frequencies, but "
@@ -111,12 +113,6 @@ def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1)
             f"on a side and {max_pixels / 1e6:.2f} million in total: crop the image or make it "
             "smaller; `hyperfunc upscale` renders any size"
         )
-
-
-def _count_images(function: FunctionalImage) -> int:
-    theta = function.theta
-    leaf = theta.features if isinstance(theta, FactoredTheta) else theta["coefficients"]
-    return leaf.shape[0]
 
 
 def _fill_in(template: str, values: dict[str, str]) -> str:
