@@ -8,7 +8,7 @@ from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_met
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
-from hyperfunc.evaluation.weight_space import evaluate_weight_space, summarize
+from hyperfunc.evaluation.weight_space_evaluation import evaluate_weight_space, summarize
 
 __all__ = [
     "FeatureSpace",

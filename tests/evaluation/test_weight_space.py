@@ -1,4 +1,4 @@
-"""The space of weights: walks in it (`walks`), and what is measured (`weight_space`)."""
+"""Weight space: encoding and rendering, what is measured in it, and the figures."""
 
 import json
 import re
@@ -15,12 +15,15 @@ from hyperfunc.errors import UserError
 from hyperfunc.evaluation import (
     FeatureSpace,
     evaluate_weight_space,
+    frechet_distance,
     gradient_energy,
     summarize,
-    walks,
     weight_space,
+    weight_space_evaluation,
 )
-from hyperfunc.evaluation.walks import WeightSpace, cross_fade
+from hyperfunc.evaluation.weight_space import WeightSpace, cross_fade
+from hyperfunc.evaluation.weight_space_figures import draw_figures
+from hyperfunc.evaluation.weight_space_measures import measure_layer_effects
 from hyperfunc.experiment import Experiment, Model, init_variables
 from hyperfunc.files import to_json
 from hyperfunc.function import encode, render
@@ -43,7 +46,7 @@ PATCHES = PatchHypernetwork(
     branch_width=4,
     branch_convs=1,
     pool=2,
-    branch_scale=1.0,  # So that images differ without training.
+    branch_scale=1.0,  # Images differ although the network is not trained.
 )
 
 
@@ -81,13 +84,13 @@ def select(theta, index):
     return jax.tree.map(lambda leaf: leaf[index], theta)
 
 
-# Images as weights.
+# Encoding and rendering.
 
 
-def assert_renders(space, model, faces, times):
-    """Each image is what `encode` and `render` make of it alone."""
-    rendered = space.render(space.encode(faces), times)
-    size = (SIDE * times, SIDE * times)
+def assert_renders(space, model, faces, scale):
+    """Each image is encoded and rendered as it is alone."""
+    rendered = space.render(space.encode(faces), scale)
+    size = (SIDE * scale, SIDE * scale)
 
     @jax.jit
     def alone(image):
@@ -101,12 +104,12 @@ def assert_renders(space, model, faces, times):
     assert len(np.unique(rendered, axis=0)) == len(faces)
 
 
-@pytest.mark.parametrize(("batch", "times"), [(50, 1), (3, 2)])
+@pytest.mark.parametrize(("batch", "scale"), [(50, 1), (3, 2)])
 def test_images_are_encoded_and_rendered_as_each_alone(
-    space, model, faces, monkeypatch, batch, times
+    space, model, faces, monkeypatch, batch, scale
 ):
-    monkeypatch.setattr(walks, "BATCH", batch)  # One by one, or in threes and two.
-    assert_renders(space, model, faces, times)
+    monkeypatch.setattr(weight_space, "BATCH_SIZE", batch)  # One by one, or by three.
+    assert_renders(space, model, faces, scale)
 
 
 def test_theta_has_a_leading_axis_of_images(space, faces):
@@ -123,7 +126,7 @@ def test_a_model_with_a_base_is_refused():
         WeightSpace(model, (SIDE, SIDE))
 
 
-# Mixing.
+# Interpolation.
 
 
 def test_mixing_is_a_line_through_both(space, faces):
@@ -162,40 +165,40 @@ def test_a_cross_fade_is_rounded_once_and_half_up(faces):
 
 
 class PixelSpace(WeightSpace):
-    """Weights that are the pixels themselves: then walks are cross-fades, and all is known."""
+    """Weights that are pixels: interpolating them is a cross-fade, so all results are known."""
 
     def __init__(self, model, size):
         self.size = size
 
     def encode(self, images):
-        half = self.size[0] // 2  # Two layers: the upper and the lower part.
+        half = self.size[0] // 2  # Two layers: the upper and the lower half of the image.
         pixels = images.astype(np.float32)
         return {"layer_0": {"kernel": pixels[:, :half]}, "layer_1": {"kernel": pixels[:, half:]}}
 
-    def render(self, theta, times=1):
+    def render(self, theta, scale=1):
         pixels = np.concatenate([theta[name]["kernel"] for name in sorted(theta)], axis=1)
-        return to_uint8(pixels / np.float32(255)).repeat(times, axis=1).repeat(times, axis=2)
+        return to_uint8(pixels / np.float32(255)).repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 @pytest.fixture
 def pixels(monkeypatch):
-    """Evaluates a perfect reconstruction."""
-    monkeypatch.setattr(weight_space, "WeightSpace", PixelSpace)
+    """Evaluate a perfect reconstruction."""
+    monkeypatch.setattr(weight_space_evaluation, "WeightSpace", PixelSpace)
 
 
 @pytest.fixture
-def seen(monkeypatch):
-    """What the figures are drawn from."""
-    names = ("space", "faces", "theta", "rebuilt", "ends", "out")
+def drawn(monkeypatch):
+    """The arguments of `draw_figures`, which does nothing."""
+    names = ("space", "images", "theta", "rebuilt", "pairs", "folder")
     arguments: dict = {}
     record = lambda *args: arguments.update(zip(names, args, strict=True))  # noqa: E731
-    monkeypatch.setattr(weight_space, "draw_figures", record)
+    monkeypatch.setattr(weight_space_evaluation, "draw_figures", record)
     return arguments
 
 
 @pytest.fixture
 def sources(faces, draw):
-    """Eight test images, the same at twice the size, and sixteen other ones."""
+    """Eight test images, the same at twice the size, and sixteen other images."""
     large = np.stack([imresize(face, (2 * SIDE, 2 * SIDE)) for face in faces])
     others = np.stack([draw(seed, (SIDE, SIDE)) for seed in range(20, 36)])
     return as_source(faces), as_source(large), as_source(others, "faces (train)")
@@ -205,8 +208,8 @@ def is_within(value, bounds):
     return bounds[0] <= value <= bounds[1]
 
 
-def test_everything_is_measured(model, sources, faces, seen, tmp_path):
-    """The numbers that can be computed otherwise are, from what the figures are drawn from."""
+def test_everything_is_measured(model, sources, faces, drawn, tmp_path):
+    """Numbers agree with those computed from the arguments of `draw_figures`."""
     result = evaluate_weight_space(model, *sources, pairs=8, out=tmp_path)
     restored = json.loads(to_json(result))
     assert restored["reconstruction"].keys() >= {"psnr", "ssim", "images"}
@@ -219,12 +222,13 @@ def test_everything_is_measured(model, sources, faces, seen, tmp_path):
     leaves = jax.tree.leaves(model.variables["params"])
     assert result["parameters"] == sum(leaf.size for leaf in leaves)
 
-    # The pairs: every image is the first of as many, and none walks to itself.
-    first, second = seen["ends"]
-    assert sorted(first) == list(range(8)) and (first != second).all() and seen["out"] == tmp_path
-    np.testing.assert_array_equal(seen["faces"], faces)
+    # Every image is the first one of a pair, and no image is paired with itself.
+    first, second = drawn["pairs"]
+    assert sorted(first) == list(range(8)) and (first != second).all()
+    assert drawn["folder"] == tmp_path
+    np.testing.assert_array_equal(drawn["images"], faces)
 
-    space, theta, rebuilt = seen["space"], seen["theta"], seen["rebuilt"]
+    space, theta, rebuilt = drawn["space"], drawn["theta"], drawn["rebuilt"]
     np.testing.assert_array_equal(rebuilt, space.render(theta))
     assert result["reconstruction"]["images"] == 8
     for name, measure in (("psnr", psnr_rgb), ("ssim", ssim_rgb)):
@@ -236,21 +240,21 @@ def test_everything_is_measured(model, sources, faces, seen, tmp_path):
 
     ends = gradient_energy(rebuilt)[first], gradient_energy(rebuilt)[second]
     faded = cross_fade(rebuilt[first], rebuilt[second], 0.5)
-    walked = space.render(mix(select(theta, first), select(theta, second), 0.5))
-    for name, images in (("pixels_t50", faded), ("weights_t50", walked)):
+    halfway = space.render(mix(select(theta, first), select(theta, second), 0.5))
+    for name, images in (("pixels_t50", faded), ("weights_t50", halfway)):
         ratio = gradient_energy(images) / np.mean(ends, axis=0)
         assert result["gradient_energy"][name] == pytest.approx(ratio.mean())
         assert is_within(ratio.mean(), result["gradient_energy_interval"][name])
-    assert result["roughness"]["weights"] > 0.1  # No straight line in the space of pixels.
+    assert result["roughness"]["weights"] > 0.1  # The path is no straight line in pixel space.
 
 
-def test_a_space_of_pixels_is_perfect_and_superimposes(model, sources, pixels):
+def test_the_results_of_a_space_of_pixels_are_known(model, sources, pixels):
     result = evaluate_weight_space(model, *sources, pairs=8)
     rebuilt, frechet, energy = (
         result[name] for name in ("reconstruction", "frechet", "gradient_energy")
     )
     assert (rebuilt["psnr"], rebuilt["ssim"], rebuilt["images"]) == (np.inf, 1.0, 8)
-    # Rendered larger it repeats its pixels, of which means over 2 x 2 are what they were.
+    # Larger renderings repeat pixels, so that means over 2 x 2 of them change nothing.
     assert rebuilt["psnr_at_128"] == rebuilt["psnr_at_256_averaged"] < np.inf
     assert rebuilt["psnr_bicubic_at_128"] == np.inf
     assert frechet["reconstruction"] == pytest.approx(frechet["real"])
@@ -260,7 +264,7 @@ def test_a_space_of_pixels_is_perfect_and_superimposes(model, sources, pixels):
         assert frechet[f"pixels_t{t}"] == pytest.approx(frechet[f"original_pixels_t{t}"])
     assert energy["pixels_t50"] < energy["pixels_t25"] < 1
     assert 0 < frechet["blurred"]
-    assert result["roughness"]["weights"] < 0.15  # What is left comes from rounding.
+    assert result["roughness"]["weights"] < 0.15  # The rest is rounding.
 
     weights = result["similarity"]["weights"]
     assert weights["rank_correlation_with_pixels"] == pytest.approx(1)
@@ -272,40 +276,37 @@ def test_a_space_of_pixels_is_perfect_and_superimposes(model, sources, pixels):
     assert 1 <= shifted["median"] <= 8 and 0 <= shifted["first"] <= 1
 
 
-def test_pairs_are_of_two_and_features_are_fitted_to_images_that_are_not_measured(
-    model, sources, faces, pixels, monkeypatch
-):
-    given = {}
-    names = ("space", "features", "theta", "faces", "others", "rebuilt", "ends")
-    record = lambda *args: given.update(zip(names, args, strict=True)) or {}  # noqa: E731
-    monkeypatch.setattr(weight_space, "_paths", record)
-    for part in ("_similarity", "_layer_effects"):
-        monkeypatch.setattr(weight_space, part, lambda *args: {})
-    evaluate_weight_space(model, *sources, pairs=100)
-    first, second = given["ends"]
+def test_every_image_has_as_many_pairs(model, sources, pixels, drawn, tmp_path):
+    evaluate_weight_space(model, *sources, pairs=100, out=tmp_path)
+    first, second = drawn["pairs"]
     assert len(first) == len(second) == 100 and (first != second).all()
     assert set(np.bincount(first)) == {12, 13} and set(second) == set(range(8))
-    evaluate_weight_space(model, *sources, pairs=100, seed=1)
-    assert not np.array_equal(given["ends"][0], first)
-
-    real = np.stack(list(sources[2]))
-    np.testing.assert_array_equal(given["others"], real[8:])
-    expected = FeatureSpace.fit(real[:8])(faces)
-    np.testing.assert_allclose(given["features"](faces), expected, atol=1e-9)
+    evaluate_weight_space(model, *sources, pairs=100, out=tmp_path, seed=1)
+    assert not np.array_equal(drawn["pairs"][0], first)
 
 
-def test_layers_do_what_their_part_of_the_image_says(model, draw, pixels):
-    """From mid grey, the upper half gets darker and the lower half red."""
+def test_features_are_fitted_to_other_images_than_those_of_the_reference(
+    model, sources, faces, pixels
+):
+    result = evaluate_weight_space(model, *sources, pairs=8)
+    others = np.stack(list(sources[2]))
+    features = FeatureSpace.fit(others[:8])
+    expected = frechet_distance(features(others[8:]), features(faces))
+    assert result["frechet"]["real"] == pytest.approx(expected)
+
+
+def test_layer_effects_of_known_layers(model):
+    """One layer darkens the upper half of a grey image, the other one reddens the lower half."""
     grey = np.full((SIDE, SIDE, 3), 128, np.uint8)
     other = grey.copy()
     other[:8] = 28
     other[8:, :, 0] = 228
     space = PixelSpace(model, (SIDE, SIDE))
     theta = space.encode(np.stack([grey, other]))
-    effects = weight_space._layer_effects(space, theta, (np.array([0]), np.array([1])))
+    effects = measure_layer_effects(space, theta, (np.array([0]), np.array([1])))
     darker = -100 * 219 / 255
     upper, lower = effects["layer_0"], effects["layer_1"]
-    # Half of the image changes by as much: the mean by a half, the rest by plus and minus a half.
+    # Half of the image changes: the mean by half of that, and the rest by plus or minus as much.
     assert upper["brightness"] == pytest.approx(-darker / 2, rel=1e-4)
     assert upper["structure"] == pytest.approx(-darker / 2, rel=1e-4)
     assert upper["chroma"] == pytest.approx(0, abs=1e-4)
@@ -316,7 +317,7 @@ def test_layers_do_what_their_part_of_the_image_says(model, draw, pixels):
     assert list(effects) == ["layer_0", "layer_1", "all"]
 
 
-def test_the_summary_names_the_numbers(model, sources, pixels):
+def test_the_summary_shows_the_numbers(model, sources, pixels):
     result = evaluate_weight_space(model, *sources, pairs=8)
     text = summarize(result)
     assert "8 images, 8 pairs" in text and "PSNR inf dB   SSIM 1.0000" in text
@@ -330,7 +331,7 @@ def test_the_summary_names_the_numbers(model, sources, pixels):
         assert f"{name} {result['gradient_energy'][name]:.3f}" in " ".join(energy.split())
 
 
-def test_as_many_images_as_it_takes(model, sources):
+def test_too_few_images_are_refused(model, sources):
     test, large, real = sources
     for few in ((test.select([0]), large, real), (test, large, real.select([0]))):
         with pytest.raises(UserError, match="too few"):
@@ -348,7 +349,7 @@ def test_as_many_images_as_it_takes(model, sources):
         ({"side": 24}, "multiples of 16"),
     ],
 )
-def test_what_may_be_asked_for_is_answered_or_refused(
+def test_every_input_is_evaluated_or_refused(
     model, sources, pixels, draw, tmp_path, arguments, refused
 ):
     if "side" in arguments:
@@ -371,11 +372,11 @@ def test_what_may_be_asked_for_is_answered_or_refused(
 # Figures.
 
 
-def test_figures_have_the_sizes_of_what_they_show(space, faces, tmp_path):
+def test_figures_show_images_in_their_places(space, faces, tmp_path):
     theta = space.encode(faces)
     rebuilt = space.render(theta)
     ends = np.array([0, 1, 2, 3, 4, 5]), np.array([6, 7, 0, 1, 2, 3])
-    walks.draw_figures(space, faces, theta, rebuilt, ends, tmp_path, rows=4)
+    draw_figures(space, faces, theta, rebuilt, ends, tmp_path, rows=4)
     panel = SIDE + 4
     shapes = {
         "figure1_weights_and_pixels": (2, 9),
@@ -393,7 +394,7 @@ def test_figures_have_the_sizes_of_what_they_show(space, faces, tmp_path):
     def cell(name, i, j):
         return figures[name][i * panel :, j * panel :][2 : 2 + SIDE, 2 : 2 + SIDE]
 
-    # Every walk begins and ends with the two reconstructions, in weights as in pixels.
+    # Every row begins and ends with the two reconstructions.
     for k in range(4):
         for name in ("figure6a_weights", "figure6b_pixels"):
             for column, end in ((0, ends[0][k]), (8, ends[1][k])):
@@ -401,7 +402,7 @@ def test_figures_have_the_sizes_of_what_they_show(space, faces, tmp_path):
                 assert np.abs(difference).max() <= 1
     faded = cross_fade(rebuilt[:1], rebuilt[6:7], 0.5)[0]
     np.testing.assert_array_equal(cell("figure1_weights_and_pixels", 1, 4), faded)
-    # With all layers it is the walk itself; with the first one only it ends elsewhere.
+    # With all layers a row is that of figure 1; with the first layer only, it ends elsewhere.
     np.testing.assert_array_equal(
         cell("figure7_layerwise", 2, 4), cell("figure1_weights_and_pixels", 0, 4)
     )

@@ -1,0 +1,121 @@
+"""The evaluation of weight space: the claims of Klocek et al. 2019, Section 4.1, with numbers.
+
+Test images are reconstructed. Pairs of them are interpolated in weight space and, for comparison,
+in pixel space.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hyperfunc.data import ImageSource
+from hyperfunc.errors import UserError
+from hyperfunc.evaluation.statistics import FeatureSpace
+from hyperfunc.evaluation.weight_space import ImageBatch, WeightSpace
+from hyperfunc.evaluation.weight_space_figures import draw_figures
+from hyperfunc.evaluation.weight_space_measures import (
+    measure_interpolation,
+    measure_layer_effects,
+    measure_reconstruction,
+    measure_similarity,
+)
+from hyperfunc.experiment import Model
+
+
+def evaluate_weight_space(
+    model: Model,
+    test: ImageSource,
+    test_large: ImageSource | None,
+    others: ImageSource,
+    *,
+    pairs: int = 500,
+    out: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure everything, and draw the figures.
+
+    Args:
+        model: a model that was trained to reconstruct images.
+        test: images that the model was not trained on, of the size that it was trained on.
+        test_large: the same images at twice the size, if there are any; larger renderings are
+            compared with them.
+        others: other natural images. One half defines the space of features. The other half is the
+            reference that every set of images is compared with.
+        pairs: number of random pairs of test images.
+        out: folder for the figures, if they are wanted.
+        seed: of the choice of pairs.
+
+    Returns:
+        Numbers for JSON; docs/reproduction.md explains them.
+
+    Raises:
+        UserError: there are too few images, or they differ in size.
+    """
+    if len(test) < 2 or len(others) < 4 or pairs < 1:
+        raise UserError(
+            f"{test.description}: {len(test)} test images, {len(others)} other images and {pairs} "
+            "pairs are too few: it takes 2, 4 and 1 at least"
+        )
+    images, other_images = _stack(test), _stack(others)
+    space = WeightSpace(model, images.shape[1:3])
+    half = len(other_images) // 2
+    features, reference = FeatureSpace.fit(other_images[:half]), other_images[half:]
+    theta = space.encode(images)
+    rebuilt = space.render(theta)
+    chosen = _choose_pairs(len(images), pairs, seed)
+    result = {
+        "parameters": _count_parameters(model.variables["params"]),
+        "theta": _count_parameters(theta) // len(images),
+        "step": model.step,
+        "reconstruction": measure_reconstruction(
+            space, theta, images, rebuilt, list(test_large or ())
+        ),
+        **measure_interpolation(space, features, theta, images, rebuilt, reference, chosen),
+        "similarity": measure_similarity(space, features, theta, images),
+        "layers": measure_layer_effects(space, theta, chosen),
+    }
+    if out is not None:
+        draw_figures(space, images, theta, rebuilt, chosen, out)
+    return result
+
+
+def summarize(result: dict[str, Any]) -> str:
+    """Format the most important numbers as a table for a terminal."""
+    rebuilt, energy = result["reconstruction"], result["gradient_energy"]
+    lines = [
+        f"{rebuilt['images']} images, {result['pairs']} pairs, {result['theta']} weights each",
+        f"reconstruction       PSNR {rebuilt['psnr']:.2f} dB   SSIM {rebuilt['ssim']:.4f}",
+        "Frechet distance to real images, with its 95 % interval",
+    ]
+    for name, value in result["frechet"].items():
+        low, high = result["frechet_interval"][name]
+        lines.append(f"  {name:<20}{value:8.3f}  [{low:.3f}, {high:.3f}]")
+    lines.append("gradient energy halfway, relative to that of the two images")
+    lines += [f"  {name:<20}{energy[name]:8.3f}" for name in ("weights_t50", "pixels_t50")]
+    return "\n".join(lines)
+
+
+def _stack(source: ImageSource) -> ImageBatch:
+    images = list(source)
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1:
+        (a, b), (c, d) = sorted(sizes)[:2]
+        raise UserError(
+            f"{source.description}: images must have one size to be interpolated, and there are "
+            f"{a} x {b} and {c} x {d} pixels: crop them first"
+        )
+    return np.stack(images)
+
+
+def _choose_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pair every image, about equally often, with another image at random."""
+    rng = np.random.default_rng(seed)
+    first = np.concatenate([rng.permutation(images) for _ in range(-(-pairs // images))])
+    second = (first + rng.integers(1, images, size=len(first))) % images
+    return first[:pairs], second[:pairs]
+
+
+def _count_parameters(tree: Any) -> int:
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(tree))
