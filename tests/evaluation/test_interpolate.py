@@ -1,4 +1,4 @@
-"""Reconstruct faces and walk between them, by the two commands."""
+"""Reconstruct faces and interpolate between them, by the commands."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ COUNT = 5
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, draw):
-    """Archives of drawn images as `faces` has them: five to test and twice as many to train."""
+    """Archives of drawn images like those of `faces`: five test images, ten training images."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "faces").mkdir()
     for split, count in (("test", COUNT), ("train", 2 * COUNT)):
@@ -36,7 +36,7 @@ def data(tmp_path_factory, draw):
 
 @pytest.fixture(scope="module")
 def faces_run(tmp_path_factory, data):
-    """The `faces` preset, made tiny and with a trunk that compiles soon, after two steps."""
+    """The workdir of a tiny `faces` preset after two steps."""
     network = PatchHypernetwork(
         EDSR(width=4, blocks=0),
         CosineMLP((6,), normalization="batch"),
@@ -57,7 +57,7 @@ def faces_run(tmp_path_factory, data):
     return workdir
 
 
-def test_faces_are_reconstructed_and_walked_between(faces_run, data, tmp_path, capsys):
+def test_faces_are_reconstructed_and_interpolated(faces_run, data, tmp_path, capsys):
     file, figures = tmp_path / "new" / "out.json", tmp_path / "figures"
     evaluate.main(
         [
@@ -106,7 +106,7 @@ def test_faces_are_reconstructed_and_walked_between(faces_run, data, tmp_path, c
     with Image.open(figures / "walk.webp") as animation:
         assert animation.size == (128, 128) and animation.is_animated
 
-    # The first number is that of the figure of reconstructions.
+    # The PSNR agrees with the figure of reconstructions.
     picture = read_image(figures / "reconstruction.png")
     picture = picture.reshape(2, side, COUNT, side, 3).swapaxes(1, 2)[:, :, 2:-2, 2:-2]
     scores = [psnr_rgb(*pair) for pair in zip(*picture, strict=True)]
@@ -126,14 +126,14 @@ def test_a_task_that_does_not_exist(refuse, trained):
     assert "interpolate" in error
 
 
-def test_datasets_that_cannot_be_walked_in(refuse, faces_run, draw, tmp_path):
+def test_datasets_that_cannot_be_evaluated(refuse, faces_run, draw, tmp_path):
     walk = ["--task=interpolate", f"--workdir={faces_run}"]
     assert "faces" in refuse(evaluate.main, *walk, "--dataset=faces", f"--data_dir={tmp_path}")
     write_image(tmp_path / "one" / "only.png", draw(0, (64, 64)))
     assert "too few" in refuse(evaluate.main, *walk, f"--dataset={tmp_path / 'one'}")
 
 
-def test_the_images_of_a_folder_are_not_their_own_reference(faces_run, draw, tmp_path, monkeypatch):
+def test_a_folder_is_split_into_test_images_and_others(faces_run, draw, tmp_path, monkeypatch):
     for i in range(9):
         write_image(tmp_path / f"{i}.png", draw(i, (64, 64)))
     sets = []

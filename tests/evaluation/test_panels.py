@@ -1,4 +1,4 @@
-"""Pictures for people."""
+"""Mosaics of images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Networks for one scale: trained and measured by the same commands as the hypernetworks."""
+"""Networks for one scale are trained and evaluated by the same commands as hypernetworks."""
 
 import json
 
@@ -29,7 +29,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, photos):
-    """Trains each for two steps, and validates it on small crops."""
+    """The workdir of each network after two steps, validated on small crops."""
     folder = tmp_path_factory.mktemp("baselines")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validation, "SIDE", 32)
@@ -48,7 +48,7 @@ def test_a_baseline_is_trained(runs, name, kind, distance):
     lines = [json.loads(line) for line in (runs / name / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] > 0 for line in lines if "loss" in line] == [True, True]
     (validated,) = [line for line in lines if "validation/psnr" in line]
-    # It is validated at its own scale, and at no other.
+    # It is validated at its own scale only.
     scores = [key for key in validated if key.startswith("validation/psnr_")]
     assert scores == ["validation/psnr_x2"]
     assert validated["validation/psnr"] == validated["validation/psnr_x2"] > 0

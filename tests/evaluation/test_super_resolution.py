@@ -1,4 +1,4 @@
-"""The table of an evaluation."""
+"""The evaluation of super-resolution: the table, the pictures, and the self-ensemble."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ METHODS = {"bicubic": imresize, "nearest": nearest}
 
 
 @pytest.mark.parametrize("scale", [(2.0, 2.0), (3.0, 3.0), (2.5, 1.0)])
-def test_means_are_means_of_what_each_image_scores(source, scale):
+def test_rows_are_means_over_the_images(source, scale):
     table = evaluate_super_resolution(source, METHODS, scale)
     assert (table.dataset, table.scale, table.protocol) == ("three", scale, PROTOCOL)
     assert [row.method for row in table.rows] == list(METHODS)
@@ -50,7 +50,7 @@ def test_means_are_means_of_what_each_image_scores(source, scale):
     assert table.rows[0].psnr_y > table.rows[1].psnr_y
 
 
-def test_a_better_method_is_what_the_pictures_show(source, tmp_path):
+def test_pictures_show_the_last_method(source, tmp_path):
     evaluate_super_resolution(source, METHODS, (2.0, 2.0), save_dir=tmp_path / "new")
     assert len(list((tmp_path / "new").iterdir())) == 6
     for name, image in zip(source.names, source, strict=True):
@@ -62,7 +62,7 @@ def test_a_better_method_is_what_the_pictures_show(source, tmp_path):
         assert comparison.shape[1] == 3 * 2 * hr.shape[1] + 2 * 4
 
 
-def test_images_of_one_name_in_two_folders_keep_their_own_pictures(draw, tmp_path):
+def test_images_of_one_name_in_two_folders_have_different_pictures(draw, tmp_path):
     images = [draw(seed, (32, 32)) for seed in (0, 1)]
     source = ImageSource("two", ["a/x", "b/x"], lambda i: images[i].copy())
     evaluate_super_resolution(source, METHODS, (2.0, 2.0), save_dir=tmp_path)
@@ -107,7 +107,7 @@ def test_a_saved_table_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="table.json: cannot be written .*disk is full"):
         dataclasses.replace(TABLE, dataset="set14").save(path)
     assert path.read_text() == before
-    assert list(path.parent.iterdir()) == [path]  # Nothing is left beside.
+    assert list(path.parent.iterdir()) == [path]  # No temporary file is left.
 
 
 def test_a_table_for_a_terminal(source):
@@ -139,7 +139,7 @@ def test_impossible_scales(text):
 
 
 def repeat(image, size):
-    """Enlarges by an integer; the same for each symmetry, exactly."""
+    """Enlarge by an integer. This commutes with all symmetries of the square."""
     factors = [big // small for big, small in zip(size, image.shape[:2], strict=True)]
     return image.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
 
@@ -148,12 +148,12 @@ def repeat(image, size):
 def test_the_ensemble_of_an_equivariant_method_is_the_method(draw, scale):
     image, size = draw(0, (6, 9)), (6 * scale[0], 9 * scale[1])
     np.testing.assert_array_equal(self_ensemble(repeat)(image, size), repeat(image, size))
-    # MATLAB's rounds after each axis, and which goes first makes a little difference.
+    # MATLAB's method rounds after each axis, so that their order makes a small difference.
     difference = self_ensemble(imresize)(image, size).astype(int) - imresize(image, size)
     assert np.abs(difference).max() <= 2 and np.abs(difference).mean() < 0.3
 
 
-def test_the_ensemble_asks_for_each_symmetry_once_at_its_own_size(draw):
+def test_the_ensemble_calls_the_method_once_for_each_symmetry(draw):
     image, seen = draw(0, (6, 9)), {}
 
     def method(moved, size):
@@ -174,7 +174,7 @@ def test_the_ensemble_asks_for_each_symmetry_once_at_its_own_size(draw):
 
 @pytest.mark.parametrize("answered", range(8))
 def test_the_ensemble_undoes_each_symmetry(draw, answered):
-    """All results but one are black: the one is an eighth of the mean, the right way round."""
+    """With all results but one black, the ensemble is an eighth of that one, turned back."""
     image, calls = draw(0, (6, 9)), []
 
     def method(moved, size):
@@ -182,7 +182,7 @@ def test_the_ensemble_undoes_each_symmetry(draw, answered):
         return repeat(moved, size) * np.uint8(len(calls) == answered + 1)
 
     result = self_ensemble(method)(image, (12, 18))
-    # A half goes up, where np.round would take the even neighbour.
+    # Halves are rounded up; np.round would round them to the even neighbour.
     expected = np.floor(repeat(image, (12, 18)) / 8 + 0.5).astype(np.uint8)
     np.testing.assert_array_equal(result, expected)
     assert len(calls) == 8
