@@ -4,7 +4,7 @@ No network is known here: everything is a function of arrays, positions and size
 """
 
 from hyperfunc.pixels.border import mirror_indices
-from hyperfunc.pixels.channels import has_alpha, largest_value, to_integers
+from hyperfunc.pixels.channels import has_alpha
 from hyperfunc.pixels.coords import (
     Axis,
     Samples,
@@ -45,7 +45,7 @@ from hyperfunc.pixels.resize import (
     degrade_crop,
     imresize,
 )
-from hyperfunc.pixels.values import to_unit_range
+from hyperfunc.pixels.values import largest_value, to_integers, to_unit_range
 from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowAxis, WindowLayout
 
 __all__ = [

@@ -48,6 +48,11 @@ class Axis(NamedTuple):
         return cell.astype(int), positions - cell
 
     @property
+    def max_step(self) -> float:
+        """A bound on ``step`` that is known when compiling."""
+        return self.step
+
+    @property
     def slots(self) -> int:
         """The largest number of samples within one pixel's length."""
         return min(math.ceil(1 / self.step - 1e-6), self.count)
@@ -63,6 +68,11 @@ class Samples(NamedTuple):
     fraction: Float[Array, " n"]
     step: Float[Array, ""]
     slots: int
+
+    @property
+    def max_step(self) -> float:
+        """A bound on ``step`` that is known when compiling."""
+        return 1.0
 
     @property
     def count(self) -> int:

@@ -1,14 +1,36 @@
-"""The range of pixel values: networks see [0, 1], files and batches hold 0 to 255."""
+"""The range of pixel values: networks see [0, 1], files and batches hold integers.
+
+Images are uint8 (0 to 255), uint16 (0 to 65535) or float32 (nominally [0, 1]). Arrays may be those
+of NumPy or of JAX.
+"""
 
 from typing import Any
 
 import numpy as np
+from jax.typing import DTypeLike
+
+
+def largest_value(dtype: DTypeLike) -> int:
+    """The value of white and of full opacity: 255, 65535, or 1 for floats."""
+    kind: Any = np.dtype(dtype)
+    return 1 if np.issubdtype(kind, np.floating) else np.iinfo(kind).max
 
 
 def to_unit_range(images: Any) -> Any:
-    """Turn uint8 images into float32 in [0, 1]; float images stay as they are.
+    """Turn uint8 or uint16 images into float32 in [0, 1]; float images stay as they are."""
+    if not np.issubdtype(images.dtype, np.unsignedinteger):
+        return images
+    return images.astype(np.float32) / np.float32(largest_value(images.dtype))
+
+
+def to_integers(values: Any, dtype: DTypeLike) -> Any:
+    """Map floats in [0, 1] to the whole range of an unsigned integer type.
+
+    Values are clipped and rounded half up.
 
     Args:
-        images: an array of NumPy or JAX.
+        values: an array of floats.
+        dtype: uint8 or uint16.
     """
-    return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
+    # No value is negative once it is clipped, so the conversion, which truncates, rounds half up.
+    return (values.clip(0, 1) * largest_value(dtype) + 0.5).astype(dtype)

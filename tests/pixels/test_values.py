@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.pixels import has_alpha, largest_value, to_integers
+from hyperfunc.pixels import has_alpha, largest_value, to_integers, to_unit_range
 
 
 def test_alpha_is_the_second_or_the_fourth_channel():
@@ -13,7 +13,8 @@ def test_alpha_is_the_second_or_the_fourth_channel():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_every_integer_survives_the_way_to_floats_and_back(dtype):
     integers = np.arange(largest_value(dtype) + 1).astype(dtype)
-    floats = integers / np.float32(largest_value(dtype))
+    floats = to_unit_range(integers)
+    assert floats.dtype == np.float32 and floats[0] == 0 and floats[-1] == 1
     for result in (to_integers(floats, dtype), to_integers(jnp.asarray(floats), dtype)):
         assert result.dtype == dtype
         np.testing.assert_array_equal(result, integers)
