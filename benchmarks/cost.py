@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import gc
 import json
+import math
 import os
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def measure(arguments: Arguments) -> dict[str, Any]:
     seconds |= in_turns(timed, arguments.repeats)
 
     plan = upscaler.plan(SMALL, sizes["x4"])
-    computed = len(plan.tiles) * plan.extents[0] * plan.extents[1]
+    computed = len(plan.pieces) * math.prod(read_extents(plan))
     gflop = 2e-9 * conv_macs(variables["params"]) * computed
     seconds |= in_turns({"matmul": (product := make_product())}, arguments.repeats)
     matmul_rate = product.gflop / seconds["matmul"]
@@ -149,6 +150,12 @@ def in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str,
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
+def read_extents(plan: Any) -> tuple[int, int]:
+    """(height, width) of what each tile of a plan reads, in input pixels."""
+    rows, cols = plan.pieces[0].source
+    return rows.stop - rows.start, cols.stop - cols.start
+
+
 def make_trunk(network: Any, variables: Any) -> Callable[[np.ndarray], Any]:
     """The trunk alone, on the tiles that the whole works on, halo and all."""
     upscaler = Upscaler(network, variables)
@@ -171,10 +178,9 @@ def make_trunk(network: Any, variables: Any) -> Callable[[np.ndarray], Any]:
 
     def run(image: np.ndarray) -> None:
         plan = upscaler.plan(image.shape[:2], (4 * image.shape[0], 4 * image.shape[1]))
-        count = len(plan.tiles)
         group = upscaler.mesh.size
-        tiles = np.zeros((group, *plan.extents, 3), np.float32)
-        for _ in range(0, count, group):
+        tiles = np.zeros((group, *read_extents(plan), 3), np.float32)
+        for _ in range(0, len(plan.pieces), group):
             result = compiled(tiles.shape)(tiles)
         jax.block_until_ready(result)
 

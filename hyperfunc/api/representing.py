@@ -18,7 +18,7 @@ from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import BEYOND, read_as_shown
 from hyperfunc.networks import Hypernetwork, ThetaProtocol
-from hyperfunc.upscaling import LARGEST_TILE, plan_axis
+from hyperfunc.upscaling import plan_encoding
 
 LARGEST_THETA = 2**32
 """The largest theta to hold, in bytes: 22 megapixels with the bundled model."""
@@ -125,31 +125,24 @@ def _encode_tiles(
         return _encode_whole(model, variables, jnp.asarray(pixels)[None])
     radius = model.backbone.receptive_radius
     assert radius is not None  # Of every model with a window per pixel.
-    halo = radius + 1
-    # Half of what one image in bounded memory gets: more pictures share what is compiled.
-    largest = LARGEST_TILE // 2
-    (tall, rows), (wide, cols) = (plan_axis(n, halo, 1, largest=largest) for n in (height, width))
+    grid = plan_encoding((height, width), halo=radius + 1)
     tiles, first = [], None
-    for row in rows:
+    for row in grid.rows:
         line = []
-        for col in cols:
+        for col in grid.cols:
             # The part of the tile that exists, then zeros, which the mask keeps out.
-            part = pixels[row.start : row.start + tall, col.start : col.start + wide]
-            missing = [(0, tall - part.shape[0]), (0, wide - part.shape[1])]
+            part = pixels[row.reads(grid.extents[0]), col.reads(grid.extents[1])]
             exists = [
                 (np.arange(extent) < n).astype(np.float32)
-                for extent, n in zip((tall, wide), part.shape, strict=False)
+                for extent, n in zip(grid.extents, part.shape, strict=False)
             ]
+            missing = [(0, extent - n) for extent, n in zip(grid.extents, part.shape, strict=False)]
             padded = np.pad(part, [*missing, (0, 0)])[None]
             function = _encode_tile(model, variables, padded, *exists)
             first = first or function
-            keep = (
-                slice(None),
-                slice(row.low - row.start, row.high - row.start),
-                slice(col.low - col.start, col.high - col.start),
-            )
+            own = (slice(None), row.own, col.own)
             # On the host: slicing there compiles nothing.
-            line.append(function.theta.map_windows(lambda leaf, keep=keep: np.asarray(leaf)[keep]))
+            line.append(function.theta.map_windows(lambda leaf, own=own: np.asarray(leaf)[own]))
         tiles.append(_concatenate(line, axis=2))
     assert first is not None
     return FunctionalImage(

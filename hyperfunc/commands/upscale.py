@@ -96,12 +96,12 @@ def run(arguments: Arguments) -> None:
     from hyperfunc.devices import use_cpu_cores
 
     use_cpu_cores()
-    from hyperfunc.upscaling import plan, print_above_bar
+    from hyperfunc.upscaling import plan_batch, print_above_bar
 
     began = time.perf_counter()
     request = _parse_request(arguments)
     _check_ranges(arguments)
-    batch = plan(
+    batch = plan_batch(
         arguments.source,
         arguments.target,
         request,
@@ -179,13 +179,12 @@ def _check_report(report: Path | None, batch: "Batch") -> None:
 def _enlarge(batch: "Batch", arguments: Arguments, say: Callable[[str], None]) -> None:
     from hyperfunc.data import SuperResolution
     from hyperfunc.experiment import load_model
-    from hyperfunc.upscaling import Upscaler, advise, describe, run_batch
+    from hyperfunc.upscaling import Upscaler, advise, run_batch
 
     model = load_model(arguments.checkpoint)
     model.check_task(SuperResolution)
     upscaler = Upscaler(model.hypernetwork, model.variables, largest_tile=arguments.tile)
     with noting_interrupt() as is_interrupted:
-        say(describe(batch, upscaler))
         if arguments.checkpoint == "sr" and (advice := advise(batch)):
             say(advice)
         run_batch(

@@ -1,22 +1,22 @@
 """Whole photographs in bounded memory: tiles, alpha, and batches of files.
 
-An `Upscaler` renders one image tile by tile; a `Batch` is planned first and then run.
+An `Upscaler` renders one image piece by piece; a `Batch` of files is planned first and then run.
 """
 
-from hyperfunc.upscaling.batch_plan import Batch, Request, plan
-from hyperfunc.upscaling.batch_run import advise, describe, print_above_bar, run_batch
-from hyperfunc.upscaling.tile_plan import LARGEST_TILE, plan_axis
+from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batch
+from hyperfunc.upscaling.batch_progress import print_above_bar
+from hyperfunc.upscaling.batch_run import run_batch
+from hyperfunc.upscaling.batch_summary import advise
+from hyperfunc.upscaling.tile_grid import plan_encoding
 from hyperfunc.upscaling.upscaler import Upscaler
 
 __all__ = [
-    "LARGEST_TILE",
     "Batch",
     "Request",
     "Upscaler",
     "advise",
-    "describe",
-    "plan",
-    "plan_axis",
+    "plan_batch",
+    "plan_encoding",
     "print_above_bar",
     "run_batch",
 ]

@@ -1,121 +1,161 @@
-"""Images of any kind through a function of RGB images.
+"""Images of 1 to 4 channels through a model of RGB images.
 
-Images have 1 to 4 channels (grey, grey + alpha, RGB, RGBA; alpha is straight, not premultiplied)
-and are uint8 (0..255), uint16 (0..65535) or float32 (nominally [0, 1]). The models see RGB: grey
-becomes R = G = B and is averaged back. With alpha, the colour multiplied by alpha and alpha as a
-grey image go through the model as two images, so that the unseen colour of transparent pixels
-leaves no fringe. Near an edge of alpha their quotient stays between the colours seen there.
+Grey becomes R = G = B and is averaged back. Alpha is straight, not premultiplied. An image with
+alpha becomes two RGB images: its colour multiplied by alpha, and its alpha as a grey image. Thus
+the invisible colour of transparent pixels leaves no fringe. The colour of the result is the
+quotient of the two. Near an edge of alpha it is clipped to the colours that are visible there.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperfunc.pixels import Axis, Samples, has_alpha, largest_value, to_integers
+from hyperfunc.pixels import (
+    Axis,
+    Samples,
+    has_alpha,
+    largest_value,
+    to_integers,
+    to_unit_range,
+)
+from hyperfunc.types import HostPixels
 
-REACH = 2
-"""How far alpha and colour spread: so many input pixels, or output pixels if these are larger."""
+NEIGHBOURHOOD_RADIUS = 2
+"""Pixels around an output pixel whose alpha and colours bound its own; input pixels, or output
+pixels if those are larger."""
 
-SEEN = 0.5 / 65535
+SMALLEST_VISIBLE_ALPHA = 0.5 / 65535
 """A pixel with less alpha than this has no colour."""
 
+Origin = tuple[int | jax.Array, int | jax.Array]
+"""(row, column) of a pixel."""
 
-def through_rgb(
-    draw: Callable[[jax.Array], jax.Array],
-    images: jax.Array,
-    axes: Sequence[Axis | Samples],
-    *,
-    origin: Sequence[int | jax.Array] = (0, 0),
-) -> jax.Array:
-    """Send an image [1, h, w, c] of any kind through a function of RGB images in [0, 1].
+
+def choose_channels(pixels: HostPixels) -> int:
+    """How many channels of a part of an image have to be rendered.
+
+    None if the part is transparent everywhere, all but alpha if it is opaque everywhere.
+    """
+    channels = pixels.shape[2]
+    if not has_alpha(channels):
+        return channels
+    alpha = pixels[..., -1]
+    if (alpha <= 0).all():
+        return 0
+    is_opaque = (alpha >= largest_value(pixels.dtype)).all()
+    return channels - 1 if is_opaque else channels
+
+
+def to_rgb(images: jax.Array) -> jax.Array:
+    """Turn an image into RGB images in [0, 1].
 
     Args:
-        draw: the function.
-        images: the image.
-        axes: where ``draw`` samples, rows and columns.
-        origin: the pixel (row, column) of the image that the axes count from.
+        images: one image [1, h, w, c].
+
+    Returns:
+        RGB images [1, h, w, 3], or with alpha [2, h, w, 3]: colour times alpha, and alpha.
+    """
+    pixels = to_unit_range(images)
+    if not has_alpha(images.shape[-1]):
+        return _repeat_grey(pixels)
+    colour, alpha = _split_alpha(pixels)
+    return jnp.concatenate([_repeat_grey(colour * alpha), _repeat_grey(alpha)])
+
+
+def from_rgb(
+    rgb: jax.Array, images: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
+) -> jax.Array:
+    """Turn rendered RGB images back into an image of the original's channels and dtype.
+
+    Args:
+        rgb: what was rendered of the images of `to_rgb`.
+        images: the original [1, h, w, c].
+        axes: where the pixels of ``rgb`` lie, rows and columns.
+        origin: the pixel of the original that the axes count from.
+
+    Returns:
+        An image [1, y, x, c]. Integers are rounded and clipped, floats are not.
     """
     dtype, channels = images.dtype, images.shape[-1]
-    pixels = images.astype(jnp.float32) / largest_value(dtype)
     if has_alpha(channels):
-        values = _through_alpha(draw, pixels, axes, origin)
+        values = _divide_by_alpha(rgb, to_unit_range(images), axes, origin)
     else:
-        values = _to_channels(draw(_to_rgb(pixels)), channels)
+        values = _average_to(channels, rgb)
     return values if jnp.issubdtype(dtype, jnp.floating) else to_integers(values, dtype)
 
 
-def _to_rgb(pixels: jax.Array) -> jax.Array:
+def _split_alpha(pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return pixels[..., :-1], jnp.clip(pixels[..., -1:], 0, 1)
+
+
+def _repeat_grey(pixels: jax.Array) -> jax.Array:
     return jnp.broadcast_to(pixels, (*pixels.shape[:-1], 3))
 
 
-def _to_channels(pixels: jax.Array, channels: int) -> jax.Array:
-    return pixels if channels == 3 else pixels.mean(axis=-1, keepdims=True)
+def _average_to(channels: int, rgb: jax.Array) -> jax.Array:
+    return rgb if channels == 3 else rgb.mean(axis=-1, keepdims=True)
 
 
-def _through_alpha(
-    draw: Callable[[jax.Array], jax.Array],
-    pixels: jax.Array,
-    axes: Sequence[Axis | Samples],
-    origin: Sequence[int | jax.Array],
+def _divide_by_alpha(
+    rgb: jax.Array, pixels: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
 ) -> jax.Array:
-    colour, alpha = pixels[..., :-1], jnp.clip(pixels[..., -1:], 0, 1)
-    drawn = draw(jnp.concatenate([_to_rgb(colour * alpha), _to_rgb(alpha)]))
-    products, alphas = _to_channels(drawn[:1], colour.shape[-1]), _to_channels(drawn[1:], 1)
-    # Where alpha is constant it stays so, exactly: what is opaque must not become translucent.
-    least, most = _bounds(alpha, alpha, axes, origin)
+    """Combine rendered colour times alpha and rendered alpha: [1, y, x, c]."""
+    colour, alpha = _split_alpha(pixels)
+    products, alphas = _average_to(colour.shape[-1], rgb[:1]), _average_to(1, rgb[1:])
+    # Constant alpha stays exactly constant, so that opaque pixels do not become translucent.
+    least, most = (_reduce_nearby(r, alpha, axes, origin) for r in (MINIMUM, MAXIMUM))
     is_edge = least < most
-    # At an edge colour is divided by alpha as it is drawn: what overshoots in both does not change.
+    # The model overshoots at an edge, in the product and in alpha alike. Dividing by alpha before
+    # it is clipped cancels that.
     divisors = jnp.where(is_edge, alphas, least)
-    quotients = products / jnp.where(divisors > SEEN, divisors, 1.0)
-    darkest, lightest = _bounds(
-        jnp.where(alpha > SEEN, colour, np.inf),
-        jnp.where(alpha > SEEN, colour, -np.inf),
-        axes,
-        origin,
+    quotients = products / jnp.where(divisors > SMALLEST_VISIBLE_ALPHA, divisors, 1.0)
+    # A transparent pixel has no colour: it takes no part in the bounds.
+    darkest, lightest = (
+        _reduce_nearby(r, jnp.where(alpha > SMALLEST_VISIBLE_ALPHA, colour, r.start), axes, origin)
+        for r in (MINIMUM, MAXIMUM)
     )
     quotients = jnp.where(is_edge, jnp.clip(quotients, darkest, lightest), quotients)
     alphas = jnp.clip(alphas, least, most)
-    return jnp.concatenate([jnp.where(alphas > SEEN, quotients, 0.0), alphas], axis=-1)
+    visible = jnp.where(alphas > SMALLEST_VISIBLE_ALPHA, quotients, 0.0)
+    return jnp.concatenate([visible, alphas], axis=-1)
 
 
-def _bounds(
-    lows: jax.Array,
-    highs: jax.Array,
-    axes: Sequence[Axis | Samples],
-    origin: Sequence[int | jax.Array],
-) -> list[jax.Array]:
-    """The smallest of ``lows`` and the largest of ``highs`` near each output sample."""
-    return [_near(lows, np.inf, axes, origin), _near(highs, -np.inf, axes, origin)]
+class Reduction(NamedTuple):
+    """A minimum or a maximum: of arrays along an axis, of two values, and of nothing."""
+
+    over_axis: Callable[..., jax.Array]
+    of_two: Callable[..., Any]
+    start: float
 
 
-def _near(
-    values: jax.Array,
-    start: float,
-    axes: Sequence[Axis | Samples],
-    origin: Sequence[int | jax.Array],
+MINIMUM = Reduction(jnp.min, jax.lax.min, np.inf)
+MAXIMUM = Reduction(jnp.max, jax.lax.max, -np.inf)
+
+
+def _reduce_nearby(
+    reduction: Reduction, values: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
 ) -> jax.Array:
-    """The smallest values if ``start`` is infinite, the largest if it is minus that."""
-    is_smallest, last = start > 0, [n - 1 for n in values.shape[1:3]]
-    for along, (axis, first) in enumerate(zip(axes, origin, strict=True), 1):
-        index = jnp.clip(axis.split()[0] + first, 0, last[along - 1])
-        # Where it is traced the image is enlarged.
-        step = axis.step if isinstance(axis.step, float | int) else 1.0
-        if step > 1:  # Few samples of wide windows: nothing is looked at for each pixel.
-            reach = math.ceil(REACH * step)
-            index = jnp.clip(
-                index[:, None] + jnp.arange(-reach, reach + 1)[None], 0, last[along - 1]
-            )
-            find = jnp.min if is_smallest else jnp.max
-            values = find(jnp.take(values, index, axis=along), axis=along + 1)
+    """Reduce the values [1, h, w, c] near each output pixel: [1, y, x, c]."""
+    last = values.shape[1] - 1, values.shape[2] - 1
+    for i, (axis, first) in enumerate(zip(axes, origin, strict=True)):
+        along = i + 1
+        index = jnp.clip(axis.split()[0] + first, 0, last[i])
+        if axis.max_step > 1:
+            # There are few output pixels, with many input pixels around each.
+            reach = math.ceil(NEIGHBOURHOOD_RADIUS * axis.max_step)
+            offsets = jnp.arange(-reach, reach + 1)
+            nearby = jnp.clip(index[:, None] + offsets[None], 0, last[i])
+            values = reduction.over_axis(jnp.take(values, nearby, axis=along), axis=along + 1)
         else:
             window = [1, 1, 1, 1]
-            window[along] = 2 * REACH + 1
-            operation = jax.lax.min if is_smallest else jax.lax.max
+            window[along] = 2 * NEIGHBOURHOOD_RADIUS + 1
+            start = np.float32(reduction.start)
             values = jax.lax.reduce_window(
-                values, np.float32(start), operation, window, (1, 1, 1, 1), "SAME"
+                values, start, reduction.of_two, window, (1, 1, 1, 1), "SAME"
             )
             values = jnp.take(values, index, axis=along)
     return values

@@ -1,7 +1,7 @@
-"""What is to be enlarged: files are looked at, and all that can be refused is refused beforehand.
+"""Plan the files to enlarge: find them, check them, and decide where each output goes.
 
-A `Job` is a file with its output; a `Batch` has all of a run, and the `Outcome` of each. What
-exists already is passed over, so that a run that was interrupted goes on where it stopped.
+Everything that can be refused is refused here, before the work begins. Outputs that exist are
+skipped, so that an interrupted run continues where it stopped.
 """
 
 import collections
@@ -22,28 +22,32 @@ from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
 
 LARGEST_OUTPUT = 2**31
-"""Pixels of one output, at most."""
+"""The largest number of pixels of one output."""
 
 Status = Literal["done", "skipped", "failed", "pending"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """How large outputs are to be: either is given.
+    """The size that outputs shall have. Either the scale or the size is given.
 
     Attributes:
         scale: (rows, columns), output pixels per input pixel, at least 1.
-        size: (height, width) in pixels, whatever the input.
+        size: (height, width) in pixels, the same for every input.
     """
 
     scale: tuple[float, float] | None = None
     size: Size | None = None
 
-    def apply(self, name: str, size: Size) -> Size:
-        """The size of the output for an input of ``size``, rounded to whole pixels.
+    def find_size(self, name: str, size: Size) -> Size:
+        """Return the size of the output for an input of ``size``, rounded to whole pixels.
+
+        Args:
+            name: what to call the input in an error message.
+            size: (height, width) of the input.
 
         Raises:
-            UserError: it has too many pixels.
+            UserError: the output would have too many pixels.
         """
         if self.size is not None:
             result = self.size
@@ -54,15 +58,15 @@ class Request:
         if math.prod(result) > LARGEST_OUTPUT:
             raise UserError(
                 f"{name}: the output would have {result[1]} x {result[0]} pixels, "
-                f"{math.prod(result) / 1e6:,.0f} million, and at most "
-                f"{LARGEST_OUTPUT / 1e6:,.0f} million are possible: ask for less"
+                f"{math.prod(result) / 1e6:,.0f} million; the limit is "
+                f"{LARGEST_OUTPUT / 1e6:,.0f} million: ask for a smaller output"
             )
         return result
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of one file; the fields are those of the JSON report.
+    """What became of one file. The fields are those of the JSON report.
 
     Attributes:
         input: path.
@@ -72,9 +76,9 @@ class Outcome:
         output_size: (width, height) in pixels.
         channels: 1 to 4: grey, grey with alpha, RGB, RGBA.
         dtype: of the channels: uint8, uint16 or float32.
-        seconds: rendering, compilation included, without decoding and writing.
-        notes: what could not be kept as it was.
-        error: why it failed.
+        seconds: time to render, including compilation, without decoding and writing.
+        notes: what could not be preserved.
+        error: why the file failed.
     """
 
     input: str
@@ -88,10 +92,22 @@ class Outcome:
     notes: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
 
+    def fail(self, error: str) -> None:
+        """Record why the file failed."""
+        self.status, self.error = "failed", error
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A file to enlarge."""
+    """A file to enlarge.
+
+    Attributes:
+        source: the input.
+        target: the output.
+        header: what the input says of itself.
+        size: (height, width) of the output, in pixels.
+        outcome: what became of it.
+    """
 
     source: Path
     target: Path
@@ -100,41 +116,46 @@ class Job:
     outcome: Outcome
 
     @property
-    def megapixels(self) -> float:
-        """Of the output."""
-        return math.prod(self.size) / 1e6
+    def pixels(self) -> int:
+        """Number of pixels of the output."""
+        return math.prod(self.size)
 
     @property
     def bytes(self) -> int:
-        """Memory for input and output, and for Pillow's copy of the output (4 bytes a pixel)."""
-        pixels, header = math.prod(self.size), self.header
-        copy = pixels * (4 if header.dtype == np.uint8 else 0)
-        return header.bytes + pixels * header.channels * header.dtype.itemsize + copy
+        """Memory for the input, the output and Pillow's copy of the output (4 bytes a pixel)."""
+        header = self.header
+        copy = self.pixels * (4 if header.dtype == np.uint8 else 0)
+        return header.bytes + self.pixels * header.channels * header.dtype.itemsize + copy
 
 
 @dataclasses.dataclass
 class Batch:
-    """All files of a run: what is to be done, and what is known of each file, in order."""
+    """The files of a run.
+
+    Attributes:
+        jobs: the files to enlarge, in order.
+        outcomes: of all files that were found, in order.
+    """
 
     jobs: list[Job]
     outcomes: list[Outcome]
 
     def count(self, status: Status) -> int:
-        """How many files have a status."""
+        """Count the files with a status."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
     def save_report(self, path: Path, **about: Any) -> None:
         """Write {"done", "skipped", "failed", "pending", "files": [...]} and ``about`` as JSON.
 
         Raises:
-            UserError: the place cannot be written to.
+            UserError: the file cannot be written.
         """
         counts = {name: self.count(name) for name in ("done", "skipped", "failed", "pending")}
         files = [dataclasses.asdict(outcome) for outcome in self.outcomes]
         save_json(path, {**about, **counts, "files": files})
 
 
-def plan(
+def plan_batch(
     source: Path,
     target: str | os.PathLike[str],
     request: Request,
@@ -142,72 +163,98 @@ def plan(
     overwrite: bool = False,
     suffix: str | None = None,
 ) -> Batch:
-    """Look at all files, and decide what goes where and what need not or cannot be done.
+    """Check all files, and decide where each output goes.
+
+    A file that cannot be enlarged is recorded as failed, one whose output exists as skipped.
 
     Args:
         source: a file, or a folder whose images are taken at any depth.
-        target: a file or a folder for a file, a folder for a folder. What ends with a slash is a
-            folder, whether it is there or not.
+        target: a file or a folder for a file, a folder for a folder. A path that ends with a slash
+            is a folder, whether it exists or not.
         request: the size of the outputs.
-        overwrite: whether outputs that exist are made anew.
-        suffix: of the outputs in a folder; that of the input (`.png` where it cannot be written) if
-            not given.
+        overwrite: whether to replace outputs that exist.
+        suffix: of the outputs in a folder. If not given, that of the input, or `.png` where the
+            format of the input cannot be written.
 
     Raises:
-        UserError: there is no input, or the output cannot be where it was asked for.
+        UserError: there is no input, or outputs cannot be written to the target.
     """
-    is_folder = os.fspath(target).endswith(("/", os.sep))
-    target = Path(target)
+    batch = Batch([], [])
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")
-    batch = Batch([], [])
     if source.is_dir():
-        pairs, batch.outcomes = _pair_folder(source, target, suffix)
+        pairs, batch.outcomes = _pair_folder(source, Path(target), suffix)
     else:
-        if target.is_dir() or is_folder:
-            target = target / _rename(source, suffix).name
-        check_output(target, (1, 1))
-        pairs = [(source, target)]
+        pairs = [(source, _choose_target(source, target, suffix))]
     sources = {one_source.resolve() for one_source, _ in pairs}
     for one_source, one_target in tqdm(
-        pairs, "looking", leave=False, delay=2.0, disable=None, unit="file"
+        pairs, "checking", leave=False, delay=2.0, disable=None, unit="file"
     ):
         outcome = Outcome(str(one_source), str(one_target))
         batch.outcomes.append(outcome)
         try:
-            if one_target.exists() and one_source.samefile(one_target):
-                raise UserError(f"{one_source}: input and output are one file; name another output")
-            if one_target.resolve() in sources:
-                raise UserError(f"{one_target}: the output would replace an input; name another")
+            _check_target(one_source, one_target, sources)
             if one_target.exists() and not overwrite:
                 outcome.status = "skipped"
                 continue
-            header = read_header(one_source)
-            outcome.input_size = (header.size[1], header.size[0])
-            size = request.apply(str(one_source), header.size)
-            outcome.output_size = (size[1], size[0])
-            outcome.channels, outcome.dtype = header.channels, header.dtype.name
-            check_output(one_target, size)
-            job = Job(one_source, one_target, header, size, outcome)
-            _check_memory(job)
-            batch.jobs.append(job)
+            batch.jobs.append(_make_job(one_source, one_target, request, outcome))
         except UserError as error:
-            outcome.status, outcome.error = "failed", str(error)
+            outcome.fail(str(error))
         except OSError as error:
-            outcome.status = "failed"
-            outcome.error = f"{one_target}: cannot be looked at ({error.strerror or error})"
+            outcome.fail(f"{one_target}: cannot be checked ({error.strerror or error})")
     return batch
+
+
+def _choose_target(source: Path, target: str | os.PathLike[str], suffix: str | None) -> Path:
+    """The output of a single file."""
+    path = Path(target)
+    if path.is_dir() or os.fspath(target).endswith(("/", os.sep)):
+        path = path / _rename(source, suffix).name
+    check_output(path, (1, 1))
+    return path
+
+
+def _check_target(source: Path, target: Path, sources: set[Path]) -> None:
+    """Refuse an output that would replace an input."""
+    if target.exists() and source.samefile(target):
+        raise UserError(f"{source}: input and output are one file; name another output")
+    if target.resolve() in sources:
+        raise UserError(f"{target}: the output would replace an input; name another")
+
+
+def _make_job(source: Path, target: Path, request: Request, outcome: Outcome) -> Job:
+    """Read what a file says of itself, and check that its output is possible."""
+    header = read_header(source)
+    outcome.input_size = (header.size[1], header.size[0])
+    size = request.find_size(str(source), header.size)
+    outcome.output_size = (size[1], size[0])
+    outcome.channels, outcome.dtype = header.channels, header.dtype.name
+    check_output(target, size)
+    job = Job(source, target, header, size, outcome)
+    _check_memory(job)
+    return job
+
+
+def _check_memory(job: Job) -> None:
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # The system may not know.
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if job.bytes > memory:
+            raise UserError(
+                f"{job.source}: input and output together need {job.bytes / 2**30:.1f} GiB of "
+                f"memory, and this machine has {memory / 2**30:.1f}: ask for a smaller output"
+            )
 
 
 def _pair_folder(
     source: Path, target: Path, suffix: str | None
 ) -> tuple[list[tuple[Path, Path]], list[Outcome]]:
-    """The images of a folder with their outputs, and the folders that may not be looked into."""
-    refused: list[Outcome] = []
+    """Find the images of a folder, with their outputs; folders that cannot be read have failed."""
+    unreadable: list[Outcome] = []
 
     def note(folder: Path, error: UserError) -> None:
-        place = target / folder.relative_to(source)
-        refused.append(Outcome(str(folder), str(place), "failed", error=str(error)))
+        outcome = Outcome(str(folder), str(target / folder.relative_to(source)))
+        outcome.fail(str(error))
+        unreadable.append(outcome)
 
     if target.exists() and not target.is_dir():
         raise UserError(
@@ -215,37 +262,38 @@ def _pair_folder(
         )
     if target.resolve() == source.resolve():
         raise UserError(f"{source}: input and output are one folder; name another output")
-    files = find_images(source, note=note)
-    inside = target.resolve()
-    if source.resolve() in inside.parents:  # What an earlier run wrote there is no input.
-        files = [x for x in files if inside not in Path(source, x.member).resolve().parents]
-    if not files:
-        if refused:
-            raise UserError(refused[0].error)
+    members = [Path(file.member) for file in find_images(source, note=note)]
+    outputs = target.resolve()
+    if source.resolve() in outputs.parents:  # The outputs of an earlier run are no inputs.
+        members = [x for x in members if outputs not in (source / x).resolve().parents]
+    if not members:
+        if unreadable:
+            raise UserError(unreadable[0].error)
         raise UserError(f"{source}: holds no images; give a folder of .png, .jpg, .webp, .tif")
-    targets = [_rename(Path(file.member), suffix) for file in files]
-    times = collections.Counter(str(path).lower() for path in targets)
-    taken = {name for name, count in times.items() if count == 1}
-    pairs = []
-    for file, path in zip(files, targets, strict=True):
-        if times[str(path).lower()] > 1:  # cat.bmp and cat.png: cat.bmp.png, cat.png.png
-            path = Path(f"{file.member}{path.suffix}")
-            while str(path).lower() in taken:
-                path = Path(f"{path}{path.suffix}")
-            taken.add(str(path).lower())
-        pairs.append((source / file.member, target / path))
-    return pairs, refused
+    names = _choose_names(members, suffix)
+    pairs = [(source / x, target / name) for x, name in zip(members, names, strict=True)]
+    return pairs, unreadable
+
+
+def _choose_names(members: list[Path], suffix: str | None) -> list[Path]:
+    """Choose the outputs' names, no two of which are equal, even where case is ignored.
+
+    Files whose names would be equal keep their suffix: cat.bmp and cat.png become cat.bmp.png and
+    cat.png.png.
+    """
+    names = [_rename(member, suffix) for member in members]
+    counts = collections.Counter(str(name).lower() for name in names)
+    taken = {name for name, count in counts.items() if count == 1}
+    for i, (member, name) in enumerate(zip(members, names, strict=True)):
+        if counts[str(name).lower()] == 1:
+            continue
+        longer = Path(f"{member}{name.suffix}")
+        while str(longer).lower() in taken:
+            longer = Path(f"{longer}{name.suffix}")
+        taken.add(str(longer).lower())
+        names[i] = longer
+    return names
 
 
 def _rename(path: Path, suffix: str | None) -> Path:
     return path.with_suffix(suffix or (path.suffix if path.suffix.lower() in FORMATS else ".png"))
-
-
-def _check_memory(job: Job) -> None:
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # where nobody knows
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if job.bytes > memory:
-            raise UserError(
-                f"{job.source}: input and output together need {job.bytes / 2**30:.1f} GiB of "
-                f"memory, and this machine has {memory / 2**30:.1f}: ask for a smaller output"
-            )

@@ -23,7 +23,7 @@ from hyperfunc.function import in_strips as bounded
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork, PlainTheta
 from hyperfunc.pixels import WindowLayout
-from hyperfunc.upscaling import tile_plan as tiles
+from hyperfunc.upscaling import tile_grid
 
 SIZE = (20, 28)
 
@@ -79,8 +79,8 @@ class TestRepresent:
         assert leaves_close(f.function.base, whole.base)
 
     def test_tiles_are_the_whole(self, model: Model, f: ContinuousImage, draw, monkeypatch) -> None:
-        monkeypatch.setattr(encoding, "LARGEST_TILE", 18)
-        monkeypatch.setattr(tiles, "ROUNDING", 1)
+        monkeypatch.setattr(tile_grid, "LARGEST_TILE", 18)
+        monkeypatch.setattr(tile_grid, "EXTENT_MULTIPLE", 1)
         tiled = represent(draw(0, SIZE), checkpoint=model)
         assert leaves_close(f.function.theta, tiled.function.theta, 2e-6)
 

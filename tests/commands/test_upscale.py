@@ -172,9 +172,9 @@ def test_an_interrupted_run_can_be_continued(run, tmp_path, folder, monkeypatch)
     calls = []
     render = hyperfunc.upscaling.batch_run.render
 
-    def interrupt(upscaler, pixels, size, progress=None):
-        calls.append(size)
-        result = render(upscaler, pixels, size, progress)
+    def interrupt(upscaler, pixels, plan, progress=None):
+        calls.append(plan)
+        result = render(upscaler, pixels, plan, progress)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return result

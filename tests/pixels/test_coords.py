@@ -56,7 +56,7 @@ def test_python_and_the_command_line_enlarge_to_the_same_size():
     for size, scale in (((5, 9), 2.5), ((3, 1), 0.1), ((7, 10), 1.05)):
         rounded = tuple(max(math.floor(n * scale + 0.5), 1) for n in size)
         assert choose_size(size, None, None, scale) == rounded
-        assert Request(scale=(scale, scale)).apply("a", size) == rounded
+        assert Request(scale=(scale, scale)).find_size("a", size) == rounded
 
 
 def test_a_scale_is_whole_where_it_is_that_of_both_axes():

@@ -1,4 +1,4 @@
-"""What is planned before anything is enlarged."""
+"""The files of a batch and their outputs are decided before anything is enlarged."""
 
 import os
 from pathlib import Path
@@ -8,17 +8,17 @@ from PIL import Image
 
 from hyperfunc.errors import UserError
 from hyperfunc.images import find_images
-from hyperfunc.upscaling import Request, plan
+from hyperfunc.upscaling import Request, plan_batch
 
 
-def test_sizes():
-    assert Request(scale=(2.5, 1.0)).apply("a", (5, 7)) == (13, 7)
-    assert Request(scale=(1.01, 1.01)).apply("a", (1, 1)) == (1, 1)
-    assert Request(size=(20, 10)).apply("a", (5, 7)) == (20, 10)
+def test_the_size_of_an_output_is_rounded_and_limited():
+    assert Request(scale=(2.5, 1.0)).find_size("a", (5, 7)) == (13, 7)
+    assert Request(scale=(1.01, 1.01)).find_size("a", (1, 1)) == (1, 1)
+    assert Request(size=(20, 10)).find_size("a", (5, 7)) == (20, 10)
     with pytest.raises(UserError, match="25,000,000,000,000 million"):
-        Request(scale=(1e6, 1e6)).apply("a", (5000, 5000))
+        Request(scale=(1e6, 1e6)).find_size("a", (5000, 5000))
     with pytest.raises(UserError, match="a: "):
-        Request(scale=(1e307, 1e307)).apply("a", (5000, 5000))
+        Request(scale=(1e307, 1e307)).find_size("a", (5000, 5000))
 
 
 def write(path: Path) -> Path:
@@ -27,73 +27,75 @@ def write(path: Path) -> Path:
     return path
 
 
-def test_where_files_go(tmp_path):
+def test_outputs_mirror_the_folders_of_the_inputs(tmp_path):
     for name in ("a.png", "b/a.jpg", "b/a.bmp", "B.webp", ".hidden.png", "out/old.png"):
         write(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("no image")
     request = Request(scale=(2.0, 2.0))
-    batch = plan(tmp_path / "in", tmp_path / "in" / "out", request)
+    batch = plan_batch(tmp_path / "in", tmp_path / "in" / "out", request)
     names = {str(Path(o.output).relative_to(tmp_path / "in" / "out")) for o in batch.outcomes}
     assert names == {"a.png", "b/a.jpg", "b/a.png", "B.webp"}
-    batch = plan(tmp_path / "in", tmp_path / "x", request, suffix=".png")
+    batch = plan_batch(tmp_path / "in", tmp_path / "x", request, suffix=".png")
     names = {str(Path(o.output).relative_to(tmp_path / "x")) for o in batch.outcomes}
     assert names == {"a.png", "b/a.jpg.png", "b/a.bmp.png", "B.png", "out/old.png"}
     assert all(job.size == (6, 8) for job in batch.jobs)
 
     single = tmp_path / "in" / "a.png"
     (tmp_path / "folder").mkdir()
-    assert plan(single, tmp_path / "folder", request).jobs[0].target == tmp_path / "folder/a.png"
-    assert plan(single, f"{tmp_path}/new/", request).jobs[0].target == tmp_path / "new/a.png"
-    assert plan(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
+    assert (
+        plan_batch(single, tmp_path / "folder", request).jobs[0].target == tmp_path / "folder/a.png"
+    )
+    assert plan_batch(single, f"{tmp_path}/new/", request).jobs[0].target == tmp_path / "new/a.png"
+    assert plan_batch(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
 
 
-def test_outputs_in_a_folder_above(tmp_path):
+def test_an_output_does_not_replace_an_input(tmp_path):
     for name in ("a.png", "in/a.png", "in/b.png"):
         write(tmp_path / "in" / name)
-    batch = plan(tmp_path / "in", tmp_path, Request(scale=(2.0, 2.0)), overwrite=True)
+    batch = plan_batch(tmp_path / "in", tmp_path, Request(scale=(2.0, 2.0)), overwrite=True)
     assert {job.target for job in batch.jobs} == {tmp_path / "a.png", tmp_path / "in" / "b.png"}
     (failed,) = (outcome for outcome in batch.outcomes if outcome.status == "failed")
     assert failed.input == str(tmp_path / "in" / "in" / "a.png")
     assert failed.error == f"{tmp_path}/in/a.png: the output would replace an input; name another"
 
 
-def test_no_two_files_go_to_one_place(tmp_path):
+def test_no_two_outputs_have_one_name(tmp_path):
     names = ["cat.bmp", "cat.png", "cat.bmp.png", "cat.bmp.png.png"]
     for name in names:
         Image.new("RGB", (3, 4)).save(tmp_path / name)
-    batch = plan(tmp_path, tmp_path / "out", Request(scale=(2.0, 2.0)))
+    batch = plan_batch(tmp_path, tmp_path / "out", Request(scale=(2.0, 2.0)))
     outputs = {Path(o.input).name: Path(o.output).name.lower() for o in batch.outcomes}
     assert set(outputs) == set(names) and len(set(outputs.values())) == len(names)
-    assert outputs["cat.bmp.png"] == "cat.bmp.png"  # What clashes with nothing keeps its name.
+    assert outputs["cat.bmp.png"] == "cat.bmp.png"  # It is unique, so it stays.
 
 
-def test_folders_that_may_not_be_looked_into(tmp_path, monkeypatch):
-    """They are listed as failed, and the others are done; hidden ones are nobody's business."""
+def test_folders_that_cannot_be_read(tmp_path, monkeypatch):
+    """They are recorded as failed, and the others are planned. Hidden folders are ignored."""
     for name in ("a.png", "closed/b.png", "open/c.png", ".hidden/d.png"):
         write(tmp_path / name)
     scan = os.scandir
-    looked_into = []
+    scanned = []
 
-    def look(path):
-        looked_into.append(Path(path).name)
+    def scan_or_refuse(path):
+        scanned.append(Path(path).name)
         if Path(path).name == "closed":
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)
 
-    monkeypatch.setattr(os, "scandir", look)
-    batch = plan(tmp_path, tmp_path / "out", Request(scale=(2.0, 2.0)))
+    monkeypatch.setattr(os, "scandir", scan_or_refuse)
+    batch = plan_batch(tmp_path, tmp_path / "out", Request(scale=(2.0, 2.0)))
     assert {job.source.name for job in batch.jobs} == {"a.png", "c.png"}
     (failed,) = (outcome for outcome in batch.outcomes if outcome.status == "failed")
     assert (failed.input, failed.output) == (str(tmp_path / "closed"), str(tmp_path / "out/closed"))
     assert "closed: cannot be looked into (Permission denied)" in str(failed.error)
-    assert ".hidden" not in looked_into
+    assert ".hidden" not in scanned
     with pytest.raises(UserError, match="closed: cannot be looked into"):
         find_images(tmp_path)
     with pytest.raises(UserError, match="closed: cannot be looked into"):
-        plan(tmp_path / "closed", tmp_path / "out", Request(scale=(2.0, 2.0)))
+        plan_batch(tmp_path / "closed", tmp_path / "out", Request(scale=(2.0, 2.0)))
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path):
+def test_links_are_followed_once(tmp_path):
     folders = tmp_path / "a", tmp_path / "b"
     for folder in folders:
         folder.mkdir()
@@ -106,7 +108,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert members == ["a/i.png", "a/other/i.png", "b/back/i.png", "b/i.png"]
 
 
-def test_what_cannot_be_planned(tmp_path):
+def test_impossible_inputs_and_outputs_are_refused(tmp_path):
     path, request = write(tmp_path / "in" / "a.png"), Request(scale=(2.0, 2.0))
     for source, target, message in (
         (tmp_path / "none", tmp_path / "b", "no such file or folder"),
@@ -115,21 +117,21 @@ def test_what_cannot_be_planned(tmp_path):
         (path, tmp_path / "a.gif", "cannot write images as '.gif'"),
     ):
         with pytest.raises(UserError, match=message):
-            plan(source, target, request)
+            plan_batch(source, target, request)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no images"):
-        plan(tmp_path / "empty", tmp_path / "b", request)
+        plan_batch(tmp_path / "empty", tmp_path / "b", request)
     for target, wanted, message in (
         (path, request, "one file"),
         (tmp_path / "a.jpg", Request(size=(10, 70000)), "65500"),
         (tmp_path / "a.png", Request(scale=(1e6, 1e6)), "million"),
     ):
-        batch = plan(path, target, wanted, overwrite=True)
+        batch = plan_batch(path, target, wanted, overwrite=True)
         assert message in (batch.outcomes[0].error or "")
 
 
-def test_what_does_not_fit_in_memory(tmp_path, monkeypatch):
+def test_images_that_do_not_fit_in_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**18}.get(name, 4096))
     request = Request(size=(20000, 20000))
-    batch = plan(write(tmp_path / "a.png"), tmp_path / "b.png", request)
+    batch = plan_batch(write(tmp_path / "a.png"), tmp_path / "b.png", request)
     assert "this machine has 1.0" in (batch.outcomes[0].error or "")

@@ -1,3 +1,5 @@
+"""Images rendered in tiles equal images rendered in one piece, and few functions are compiled."""
+
 import functools
 import math
 
@@ -7,27 +9,27 @@ import pytest
 
 from hyperfunc.function import encode, render
 from hyperfunc.images import to_uint8
-from hyperfunc.networks import EDSR, CosineMLP, FourierField, PatchHypernetwork, PixelHypernetwork
-from hyperfunc.pixels import WindowLayout
-from hyperfunc.upscaling import Upscaler, plan_axis
-from hyperfunc.upscaling import tile_plan as tiles
-from hyperfunc.upscaling import upscaler as tiling
-from hyperfunc.upscaling.tile_plan import plan_strips
+from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork
+from hyperfunc.upscaling import Upscaler, tile_planner
+from hyperfunc.upscaling.tile_planner import TilePlanner
 
 MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
+DEEP_MODEL = PixelHypernetwork(EDSR(4, 3), FourierField(4, bandwidth=2.0), branch_scale=1.0)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    images = np.zeros((1, 8, 8, 3), np.float32)
-    return jax.jit(MODEL.init)(jax.random.key(1), images)
+    return initialise(MODEL)
+
+
+def initialise(model):
+    return jax.jit(model.init)(jax.random.key(1), np.zeros((1, 8, 8, 3), np.float32))
 
 
 def draw_whole(model, variables, image, size):
     """Render an image in one piece."""
     draw = jax.jit(lambda variables, images: render(encode(model, variables, images)[0], size))
-    pixels = draw(variables, image[None].astype(np.float32) / 255)
-    return to_uint8(np.asarray(pixels)[0])
+    return to_uint8(np.asarray(draw(variables, image[None].astype(np.float32) / 255))[0])
 
 
 @pytest.fixture(scope="module")
@@ -37,297 +39,197 @@ def whole(variables):
 
 
 def assert_same(a: np.ndarray, b: np.ndarray) -> None:
-    """Equal, but for what rounding to uint8 makes of the last bit."""
+    """Equal but for the last bit, which rounding to uint8 may change."""
     assert a.shape == b.shape and a.dtype == b.dtype == np.uint8
     difference = np.abs(a.astype(int) - b)
-    assert difference.max() <= 1
-    assert (difference > 0).mean() < 0.01
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+def noise(shape: tuple[int, int], channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*shape, channels)).astype(np.uint8)
 
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
-    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 8)
-    monkeypatch.setattr(tiles, "ROUNDING", 4)
+    """Tiles are 8 pixels wide and fit closely."""
+    monkeypatch.setattr(tile_planner, "FIRST_EXTENT_MULTIPLE", 1)
+    monkeypatch.setattr(tile_planner, "EXTENT_MULTIPLE", 4)
+    monkeypatch.setattr(tile_planner, "choose_largest_tile", lambda devices: 8)
 
 
 @pytest.mark.parametrize(
     ("scale", "devices"),
     [
-        ((2, 2), 1),
-        ((2, 2), 4),
-        ((3, 3), 4),
-        ((1, 1), 4),
-        ((3.7, 3.7), 4),
-        ((2.5, 1), 1),
-        ((0.4, 0.3), 4),
+        ((2, 2), 1),  # An even scale, one tile at a time.
+        ((3, 3), 4),  # An odd scale, four at a time.
+        ((1, 1), 1),  # The windows count less beside the base.
+        ((3.7, 1), 4),  # A real scale, another one for each axis.
+        ((0.4, 0.3), 4),  # Reduced: the base is read far beyond a tile.
     ],
     ids=str,
 )
-def test_tiles_put_together_are_the_whole(variables, whole, draw, small_tiles, scale, devices):
+def test_tiles_put_together_equal_the_whole(variables, whole, draw, small_tiles, scale, devices):
     image = draw(1, (27, 22))
     size = (round(27 * scale[0]), round(22 * scale[1]))
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:devices])
-    assert len(upscaler.plan((27, 22), size).tiles) >= 12
+    assert len(upscaler.plan((27, 22), size).pieces) >= 12
     assert_same(upscaler(image, size), whole(image, size))
 
 
 @pytest.mark.parametrize("scale", [(2.6, 1.7), (0.7, 0.6)], ids=str)
-def test_a_small_network_for_each_pixel_in_tiles(draw, small_tiles, scale):
-    """Its pitch is traced where images of many sizes share a compilation."""
+def test_tiles_of_a_network_that_depends_on_the_footprint(draw, small_tiles, scale):
+    """The pitch is an argument of what is compiled to enlarge, and constant in what reduces."""
     model = PixelHypernetwork(EDSR(4, 0), CosineMLP((4, 5), footprint=True), branch_scale=1.0)
-    image = draw(0, (27, 22))
-    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
+    variables, image = initialise(model), draw(0, (27, 22))
     size = (round(27 * scale[0]), round(22 * scale[1]))
     whole = draw_whole(model, variables, image, size)
     assert_same(Upscaler(model, variables)(image, size), whole)
 
 
+@pytest.fixture
+def tiles_of_halo(monkeypatch):
+    """Tiles have two pixels of their own, as at large scales."""
+    monkeypatch.setattr(tile_planner, "choose_largest_tile", lambda devices: 2)
+    monkeypatch.setattr(tile_planner, "FIRST_EXTENT_MULTIPLE", 1)
+
+
 @pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
-def test_what_is_mostly_halo_is_not_rendered(draw, monkeypatch, scale):
-    """As at large scales, whose tiles have few pixels of their own."""
-    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 2)
-    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
-    model = PixelHypernetwork(EDSR(4, 3), FourierField(4, bandwidth=2.0), branch_scale=1.0)
-    image = draw(1, (27, 22))
-    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
+def test_a_tile_that_is_mostly_halo_is_rendered_in_part(draw, tiles_of_halo, scale):
+    variables, image = initialise(DEEP_MODEL), draw(1, (27, 22))
     size = (round(27 * scale[0]), round(22 * scale[1]))
-    upscaler = Upscaler(model, variables)
-    plan = upscaler.plan((27, 22), size)
-    assert plan.extents == (20, 20) and plan.kept == (10, 10)
-    assert_same(upscaler(image, size), draw_whole(model, variables, image, size))
+    upscaler = Upscaler(DEEP_MODEL, variables)
+    tile = upscaler.plan((27, 22), size).tile
+    assert tile.extents == (20, 20) and tile.rendered == (10, 10)
+    assert_same(upscaler(image, size), draw_whole(DEEP_MODEL, variables, image, size))
 
 
 @pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
-def test_alpha_where_most_is_halo(draw, monkeypatch, scale):
-    """It is clipped to what it is nearby: in the image, not in what is rendered of a tile."""
-    model = PixelHypernetwork(EDSR(4, 3), FourierField(4, bandwidth=2.0), branch_scale=1.0)
-    colour = draw(1, (27, 22))
+def test_alpha_is_bounded_by_the_image_where_a_tile_is_rendered_in_part(draw, request, scale):
+    """The bounds come from what the tile reads, not only from what is rendered of it."""
     alpha = np.full((27, 22, 1), 250, np.uint8)
     alpha[12:] = 90
     alpha[:, 15:] -= 60
-    image = np.concatenate([colour, alpha], axis=-1)
-    variables = jax.jit(model.init)(jax.random.key(0), colour[None].astype(np.float32))
+    image = np.concatenate([draw(1, (27, 22)), alpha], axis=-1)
+    variables = initialise(DEEP_MODEL)
     size = (round(27 * scale[0]), round(22 * scale[1]))
-    whole = Upscaler(model, variables, devices=jax.devices()[:1])
-    assert len(whole.plan((27, 22), size).tiles) == 1
+    whole = Upscaler(DEEP_MODEL, variables, devices=jax.devices()[:1])
+    assert len(whole.plan((27, 22), size).pieces) == 1
     expected = whole(image, size)
-    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 2)
-    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 1)
-    tiled = Upscaler(model, variables)
-    assert tiled.plan((27, 22), size).kept == (10, 10)
+    request.getfixturevalue("tiles_of_halo")
+    tiled = Upscaler(DEEP_MODEL, variables)
+    assert tiled.plan((27, 22), size).tile.rendered == (10, 10)
     assert_same(tiled(image, size), expected)
 
 
-@pytest.mark.parametrize(
-    ("shape", "size"), [((1, 1), (3, 3)), ((3, 5), (6, 10)), ((1, 40), (4, 71))], ids=str
-)
-def test_tiny_images(variables, whole, draw, shape, size):
-    image = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+@pytest.mark.parametrize(("shape", "size"), [((1, 1), (3, 3)), ((1, 40), (4, 71))], ids=str)
+def test_images_of_one_pixel_or_row(variables, whole, shape, size):
+    image = noise(shape)
     assert_same(Upscaler(MODEL, variables)(image, size), whole(image, size))
 
 
-@pytest.mark.parametrize("scale", [(2, 2), (3.7, 2.3), (0.55, 0.4)], ids=str)
-@pytest.mark.parametrize("pixels", [24, 30, 32])
-def test_the_border_is_mirrored_wherever_a_tile_ends(variables, whole, pixels, scale):
-    """Also where a tile is a pixel or two longer than the image."""
-    size = (round(scale[0] * pixels), round(scale[1] * 24))
-    image = np.random.default_rng(0).integers(0, 256, (pixels, 24, 3)).astype(np.uint8)
-    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
-    assert_same(upscaler(image, size), whole(image, size))
-    # And an image that may use what was compiled for another.
-    smaller = image[: pixels - 1]
-    size = (round(scale[0] * (pixels - 1)), round(scale[1] * 24))
-    assert_same(upscaler(smaller, size), whole(smaller, size))
-
-
-def test_a_reduced_image_does_not_use_tiles_that_end_a_little_beyond_it(variables, whole):
-    """Of one pitch, which is compiled in, so that the second image might use the first one's."""
-    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
-    for pixels in (64, 62):
-        image = np.random.default_rng(0).integers(0, 256, (pixels, pixels, 3)).astype(np.uint8)
-        size = (pixels // 2, pixels // 2)
-        assert_same(upscaler(image, size), whole(image, size))
-
-
-def test_tiles_differ_by_what_is_rendered_of_them(draw, monkeypatch):
-    """Those of the second and the third image are of one size and have as many samples."""
-    monkeypatch.setattr(tiling, "choose_largest_tile", lambda devices: 32)
-    monkeypatch.setattr(tiling, "FIRST_ROUNDING", 4)
-    for module in (tiles, tiling):
-        monkeypatch.setattr(module, "ROUNDING", 8)
-    model = PixelHypernetwork(EDSR(4, 6), FourierField(4, bandwidth=2.0), branch_scale=1.0)
-    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
-    upscaler = Upscaler(model, variables, devices=jax.devices()[:1])
-    plans = []
-    for shape, size in (((20, 20), (22, 22)), ((24, 40), (31, 52)), ((24, 50), (25, 52))):
-        plans.append(upscaler.plan(shape, size))
-        image = draw(1, shape)
-        assert_same(upscaler(image, size), draw_whole(model, variables, image, size))
-    assert plans[1].kept != plans[2].kept
-    assert (plans[1].extents, plans[1].count) == (plans[2].extents, plans[2].count)
-
-
-def test_a_great_reduction_reads_the_image_once(variables):
-    """Its tiles are not made longer for what is mirrored."""
-    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
-    assert upscaler.plan((1023, 255), (1, 2)).extents == (1023, 255)
-
-
-def test_a_model_without_a_window_per_pixel_renders_whole(draw):
-    model = PatchHypernetwork(EDSR(4, 0), CosineMLP((4, 5)), branch_width=4, branch_convs=1, pool=1)
-    image = draw(0, (16, 16))
-    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
-    result = Upscaler(model, variables)(image, (20, 24))
-    assert result.shape == (20, 24, 3) and result.dtype == np.uint8
-
-
-@pytest.mark.parametrize("devices", [1, 3])
 @pytest.mark.parametrize(
-    ("height", "layout"),
+    ("pixels", "scale"),
     [
-        (61, WindowLayout(8, 4, overhang=0.0)),
-        (58, WindowLayout(8, 4, overhang=2.0)),
-        (60, WindowLayout(6, 6, overhang=0.0, profile="box")),
+        (32, (2, 2)),  # The second image ends one pixel before the tiles of the first.
+        (30, (3.7, 2.3)),  # It ends two pixels before the end of a tile, the second one three.
+        (24, (0.55, 0.4)),  # Reduced, tiles end where the image does.
     ],
     ids=str,
 )
-def test_strips_put_together_are_the_whole(draw, monkeypatch, height, layout, devices):
-    """On one device and on several, with an image that no number of strips divides."""
-    monkeypatch.setattr(tiles, "STRIP_SAMPLES", 1000)
-    model = PatchHypernetwork(
-        EDSR(4, 0), CosineMLP((4, 5)), layout, branch_width=4, branch_convs=1, pool=1
-    )
-    image, size = draw(2, (height, 14)), (round(1.7 * height), 23)
-    variables = jax.jit(model.init)(jax.random.key(0), image[None].astype(np.float32))
-    upscaler = Upscaler(model, variables, devices=jax.devices()[:devices])
-    reports = []
-    result = upscaler(image, size, progress=lambda *report: reports.append(report))
-    assert_same(result, draw_whole(model, variables, image, size))
-    count = upscaler.count_tiles((height, 14), size)
-    assert count > 3 and reports[0] == (0, count) and reports[-1] == (count, count)
-    assert upscaler.compilations == 1
-
-
-def test_strips_are_compiled_for_their_pitch(draw, monkeypatch):
-    """Two images whose strips have one shape, rendered at one size."""
-    monkeypatch.setattr(tiles, "STRIP_SAMPLES", 1000)
-    model = PatchHypernetwork(
-        EDSR(4, 0),
-        CosineMLP((4, 5)),
-        WindowLayout(8, 4, overhang=0.0),
-        branch_width=4,
-        branch_convs=1,
-        pool=1,
-    )
-    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
-    upscaler = Upscaler(model, variables, devices=jax.devices()[:2])
-    for height in (60, 64):
-        image = draw(height, (height, 14))
-        whole = draw_whole(model, variables, image, (100, 23))
-        assert_same(upscaler(image, (100, 23)), whole)
-    assert upscaler.compilations == 2
-
-
-@pytest.mark.parametrize("channels", [1, 2, 4])
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_strips_of_other_kinds_of_images(monkeypatch, dtype, channels):
-    """Reduced, so that the base reads far beyond a strip; on several devices as on one."""
-    monkeypatch.setattr(tiles, "STRIP_SAMPLES", 10_000)
-    model = PatchHypernetwork(
-        EDSR(4, 0),
-        CosineMLP((4, 5), output="linear"),
-        WindowLayout(8, 4, overhang=0.0),
-        branch_width=4,
-        branch_convs=1,
-        pool=1,
-        base="bicubic",
-    )
-    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
-    pixels = np.random.default_rng(channels).uniform(size=(210, 11, channels))
-    image = (pixels * (60_000 if dtype == np.uint16 else 1)).astype(dtype)
-    several = Upscaler(model, variables, devices=jax.devices()[:3])
-    assert several.count_tiles(image.shape[:2], (21, 7)) >= 3
-    assert Upscaler(model, variables, devices=jax.devices()[:1]).count_tiles((210, 11), (21, 7)) < 3
-    result = several(image, (21, 7))
-    monkeypatch.setattr(tiles, "STRIP_SAMPLES", 2**20)
-    whole = Upscaler(model, variables, devices=jax.devices()[:1])(image, (21, 7))
-    assert result.dtype == dtype and result.shape == (21, 7, channels)
-    unit = 1e-5 if dtype == np.float32 else 1
-    np.testing.assert_allclose(result.astype(float), whole.astype(float), atol=unit)
-
-
-def test_strips_are_as_high_as_their_budget_and_the_devices_allow():
-    layout, shape, steps = WindowLayout(8, 4, overhang=0.0), (512, 768), (0.25, 0.25)
-    assert layout.grid((1, 768))[1] == 191
-    # A row of windows has 191 x 8 x 8 x 16 samples; 2 ** 20 are five of them, 20 rows.
-    extent, spans = plan_strips(layout, shape, steps)
-    assert extent == 20 + 2 * 12 and len(spans) == 26
-    narrow = WindowLayout(8, 4, overhang=0.0), (512, 20), (1.0, 1.0)
-    assert len(plan_strips(*narrow)[1]) == 1
-    assert len(plan_strips(*narrow, parts=4)[1]) == 4
-
-
-@pytest.mark.parametrize("parts", [1, 2, 5])
-def test_strips_read_all_that_reaches_into_them(parts):
-    layout = WindowLayout(8, 4, overhang=0.0)
-    for height in (1, 9, 40, 41, 203, 1000):
-        extent, spans = plan_strips(layout, (height, 500), (0.5, 0.5), parts)
-        assert spans[0].low == 0 and spans[-1].high == height
-        for before, after in zip(spans, spans[1:], strict=False):
-            assert before.high == after.low
-        for span in spans:
-            assert span.start % layout.stride == 0 and span.start + extent <= height
-            assert span.start <= max(span.low - 8, 0)
-            assert span.start + extent >= min(span.high + 8, height)
-
-
-def test_images_of_many_sizes_share_few_compilations(variables, draw):
-    """One fits the first image of its kind closely; others share what fits sizes rounded up."""
+def test_the_border_is_mirrored_once_wherever_a_tile_ends(variables, whole, pixels, scale):
+    """For an image of its own tiles, and for one that may use those of another image."""
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
-    for shape in ((33, 40), (50, 64), (64, 35), (20, 17), (32, 9), (41, 41)):
+    for height in (pixels, pixels - 1):
+        image, size = noise((height, 24)), (round(scale[0] * height), round(scale[1] * 24))
+        assert_same(upscaler(image, size), whole(image, size))
+
+
+def test_a_reduced_image_does_not_use_tiles_that_are_longer_than_it(variables, whole):
+    """Both images are of one pitch, so nothing else keeps the second from the first one's tiles."""
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
+    for pixels in (64, 62):
+        image, size = noise((pixels, pixels)), (pixels // 2, pixels // 2)
+        assert_same(upscaler(image, size), whole(image, size))
+
+
+def test_tiles_that_are_rendered_in_different_parts_do_not_share_a_function(monkeypatch):
+    """The second and the third image have tiles of one size, with as many output pixels."""
+    monkeypatch.setattr(tile_planner, "choose_largest_tile", lambda devices: 32)
+    monkeypatch.setattr(tile_planner, "FIRST_EXTENT_MULTIPLE", 4)
+    monkeypatch.setattr(tile_planner, "EXTENT_MULTIPLE", 8)
+    planner = TilePlanner(EDSR(4, 6).receptive_radius, devices=1)
+    sizes = ((20, 20), (22, 22)), ((24, 40), (31, 52)), ((24, 50), (25, 52))
+    _, second, third = (planner.plan(shape, size) for shape, size in sizes)
+    assert second.tile.extents == third.tile.extents and second.tile.count == third.tile.count
+    assert second.tile.rendered != third.tile.rendered and second.renderer != third.renderer
+
+
+def test_images_of_many_sizes_share_few_tile_shapes():
+    """The first image of a kind gets tiles that fit closely, later ones such as others can use."""
+    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=1)
+
+    def count_shapes(*sizes) -> int:
+        return len({planner.plan(shape, size).tile for shape, size in sizes})
+
+    shapes = ((33, 40), (50, 64), (64, 35), (20, 17), (32, 9), (41, 41))
+    assert count_shapes(*((shape, (2 * shape[0], 2 * shape[1])) for shape in shapes)) == 3
+    # At real scales the pitch is an argument. The third image fits into the tiles of the second.
+    real = ((33, 40), (50, 61)), ((50, 64), (72, 91)), ((41, 60), (67, 88))
+    assert planner.plan(*real[0]).tile.extents == (40, 40)
+    assert count_shapes(*real) == 2
+
+
+def test_images_that_share_tiles_share_a_compiled_function(variables, draw):
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
+    for shape in ((33, 40), (31, 37), (33, 40)):
         assert upscaler(draw(0, shape), (2 * shape[0], 2 * shape[1])).shape[0] == 2 * shape[0]
+    assert upscaler.compilations == 1
+    # Where images are reduced, the pitch is compiled in: another size is another function.
+    for size in ((25, 31), (25, 31), (24, 31)):
+        upscaler(draw(0, (33, 40)), size)
     assert upscaler.compilations == 3
-    upscaler(draw(0, (33, 40)), (66, 80))  # The first again.
-    assert upscaler.compilations == 3
-    # At a real scale too, and the pitch is not compiled in; reduced it is.
-    assert upscaler.plan((33, 40), (50, 61)).extents == (40, 40)
-    for shape, size in (((33, 40), (50, 61)), ((50, 64), (72, 91)), ((41, 60), (67, 88))):
-        assert upscaler(draw(0, shape), size).shape[:2] == size
-    assert upscaler.compilations == 5  # The third fits into the tiles of the second.
-    for _ in range(2):
-        upscaler(draw(0, (33, 40)), (25, 31))
-    assert upscaler.compilations == 6
 
 
-def test_tiles_divide_an_axis():
-    for pixels in (1, 5, 100, 513, 1000):
-        for parts in (1, 4):
-            extent, spans = plan_axis(pixels, halo=7, parts=parts)
-            assert spans[0].low == 0 and spans[-1].high == pixels
-            for before, after in zip(spans, spans[1:], strict=False):
-                assert before.high == after.low
-            assert len(spans) >= min(parts, pixels)
-            for span in spans:
-                assert 0 < span.high - span.low <= tiles.LARGEST_TILE
-                # The halo, as far as there is an image.
-                assert span.start <= max(span.low - 7, 0)
-                assert span.start + extent >= min(span.high + 7, pixels)
-                # None ends beyond an image that it fits into.
-                assert span.start == 0 or span.start + extent <= pixels
-            assert extent % tiles.ROUNDING == 0
+def test_a_great_reduction_reads_the_image_once():
+    """Its tile does not get longer for what is mirrored beyond the image."""
+    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=1)
+    assert planner.plan((1023, 255), (1, 2)).tile.extents == (1023, 255)
 
 
-def test_many_devices_have_no_more_memory(variables):
+def test_many_devices_take_no_more_memory():
     one, two, four = (
-        Upscaler(MODEL, variables, devices=jax.devices()[:n]).plan((2000, 2000), (4000, 4000))
-        for n in (1, 2, 4)
+        TilePlanner(EDSR(8, 1).receptive_radius, devices)
+        .plan((2000, 2000), (4000, 4000))
+        .tile.extents
+        for devices in (1, 2, 4)
     )
-    assert one.extents == two.extents
-    assert 4 * math.prod(four.extents) <= 1.3 * 2 * math.prod(two.extents)
+    assert one == two
+    assert 4 * math.prod(four) <= 1.3 * 2 * math.prod(two)
 
 
-@pytest.mark.parametrize("size", [(0, 8), (8, -1)], ids=str)
-def test_a_size_of_nothing_is_an_error(variables, draw, size):
-    with pytest.raises(ValueError, match=str(size[0])):
-        Upscaler(MODEL, variables)(draw(0, (8, 8)), size)
+def test_large_scales_get_small_tiles():
+    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=4)
+    assert max(planner.plan((4000, 6000), (8000, 12000)).tile.count) <= 2 * 320
+    # Hardly any of the halo is rendered.
+    assert max(planner.plan((4000, 6000), (200000, 300000)).tile.count) <= 50 * 40
+    reduced = planner.plan((4000, 6000), (400, 600)).tile
+    assert reduced.extents[0] <= 320 and max(reduced.count) <= 32
+
+
+def test_a_size_of_no_pixels_is_refused(variables, draw):
+    upscaler = Upscaler(MODEL, variables)
+    with pytest.raises(ValueError, match=r"at size \(8, -1\): both need at least 1 x 1"):
+        upscaler(draw(0, (8, 8)), (8, -1))
+    with pytest.raises(ValueError, match="at least 1 x 1"):
+        upscaler.plan((0, 8), (8, 8))
+
+
+def test_an_array_that_is_no_image_is_refused(variables):
+    with pytest.raises(ValueError, match="1 to 4 channels"):
+        Upscaler(MODEL, variables)(np.zeros((4, 4, 5), np.uint8), (8, 8))
+
+
+def test_a_plan_for_another_image_is_refused(variables, draw):
+    upscaler = Upscaler(MODEL, variables)
+    with pytest.raises(ValueError, match=r"plan is for an image of \(8, 8\), not \(8, 9\)"):
+        upscaler.render(draw(0, (8, 9)), upscaler.plan((8, 8), (16, 16)))

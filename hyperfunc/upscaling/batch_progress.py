@@ -1,0 +1,102 @@
+"""Show how far a batch is, and how much time and memory it will take."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from hyperfunc.upscaling.batch_plan import Job
+from hyperfunc.upscaling.upscaler import Upscaler
+
+ESTIMATE_AFTER_SHARE = 0.1
+"""Time is estimated after this share of all output pixels: one image of a folder says little about
+the others."""
+
+ESTIMATE_AFTER_SECONDS = 5.0
+"""Time is estimated after so many seconds of rendering, however little is done."""
+
+
+class BatchProgress:
+    """A progress bar in output pixels.
+
+    The bar's clock stands still while an image is awaited or the model is compiled, so that the
+    estimate holds for the images to come.
+
+    Args:
+        jobs: the files to enlarge.
+        upscaler: the model, which knows the memory of its compiled functions.
+        image_memory: the memory that the images will take, in bytes.
+        say: called once with the expected time and memory.
+    """
+
+    def __init__(
+        self, jobs: list[Job], upscaler: Upscaler, image_memory: int, say: Callable[[str], None]
+    ) -> None:
+        """Show the bar, if stderr is a terminal."""
+        self._upscaler, self._say, self._is_estimated = upscaler, say, False
+        self._memory = process_memory() + image_memory
+        self._done = 0
+        # A bar that is disabled measures nothing.
+        self._nowhere = open(os.devnull, "w")
+        self._bar: tqdm[Any] = tqdm(
+            total=sum(job.pixels for job in jobs),
+            unit="px",
+            unit_scale=True,
+            smoothing=0,  # Files differ: the average says more than the last one.
+            mininterval=0,
+            miniters=1,
+            file=sys.stderr if sys.stderr.isatty() else self._nowhere,
+        )
+
+    def show_name(self, name: str) -> None:
+        """Show which file is next."""
+        self._bar.set_postfix_str(name)
+
+    def update(self, job: Job, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pieces of an image are rendered."""
+        if done == 0:
+            self._bar.unpause()
+        self._bar.update(self._done + job.pixels * done // total - self._bar.n)
+        self._estimate()
+
+    def finish(self, job: Job) -> None:
+        """Count an image as done, or leave it out if it failed."""
+        if job.outcome.status == "failed":
+            self._bar.total -= job.pixels
+        else:
+            self._done += job.pixels
+        self._bar.update(self._done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self._bar.close()
+        self._nowhere.close()
+
+    def _estimate(self) -> None:
+        """Say once what to expect, as soon as enough has been seen."""
+        meter = self._bar.format_dict
+        done, total, elapsed = meter["n"], meter["total"], meter["elapsed"]
+        is_enough = done >= ESTIMATE_AFTER_SHARE * total or elapsed >= ESTIMATE_AFTER_SECONDS
+        if self._is_estimated or not done or not is_enough:
+            return
+        self._is_estimated = True
+        gib = (self._upscaler.workspace + self._memory) / 2**30
+        time = tqdm.format_interval(elapsed * total / done)
+        self._say(f"expected: {time} for rendering, {gib:.1f} GiB of memory")
+
+
+def process_memory() -> int:
+    """The most memory that this process has taken so far, in bytes; 0 if the system cannot tell."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def print_above_bar(text: str) -> None:
+    """Print a line without disturbing a progress bar."""
+    tqdm.write(text, file=sys.stdout)

@@ -1,0 +1,137 @@
+"""Strips of rows: the way to divide images for models that read windows.
+
+A strip reads every window that reaches into its own rows, and starts where a window starts, so that
+its windows are those of the whole image.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from hyperfunc.function import encode, render_grid
+from hyperfunc.networks import Hypernetwork
+from hyperfunc.pixels import Axis, WindowLayout
+from hyperfunc.types import HostPixels, Size
+from hyperfunc.upscaling.alpha import from_rgb, to_rgb
+from hyperfunc.upscaling.pieces import Piece
+from hyperfunc.upscaling.tile_grid import Span, find_samples, round_up
+
+MAX_STRIP_EVALUATIONS = 2**20
+"""How often target networks are evaluated for one strip, at most: once for each window that covers
+each output pixel."""
+
+
+class StripInputs(NamedTuple):
+    """The arguments of a `StripRenderer`."""
+
+    pixels: Any
+    start: Any
+    """The position in the strip from which rows are rendered, in input pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StripRenderer:
+    """Renders one strip: see `hyperfunc.upscaling.pieces.Renderer`.
+
+    Attributes:
+        steps: the pitch of the output (rows, columns), in input pixels.
+        count: (height, width) of what is rendered, in output pixels.
+    """
+
+    steps: tuple[float, float]
+    count: Size
+
+    def __call__(self, model: Hypernetwork, variables: Any, *inputs: jax.Array) -> jax.Array:
+        """Render a strip from `StripInputs`."""
+        images, start = inputs
+        rows = Axis(start[0], self.steps[0], self.count[0])
+        cols = Axis(0.0, self.steps[1], self.count[1])
+        function, _ = encode(model, variables, to_rgb(images))
+        return from_rgb(render_grid(function, rows, cols), images, (rows, cols), (0, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class StripPlan:
+    """An image in strips: see `hyperfunc.upscaling.pieces.Plan`.
+
+    Attributes:
+        shape: (height, width) of the image.
+        size: (height, width) of the result.
+        extent: the number of rows that a strip reads.
+        spans: the rows of each strip.
+    """
+
+    shape: Size
+    size: Size
+    extent: int
+    spans: list[Span]
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """The pitch of the output (rows, columns), in input pixels."""
+        return self.shape[0] / self.size[0], self.shape[1] / self.size[1]
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The strips from top to bottom."""
+        cols = slice(0, self.shape[1]), slice(0, self.size[1])
+        return [
+            Piece((span.reads(self.extent), cols[0]), (find_samples(span, self.steps[0]), cols[1]))
+            for span in self.spans
+        ]
+
+    @property
+    def renderer(self) -> StripRenderer:
+        """Renders each of the strips."""
+        rows = max(piece.target[0].stop - piece.target[0].start for piece in self.pieces)
+        return StripRenderer(self.steps, (rows, self.size[1]))
+
+    def read(self, image: HostPixels, piece: Piece) -> StripInputs:
+        """Collect a strip's pixels, and where its first sample lies."""
+        start = piece.target[0].start * self.steps[0] - piece.source[0].start
+        return StripInputs(image[piece.source], np.asarray(start, np.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class StripPlanner:
+    """Divides images into strips.
+
+    Attributes:
+        layout: the windows that the model reads.
+        devices: how many devices render strips at once.
+    """
+
+    layout: WindowLayout
+    devices: int
+
+    def plan(self, shape: Size, size: Size) -> StripPlan:
+        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
+
+        Only the last strips reach the end of the image. There are as many strips as devices at
+        least, if the image is much higher than what neighbouring strips both read.
+        """
+        (height, width), layout = shape, self.layout
+        steps = (height / size[0], width / size[1])
+        whole = StripPlan(shape, size, height, [Span(0, height, 0)])
+        if not layout.size:
+            return whole
+        stride = layout.stride
+        # Where the image is reduced, the base averages over more than the windows' neighbourhood.
+        halo = round_up(max(layout.size + stride, math.ceil(2 * max(steps)) + 1), stride)
+        window_samples = layout.size**2 / (steps[0] * steps[1])
+        evaluations = layout.grid((1, width))[1] * window_samples
+        rows = stride * max(int(MAX_STRIP_EVALUATIONS / evaluations), 1)
+        if height > 2 * self.devices * halo:
+            rows = min(rows, round_up(math.ceil(height / self.devices), stride))
+        extent = rows + 2 * halo
+        extent += (height - extent) % stride
+        if extent >= height:
+            return whole
+        spans = [
+            Span(low, min(low + rows, height), min(max(low - halo, 0), height - extent))
+            for low in range(0, height, rows)
+        ]
+        return StripPlan(shape, size, extent, spans)

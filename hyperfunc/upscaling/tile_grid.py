@@ -1,0 +1,186 @@
+"""Cut an image into a grid of overlapping tiles: geometry on the host, no pixels.
+
+A tile has pixels of its own and reads a halo around them. All tiles of an image have one extent,
+so that one compiled function serves them all.
+"""
+
+import dataclasses
+import itertools
+import math
+
+from hyperfunc.types import Size
+
+LARGEST_TILE = 512
+"""Largest side of a tile without its halo, in input pixels; half of it on more than two devices.
+
+Each device holds one tile in memory.
+"""
+
+EXTENT_MULTIPLE = 32
+"""Sides of tiles are multiples of this, so that images of many sizes share compiled functions."""
+
+FIRST_EXTENT_MULTIPLE = 8
+"""The same for the first image of a kind, which may be the only one: rounding up wastes work."""
+
+RENDER_MARGIN = 4
+"""Input pixels that are rendered around a tile's own. Interpolation reads two pixels on each side,
+and so do the windows."""
+
+LARGEST_WASTE = 1.5
+"""Largest ratio of the pixels that are computed to those that an image needs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """One axis of a tile, in input pixels.
+
+    Attributes:
+        low: the first of the tile's own pixels.
+        high: one past the last of its own pixels.
+        start: the first pixel that the tile reads.
+    """
+
+    low: int
+    high: int
+    start: int
+
+    @property
+    def own(self) -> slice:
+        """The tile's own pixels, counted from the first that it reads."""
+        return slice(self.low - self.start, self.high - self.start)
+
+    def reads(self, extent: int) -> slice:
+        """The pixels that a tile of ``extent`` reads; they may end beyond the image."""
+        return slice(self.start, self.start + extent)
+
+
+@dataclasses.dataclass(frozen=True)
+class TileGrid:
+    """The tiles of an image: each row of tiles crossed with each column.
+
+    Attributes:
+        extents: (height, width) of what a tile reads, in input pixels.
+        rows: the tiles along the height.
+        cols: the tiles along the width.
+    """
+
+    extents: Size
+    rows: list[Span]
+    cols: list[Span]
+
+
+def plan_encoding(shape: Size, halo: int) -> TileGrid:
+    """Cut an image of ``shape`` (height, width) into tiles that are encoded one after the other.
+
+    The function of the image is that of each tile's own pixels (`Span.own`), put side by side.
+
+    Args:
+        shape: (height, width) of the image.
+        halo: pixels that a tile reads on each side of its own.
+    """
+    # Smaller tiles than those of an `Upscaler`: more images share a compiled function.
+    (height, rows), (width, cols) = (
+        plan_axis(pixels, halo, largest=LARGEST_TILE // 2, multiple=EXTENT_MULTIPLE)
+        for pixels in shape
+    )
+    return TileGrid((height, width), rows, cols)
+
+
+def choose_largest_tile(devices: int) -> int:
+    """The largest side of a tile on so many devices: see `LARGEST_TILE`."""
+    return LARGEST_TILE if devices <= 2 else LARGEST_TILE // 2
+
+
+def plan_axis(
+    pixels: int, halo: int, *, largest: int, multiple: int, parts: int = 1
+) -> tuple[int, list[Span]]:
+    """Cut an axis into tiles of equal extent.
+
+    Args:
+        pixels: the extent of the image.
+        halo: pixels that a tile reads on each side of its own.
+        largest: the most pixels of its own that a tile may have.
+        multiple: extents are rounded up to a multiple of this.
+        parts: the least number of tiles (fewer only if there are fewer pixels).
+
+    Returns:
+        The extent of a tile, its halo included, and the tiles.
+    """
+    parts = max(min(parts, pixels), math.ceil(pixels / largest))
+    edges = [round(pixels * i / parts) for i in range(parts + 1)]
+    # Nothing is read beyond the border of the image.
+    starts = [max(edge - halo, 0) for edge in edges[:-1]]
+    ends = [min(edge + halo, pixels) for edge in edges[1:]]
+    extent = max(end - start for start, end in zip(starts, ends, strict=True))
+    extent = round_up(extent, multiple)
+    spans = [Span(low, high, 0) for low, high in itertools.pairwise(edges)]
+    return extent, place(spans, extent, halo)
+
+
+def place(spans: list[Span], extent: int, halo: int) -> list[Span]:
+    """Choose where tiles of ``extent`` start.
+
+    No tile ends beyond the image unless it is longer than the image.
+    """
+    pixels = spans[-1].high
+    return [
+        dataclasses.replace(span, start=max(min(span.low - halo, pixels - extent), 0))
+        for span in spans
+    ]
+
+
+def round_up(pixels: int, multiple: int) -> int:
+    """Round up to the next multiple."""
+    return math.ceil(pixels / multiple) * multiple
+
+
+def holds_border(extent: int, pixels: int, step: float) -> bool:
+    """Whether tiles along an axis end at the border of the image or far enough beyond it.
+
+    A tile that is longer than the image is filled up with mirrored pixels, because interpolation
+    at the border reads them. Interpolation also mirrors a tile where the tile ends. If that were
+    within its reach of the border, pixels would be mirrored twice.
+
+    Args:
+        extent: what a tile reads, in input pixels.
+        pixels: the extent of the image.
+        step: the pitch of the output, in input pixels.
+    """
+    return extent <= pixels or extent - pixels >= 2 * max(step, 1)
+
+
+def extend_to_border(extent: int, pixels: int, step: float, multiple: int) -> int:
+    """Lengthen tiles until they hold the border (`holds_border`).
+
+    Where an image is reduced, a tile that is longer than the image gets the image's own extent
+    instead.
+    """
+    if step > 1:
+        return min(extent, pixels)
+    while not holds_border(extent, pixels, step):
+        extent += multiple
+    return extent
+
+
+def plan_rendered(extent: int, spans: list[Span], multiple: int) -> int:
+    """How many pixels of the ``extent`` of a tile are rendered.
+
+    These are its own pixels and a margin, rounded up, if they are much fewer than the extent: at
+    large scales tiles are nearly all halo. Otherwise all are rendered, so that more images share a
+    compiled function.
+    """
+    own = max(span.high - span.low for span in spans)
+    rendered = round_up(own + 2 * RENDER_MARGIN, multiple)
+    return rendered if LARGEST_WASTE * rendered**2 < extent**2 else extent
+
+
+def rendered_from(span: Span, extent: int, rendered: int) -> int:
+    """The first pixel of a tile that is rendered, counted from the first that it reads."""
+    return min(max(span.low - span.start - RENDER_MARGIN, 0), extent - rendered)
+
+
+def find_samples(span: Span, step: float) -> slice:
+    """The output pixels of a tile: those whose centres lie in its own pixels."""
+    # Rounding must not move a centre that lies on an edge into another tile.
+    first, end = (math.ceil(edge / step - 0.5 - 1e-9) for edge in (span.low, span.high))
+    return slice(first, end)

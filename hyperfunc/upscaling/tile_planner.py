@@ -1,0 +1,112 @@
+"""Choose the tiles of an image so that images of many sizes share few compiled functions."""
+
+import math
+from typing import Any
+
+from hyperfunc.pixels import Axis, integer_scale
+from hyperfunc.types import Size
+from hyperfunc.upscaling.tile_grid import (
+    EXTENT_MULTIPLE,
+    FIRST_EXTENT_MULTIPLE,
+    RENDER_MARGIN,
+    Span,
+    choose_largest_tile,
+    extend_to_border,
+    find_samples,
+    place,
+    plan_axis,
+    plan_rendered,
+    round_up,
+)
+from hyperfunc.upscaling.tiles import TilePlan, TileShape
+
+FULL_TILE_SCALE = 4
+"""At larger scales tiles are smaller, so that the output of one takes no more memory than here."""
+
+
+class TilePlanner:
+    """Divides images into tiles of few shapes, so that few functions are compiled.
+
+    Args:
+        receptive_radius: of the hypernetwork's backbone, in input pixels.
+        devices: how many devices render tiles at once.
+        largest_tile: the largest side of a tile without its halo, in input pixels;
+            `choose_largest_tile` if not given.
+    """
+
+    def __init__(
+        self, receptive_radius: int, devices: int, largest_tile: int | None = None
+    ) -> None:
+        """Start without shapes that could be shared."""
+        self.receptive_radius, self.devices = receptive_radius, devices
+        self.largest_tile = largest_tile or choose_largest_tile(devices)
+        self._known: dict[Any, list[TileShape]] = {}
+
+    def plan(self, shape: Size, size: Size) -> TilePlan:
+        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
+
+        The tiles of the first image of a kind (all of one integer scale, for example) fit that
+        image closely. Later images get tiles of a shape that was planned before, or if none fits,
+        of a shape that more of them can share.
+        """
+        plan = self._divide(shape, size, FIRST_EXTENT_MULTIPLE)
+        known = self._known.setdefault(plan.tile.kind, [])
+        if known:
+            shared = self._divide(shape, size, EXTENT_MULTIPLE)
+            tile = plan.find_smallest(known) or shared.find_smallest(known)
+            if tile is not None:
+                return plan.with_tiles_of(tile)
+            plan = shared
+        known.append(plan.tile)
+        return plan
+
+    def _divide(self, shape: Size, size: Size, multiple: int) -> TilePlan:
+        steps = (shape[0] / size[0], shape[1] / size[1])
+        # Where the image is reduced, the base averages over more than the receptive field.
+        halo = max(self.receptive_radius + 1, math.ceil(2 * max(steps)) + 1, RENDER_MARGIN + 2)
+        # The longer side is divided among the devices, unless that would give little but halo.
+        parts = [1, 1]
+        if min(shape) > 2 * halo:
+            parts[0 if shape[0] >= shape[1] else 1] = self.devices
+        axes = [self._cut(shape[i], steps[i], halo, parts[i], multiple) for i in range(2)]
+        (height, rows), (width, cols) = axes
+        is_enlarged = max(steps) <= 1
+        rendered = (
+            plan_rendered(height, rows, multiple) if is_enlarged else height,
+            plan_rendered(width, cols, multiple) if is_enlarged else width,
+        )
+        scale = integer_scale(size, shape)
+        if scale is not None:
+            count = (rendered[0] * scale, rendered[1] * scale)
+        else:
+            count = (
+                _count_samples(rows, steps[0], multiple),
+                _count_samples(cols, steps[1], multiple),
+            )
+        tile = TileShape(
+            extents=(height, width),
+            rendered=rendered,
+            count=count,
+            slots=(Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots),
+            scale=scale,
+            fixed_steps=None if is_enlarged else steps,
+        )
+        return TilePlan(shape, size, halo, rows, cols, tile)
+
+    def _cut(
+        self, pixels: int, step: float, halo: int, parts: int, multiple: int
+    ) -> tuple[int, list[Span]]:
+        """Cut an axis: the extent of a tile, and the tiles."""
+        largest_output = FULL_TILE_SCALE * choose_largest_tile(self.devices)
+        largest = min(self.largest_tile, max(int(largest_output * step), 1))
+        extent, spans = plan_axis(pixels, halo, parts=parts, largest=largest, multiple=multiple)
+        if multiple >= EXTENT_MULTIPLE and extent > 4 * multiple:
+            extent = round_up(extent, 2 * multiple)  # Rounding wastes less of a large tile.
+        extent = extend_to_border(extent, pixels, step, multiple)
+        return extent, place(spans, extent, halo)
+
+
+def _count_samples(spans: list[Span], step: float, multiple: int) -> int:
+    """The most output pixels of a tile, rounded up so that images of many sizes share them."""
+    samples = (find_samples(span, step) for span in spans)
+    return round_up(max(span.stop - span.start for span in samples), multiple)
