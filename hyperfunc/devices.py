@@ -59,6 +59,13 @@ def _count_cores() -> int:
     return cores
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether the host or a device had too little memory."""
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return "RESOURCE_EXHAUSTED" in str(error)
+    return isinstance(error, MemoryError)
+
+
 def join_processes() -> None:
     """Make this process one of several that train one model; call it before JAX does anything.
 

@@ -17,17 +17,25 @@ DEBUG_VARIABLE = "HYPERFUNC_DEBUG"
 """The environment variable that has the effect of ``--debug``: "1" is on; "0" or nothing is off."""
 
 
-class TracebackFile(logging.Handler):
-    """Keeps errors with their tracebacks in a temporary file, which the first error creates.
+class ErrorLog(logging.Handler):
+    """Counts logged errors, and keeps them with their tracebacks in a temporary file.
 
     Attributes:
-        path: the file, if there was an error.
+        count: number of errors.
+        path: the file, which the first error creates.
     """
 
-    path: Path | None = None
+    def __init__(self, *, writes_file: bool) -> None:
+        """Start without errors."""
+        super().__init__(logging.ERROR)
+        self.count, self.path = 0, None
+        self._writes_file = writes_file
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record."""
+        """Count and append a record."""
+        self.count += 1
+        if not self._writes_file:
+            return
         try:
             if self.path is None:
                 descriptor, name = tempfile.mkstemp(prefix="hyperfunc-", suffix=".log")
@@ -55,7 +63,7 @@ class _MessageFormatter(logging.Formatter):
 
 
 @contextlib.contextmanager
-def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[TracebackFile]:
+def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLog]:
     """Send what the package logs where a user expects it, until the context ends.
 
     Announcements of slow steps and warnings go to stderr. Errors go to a file with their
@@ -66,29 +74,27 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[Traceba
         debug: send everything to stderr, with tracebacks.
 
     Yields:
-        The file of the tracebacks; unused with ``debug``.
+        The errors that have been logged; with ``debug`` there is no file.
     """
     logger, dependency = logging.getLogger("hyperfunc"), logging.getLogger("absl")
-    tracebacks, console = TracebackFile(logging.ERROR), _Console()
-    tracebacks.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    errors, console = ErrorLog(writes_file=not debug), _Console()
+    errors.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     if debug:
         console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        handlers = [console]
     else:
         console.setFormatter(_MessageFormatter())
         console.addFilter(lambda record: record.levelno < logging.ERROR)
-        handlers = [console, tracebacks]
     levels, propagate = (logger.level, dependency.level), logger.propagate
     logger.propagate = False  # Dependencies give the root logger a handler of their own.
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
     if not debug:
         dependency.setLevel(logging.ERROR)  # Orbax describes there what it does.
-    for handler in handlers:
+    for handler in (console, errors):
         logger.addHandler(handler)
     try:
-        yield tracebacks
+        yield errors
     finally:
-        for handler in handlers:
+        for handler in (console, errors):
             logger.removeHandler(handler)
         logger.propagate = propagate
         logger.setLevel(levels[0])

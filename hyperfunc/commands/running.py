@@ -5,7 +5,7 @@
 | 0 | everything is done |
 | 1 | some files of a folder failed, or the output is no longer read |
 | 2 | the user can mend it: one line says what is wrong and what to do |
-| 70 | a mistake in hyperfunc: two lines say where to report it |
+| 70 | a bug in hyperfunc: two lines say where to report it |
 | 130 | Ctrl-C |
 """
 
@@ -19,7 +19,7 @@ from typing import NoReturn, Protocol, TypeVar
 
 from hyperfunc.commands.arguments import Messages
 from hyperfunc.commands.interrupts import EXIT_CODE, exit_on_interrupt
-from hyperfunc.commands.logs import TracebackFile, is_debug_requested, writing_log
+from hyperfunc.commands.logs import is_debug_requested, writing_log
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 
 USER_ERROR = 2
@@ -80,14 +80,15 @@ def report_errors(
         SystemExit: there was an exception.
     """
     debug = debug or is_debug_requested()
-    with writing_log(quiet=quiet, debug=debug) as tracebacks:
+    with writing_log(quiet=quiet, debug=debug) as errors:
         try:
             yield
         except (UserError, *user_errors) as error:
-            _refuse(str(error))
+            # A room may have told an internal error as the failure of a file.
+            _end(str(error), INTERNAL_ERROR if errors.count else USER_ERROR)
         except PermissionError as error:  # Wherever a path is looked at.
             place = f"{error.filename}: " if error.filename else ""
-            _refuse(f"{place}permission denied; check who may read and write")
+            _end(f"{place}permission denied; check who may read and write", USER_ERROR)
         except BrokenPipeError:
             # The reader of the output, such as `head`, has closed it. Python flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,41 +97,32 @@ def report_errors(
             print("interrupted", file=sys.stderr)
             raise SystemExit(EXIT_CODE) from None
         except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
             if _is_out_of_memory(error):
-                _refuse(
-                    f"not enough memory ({_one_line(error)[:200]}): choose a smaller output, "
-                    "--tile or --data.batch_size"
-                )
+                remedy = "choose a smaller output, --tile or --data.batch_size"
+                _end(f"not enough memory ({reason[:200]}): {remedy}", USER_ERROR)
             logger.exception("unexpected %s", type(error).__name__)
-            print(f"error: {_one_line(error)}: this is a mistake in hyperfunc", file=sys.stderr)
-            print(_ask_for_report(tracebacks), file=sys.stderr)
-            raise SystemExit(INTERNAL_ERROR) from error
-        if tracebacks.path is not None:  # An error that did not end the command.
-            print(_ask_for_report(tracebacks), file=sys.stderr)
+            _end(f"{reason}: this is a bug in hyperfunc", INTERNAL_ERROR, cause=error)
+        finally:
+            if errors.count:
+                place = f"in {errors.path}" if errors.path else "above"
+                hint = "; run the command again with --debug to see it here" if errors.path else ""
+                print(
+                    f"please report it at {REPORT_ADDRESS} with the traceback {place}{hint}",
+                    file=sys.stderr,
+                )
 
 
-def _refuse(reason: str) -> NoReturn:
-    logger.debug("the command ends with a user error", exc_info=True)
+def _end(reason: str, exit_code: int, *, cause: Exception | None = None) -> NoReturn:
+    logger.debug("the command ends with an error", exc_info=True)
     print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    raise SystemExit(USER_ERROR) from None
-
-
-def _ask_for_report(tracebacks: TracebackFile) -> str:
-    """Say where an internal error is to be reported."""
-    if tracebacks.path is None:
-        return f"please report it at {REPORT_ADDRESS} with the traceback above"
-    return (
-        f"please report it at {REPORT_ADDRESS} with the traceback in {tracebacks.path}; "
-        "run the command again with --debug to see it here"
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    raise SystemExit(exit_code) from cause
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    from hyperfunc.devices import is_out_of_memory  # It imports JAX, which is there by now.
+
+    return is_out_of_memory(error)
 
 
 @contextlib.contextmanager

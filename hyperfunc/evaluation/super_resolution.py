@@ -4,6 +4,12 @@ The protocol agrees with that of published numbers: tests/evaluation/test_protoc
 bicubic interpolation with it.
 """
 
+# One image's way from the command line to its pixels: `evaluate.py` calls `commands/evaluate.py`,
+# which calls `evaluate_super_resolution` here. The method is an `Upscaler`
+# (`upscaling/upscaler.py`), which divides the image into tiles (`upscaling/tiles.py`). Each tile is
+# encoded (`function/functional_image.py`) by a hypernetwork (`networks/hypernetworks.py`) on a
+# backbone (`networks/pixel_backbones.py`), and rendered at its pixels (`function/rendering.py`).
+
 import time
 from collections.abc import Mapping
 from pathlib import Path

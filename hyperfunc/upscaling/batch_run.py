@@ -15,9 +15,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import jax
 import numpy as np
 
+from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 from hyperfunc.images import Photo, read_photo, write_photo
 from hyperfunc.pixels import has_alpha
@@ -146,7 +146,7 @@ def _recording_failure(job: Job, path: Path) -> Iterator[None]:
     except OSError as error:
         job.outcome.fail(f"{path}: {error.strerror or error}")
     except Exception as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             reason = "not enough memory; try a smaller --tile or a smaller output"
         else:
             logger.exception("unexpected %s with %s", type(error).__name__, path)
@@ -155,12 +155,6 @@ def _recording_failure(job: Job, path: Path) -> Iterator[None]:
                 f"hyperfunc, please report it at {REPORT_ADDRESS}"
             )
         job.outcome.fail(f"{path}: {reason}")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        return "RESOURCE_EXHAUSTED" in str(error)
-    return isinstance(error, MemoryError)
 
 
 class _StoppedError(Exception):

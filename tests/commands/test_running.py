@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from hyperfunc.commands.arguments import Messages
 from hyperfunc.commands.running import report_errors, run_command
@@ -44,12 +45,12 @@ def test_other_exceptions_can_count_as_the_users(capsys):
     assert capsys.readouterr().err == "error: steps 0\n"
 
 
-def test_a_mistake_in_the_program_is_told_as_ours(capsys, tmp_path):
+def test_an_unexpected_exception_is_told_as_a_bug(capsys, tmp_path):
     error = ValueError("a wrong\nshape")
     ended = end(error)
     assert ended.code == 70 and ended.__cause__ is error
     first, second = capsys.readouterr().err.splitlines()
-    assert first == "error: ValueError: a wrong shape: this is a mistake in hyperfunc"
+    assert first == "error: ValueError: a wrong shape: this is a bug in hyperfunc"
     assert REPORT_ADDRESS in second and "--debug" in second
     (log,) = tmp_path.iterdir()
     assert str(log) in second
@@ -85,6 +86,19 @@ def test_an_error_that_a_module_only_logs_is_told_too(capsys, tmp_path):
     assert "a.png failed" in log.read_text() and "a wrong shape" in log.read_text()
 
 
+def test_a_file_that_fails_because_of_a_bug(capsys, tmp_path):
+    with pytest.raises(SystemExit) as raised, report_errors():
+        try:
+            raise ValueError("a wrong shape")
+        except ValueError:
+            logging.getLogger("hyperfunc.somewhere").exception("a.png failed")
+        raise UserError("a.png: a wrong shape")
+    assert raised.value.code == 70
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: a.png: a wrong shape" and REPORT_ADDRESS in second
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_announcements_and_warnings_are_lines_on_stderr(capsys):
     logger = logging.getLogger("hyperfunc.somewhere")
     for settings, expected in (
@@ -116,8 +130,8 @@ def test_a_path_that_may_not_be_looked_at_is_one_line(capsys):
     assert capsys.readouterr().err.startswith("error: /root/a.png: permission denied; check who")
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 GiB")])
-def test_too_little_memory_is_no_mistake_of_the_program(capsys, error):
+@pytest.mark.parametrize("error", [MemoryError(), JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")])
+def test_too_little_memory_is_no_bug(capsys, error):
     assert end(error).code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "not enough memory" in line and "--tile" in line
@@ -229,7 +243,7 @@ def test_a_first_ctrl_c_can_be_noted_and_a_second_one_ends_the_process():
     assert ended.stdout.split() == ["begun", "False", "True"]
 
 
-def test_a_closed_pipe_is_no_mistake_of_the_program():
+def test_a_closed_pipe_is_no_bug():
     body = "        print('x' * 100_000, flush=True)"
     code = OWN_PROCESS.format(body=body)
     with subprocess.Popen(
