@@ -8,15 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
-from PIL import Image, ImageOps
 
 from hyperfunc.api.continuous_image import ContinuousImage
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
-from hyperfunc.images import BEYOND, read_as_shown
+from hyperfunc.images import FLOAT_TOLERANCE, read_as_shown, unwrap_pillow
 from hyperfunc.networks import Hypernetwork, ThetaProtocol
 from hyperfunc.upscaling import plan_encoding
 
@@ -25,7 +23,7 @@ LARGEST_THETA = 2**32
 
 
 def represent(
-    image: str | os.PathLike[str] | Image.Image | ArrayLike,
+    image: Any,
     *,
     checkpoint: str | os.PathLike[str] | Model = "sr",
 ) -> ContinuousImage:
@@ -53,21 +51,11 @@ def represent(
     return ContinuousImage(_encode_tiles(model.hypernetwork, model.variables, pixels))
 
 
-def to_pixels(
-    image: str | os.PathLike[str] | Image.Image | ArrayLike,
-) -> Float[np.ndarray, "h w 3"]:
+def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
     """Read a picture in any of its forms as float32 RGB in [0, 1]; see `represent`."""
     if isinstance(image, str | os.PathLike):
         return to_pixels(read_as_shown(image).pixels)
-    if isinstance(image, Image.Image):
-        image = ImageOps.exif_transpose(image)
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # Straight to RGB would warn.
-        if image.mode.startswith("I"):
-            image = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-        elif image.mode != "F":
-            image = image.convert("RGB")
-    pixels = np.asarray(image)
+    pixels = np.asarray(unwrap_pillow(image))
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -81,7 +69,7 @@ def to_pixels(
     elif np.issubdtype(pixels.dtype, np.floating) or pixels.dtype == jnp.bfloat16:
         pixels = pixels.astype(np.float32)
         low, high = float(pixels.min()), float(pixels.max())
-        if not (low >= -BEYOND and high <= 1 + BEYOND):
+        if not (low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE):
             raise ValueError(f"values from {low:g} to {high:g}: floating point has to be in [0, 1]")
         pixels = np.clip(pixels, 0.0, 1.0)
     else:

@@ -10,12 +10,9 @@ hyperfunc evaluate --dataset=set5 --scale=3
 """
 
 import argparse
-import contextlib
 import functools
 import importlib
 import sys
-import warnings
-from collections.abc import Iterator
 
 from hyperfunc import __version__
 from hyperfunc.commands.running import run_command
@@ -36,13 +33,12 @@ def main(args: list[str] | None = None) -> None:
     words = sys.argv[1:] if args is None else args
     name = _parse_name(words)
     command = importlib.import_module(f"hyperfunc.commands.{name}")
-    with _without_pillow_limits():
-        run_command(
-            functools.partial(command.parse, prog=f"hyperfunc {name}"),
-            command.run,
-            words[1:],
-            owns_process=args is None,
-        )
+    run_command(
+        functools.partial(command.parse, prog=f"hyperfunc {name}"),
+        command.run,
+        words[1:],
+        owns_process=args is None,
+    )
 
 
 def _parse_name(words: list[str]) -> str:
@@ -57,18 +53,3 @@ def _parse_name(words: list[str]) -> str:
     for name, summary in COMMANDS.items():
         commands.add_parser(name, help=summary)
     return parser.parse_args(words[:1]).name
-
-
-@contextlib.contextmanager
-def _without_pillow_limits() -> Iterator[None]:
-    """Let `hyperfunc.upscaling` limit the size of images, and hide Pillow's warnings."""
-    from PIL import Image
-
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit

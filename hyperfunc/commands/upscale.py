@@ -36,10 +36,10 @@ RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256)}
 class Arguments:
     """Enlarge an image, or all images of a folder.
 
-    Reads and writes PNG, JPEG, WebP and TIFF. The output has the channels and the bit depth of the
-    input: grey, RGB, alpha, 8 bits, 16 bits and floats. CMYK becomes sRGB. EXIF, the ICC profile,
-    XMP and the resolution are kept, and the EXIF orientation is applied. A JPEG has no
-    transparency: the image is laid on white.
+    Reads and writes PNG, JPEG, WebP, AVIF and TIFF. The output has the channels and the bit depth
+    of the input, as far as its format has them: grey, RGB, alpha, 8 bits, 16 bits and floats. CMYK
+    becomes sRGB. EXIF, the ICC profile, XMP, IPTC and the resolution are kept, and the EXIF
+    orientation is applied. A JPEG has no transparency: the image is laid on white.
 
     Outputs that exist are skipped, so run the same command again to continue after an interruption.
     A file of a folder that fails does not stop the others; the failures are listed at the end (exit
@@ -57,7 +57,7 @@ class Arguments:
             sr_jpeg, which also removes JPEG artefacts.
         overwrite: replace outputs that exist.
         format: the format of the outputs of a folder. If not given, that of each input.
-        quality: quality of JPEG and WebP, from 1 to 100. WebP is lossless at 100.
+        quality: quality of JPEG, WebP and AVIF, from 1 to 100. WebP and AVIF are lossless at 100.
         report: write what happened to each file to this JSON file.
         tile: the largest side of a tile in input pixels. A smaller one needs less memory and more
             time. If not given, 512 on one or two cores (or accelerators), and 256 on more.
@@ -71,8 +71,8 @@ class Arguments:
     checkpoint: str = "sr"
     overwrite: Flag = False
     format: Annotated[
-        Literal["png", "jpg", "webp", "tif"] | None,
-        tyro.conf.arg(metavar="{png,jpg,webp,tif}", help_behavior_hint=""),
+        Literal["png", "jpg", "webp", "avif", "tif"] | None,
+        tyro.conf.arg(metavar="{png,jpg,webp,avif,tif}", help_behavior_hint=""),
     ] = None
     quality: int = 95
     report: OptionalPath = None

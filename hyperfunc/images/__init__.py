@@ -3,22 +3,28 @@
 What a file says besides its pixels (orientation, colour profile, metadata) is handled here alone.
 """
 
-from hyperfunc.images.arrays import read_image, to_float, to_uint8, write_animation, write_image
+from hyperfunc.images.colours import to_float, to_uint8
 from hyperfunc.images.folders import FileReader, ImageFile, find_images, name_files
-from hyperfunc.images.photos import (
-    BEYOND,
-    FORMATS,
-    Header,
+from hyperfunc.images.opening import Header
+from hyperfunc.images.other_formats import unwrap_pillow
+from hyperfunc.images.read import (
+    FLOAT_TOLERANCE,
     Photo,
-    check_output,
     read_as_shown,
     read_header,
+    read_image,
     read_photo,
+)
+from hyperfunc.images.write import (
+    FORMATS,
+    check_output,
+    write_animation,
+    write_image,
     write_photo,
 )
 
 __all__ = [
-    "BEYOND",
+    "FLOAT_TOLERANCE",
     "FORMATS",
     "FileReader",
     "Header",
@@ -33,6 +39,7 @@ __all__ = [
     "read_photo",
     "to_float",
     "to_uint8",
+    "unwrap_pillow",
     "write_animation",
     "write_image",
     "write_photo",

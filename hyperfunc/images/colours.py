@@ -1,119 +1,125 @@
-"""Colours and depths of pixels: to sRGB, on white, to fewer bits."""
+"""Colours and depth of pixels: to sRGB, onto white, to fewer bits, to floats and back."""
 
-import contextlib
-import io
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageCms
+from jaxtyping import Float, Float32, UInt8
 
+from hyperfunc.images.libvips import from_array, get_field, reporting, set_field, to_array
+from hyperfunc.pixels import has_alpha, largest_value, to_integers
 from hyperfunc.types import HostPixels
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+if TYPE_CHECKING:
+    import pyvips
 
-SAME = 2
-"""Levels of 255 by which a profile that means sRGB may differ from it."""
+CONVERSION = {"intent": "relative", "black_point_compensation": True}
+"""How colours are converted: as photo editors do it by default."""
 
+SRGB_TOLERANCE = 2
+"""Levels of 255 by which a profile of sRGB may differ from libvips'."""
 
-def decode_to_srgb(
-    image: Image.Image, icc: bytes | None
-) -> tuple[UInt8[np.ndarray, "h w 3"], bytes | None, str]:
-    """Convert an image that Pillow opened as CMYK or Lab to sRGB, with 8 bits.
+PROBE_STEP = 17
+"""Levels of 255 between the colours at which a profile is compared with sRGB."""
 
-    Returns:
-        The pixels, their ICC profile if the conversion was exact, and what was done, for people.
-    """
-    tiles = [tile.args for tile in getattr(image, "tile", ())]  # names the raw mode
-    profile: Any = None
-    how = "converted from CMYK to sRGB through its ICC profile"
-    if image.mode == "LAB":
-        profile, how = ImageCms.createProfile("LAB"), "converted from Lab to sRGB"
-    elif icc:
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            profile = ImageCms.getOpenProfile(io.BytesIO(icc))
-    if profile is not None:
-        with contextlib.suppress(ImageCms.PyCMSError):
-            pixels = _convert(image, _make_transform(profile, image.mode))
-            return pixels, SRGB.tobytes(), how + ", with 8 bits" * ("16" in str(tiles))
-    note = f"converted from {image.mode} to RGB without an ICC profile: colours may be off"
-    return np.asarray(image.convert("RGB")), None, note
+ROWS = 256
+"""Rows that are converted at a time: floats of the whole image would need much memory."""
 
 
-def convert_to_srgb(pixels: HostPixels, icc: bytes) -> tuple[HostPixels, str | None]:
-    """Convert to sRGB through an ICC profile, with 8 bits, where it does not say sRGB already.
-
-    Returns:
-        The pixels, and what was done, for people; what was given, and None, if nothing was.
-    """
-    channels = pixels.shape[2]
-    alpha = pixels[..., channels - 1 :] if channels in (2, 4) else pixels[..., :0]
-    colour = pixels[..., : channels - alpha.shape[2]]
-    try:
-        profile = ImageCms.getOpenProfile(io.BytesIO(icc))
-        transform = _make_transform(profile, "L" if colour.shape[2] == 1 else "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        return pixels, f"the ICC profile cannot be applied ({error}): colours may be off"
-
-    def convert(part: np.ndarray) -> np.ndarray:
-        part = part[..., 0] if part.shape[2] == 1 else np.ascontiguousarray(part)
-        return _convert(Image.fromarray(part), transform)
-
-    levels = np.arange(0, 256, 17, dtype=np.uint8)
-    probe = np.stack(np.meshgrid(*[levels] * colour.shape[2], indexing="ij"), axis=-1)
-    probe = probe.reshape(len(levels), -1, colour.shape[2])
-    if np.abs(convert(probe).astype(int) - probe).max() <= SAME:
-        return pixels, None
-    eight = [x if x.dtype == np.uint8 else to_integers(x, np.uint8) for x in (colour, alpha)]
-    bits = "" if pixels.dtype == np.uint8 else ", with 8 bits"
-    converted = np.concatenate([convert(eight[0]), eight[1]], axis=-1)
-    return converted, f"converted to sRGB through its ICC profile{bits}"
+def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """[0, 1] to 0..255, rounded half up; values outside the range are clipped."""
+    return to_integers(image, np.uint8)
 
 
-def _make_transform(profile: Any, mode: str) -> ImageCms.ImageCmsTransform:
-    return ImageCms.buildTransform(
-        profile,
-        SRGB,
-        mode,
-        "RGB",
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
+def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """0..255 to [0, 1]."""
+    return image.astype(np.float32) / np.float32(255.0)
 
 
-def _convert(
-    image: Image.Image, transform: ImageCms.ImageCmsTransform
-) -> UInt8[np.ndarray, "h w 3"]:
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None
-    return np.asarray(converted)
+def split_alpha(pixels: HostPixels) -> tuple[HostPixels, HostPixels]:
+    """Views of the colours and of alpha, which has no channel if there is none."""
+    colours = pixels.shape[2] - has_alpha(pixels.shape[2])
+    return pixels[..., :colours], pixels[..., colours:]
 
 
-def flatten(pixels: np.ndarray) -> np.ndarray:
+def flatten(pixels: HostPixels) -> HostPixels:
     """Lay an image with alpha on white."""
-    largest = _largest(pixels)
     result = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
-    for start in range(0, len(pixels), 256):
-        part = pixels[start : start + 256].astype(np.float32) / largest
+    for start in range(0, len(pixels), ROWS):
+        part = pixels[start : start + ROWS].astype(np.float32) / largest_value(pixels.dtype)
         colour = part[..., :-1] * part[..., -1:] + 1 - part[..., -1:]
-        result[start : start + 256] = _quantise(colour, pixels.dtype)
+        is_float = pixels.dtype == np.float32
+        result[start : start + ROWS] = colour if is_float else to_integers(colour, pixels.dtype)
     return result
 
 
-def to_integers(pixels: np.ndarray, dtype: Any) -> np.ndarray:
-    """To fewer bits, with rounding."""
+def reduce_depth(pixels: HostPixels, dtype: type[np.unsignedinteger]) -> HostPixels:
+    """Reduce to uint8 or uint16, rounded half up; floats are clipped to [0, 1]."""
+    if pixels.dtype == dtype:
+        return pixels
     result = np.empty(pixels.shape, dtype)
-    for start in range(0, len(pixels), 256):
-        part = pixels[start : start + 256].astype(np.float32) / _largest(pixels)
-        result[start : start + 256] = _quantise(part, dtype)
+    for start in range(0, len(pixels), ROWS):
+        part = pixels[start : start + ROWS].astype(np.float32) / largest_value(pixels.dtype)
+        result[start : start + ROWS] = to_integers(part, dtype)
     return result
 
 
-def _quantise(values: np.ndarray, dtype: Any) -> np.ndarray:
-    if dtype == np.float32:
-        return values
-    return np.floor(np.clip(values, 0, 1) * np.iinfo(dtype).max + 0.5).astype(dtype)
+def is_profile(icc: bytes | None, space: bytes) -> bool:
+    """Whether an ICC profile is complete and of a colour space such as ``b"CMYK"``."""
+    icc = icc or b""
+    is_complete = len(icc) > 128 and int.from_bytes(icc[:4], "big") <= len(icc)
+    return is_complete and icc[16:20] == space and icc[36:40] == b"acsp"
 
 
-def _largest(pixels: np.ndarray) -> int:
-    return 1 if pixels.dtype == np.float32 else int(np.iinfo(pixels.dtype).max)
+def decode_to_srgb(image: "pyvips.Image", icc: bytes | None) -> "tuple[pyvips.Image, str]":
+    """Convert an opened image of CMYK or Lab to sRGB, with its profile.
+
+    Returns:
+        The image, of 8 or 16 bits, and a note about the conversion.
+    """
+    options = {**CONVERSION, "depth": 8 if image.format == "uchar" else 16}
+    if image.interpretation != "cmyk":
+        return image.icc_export(output_profile="srgb", **options), "converted from Lab to sRGB"
+    # Without a profile that fits, libvips takes its own, of a printing press.
+    image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", **options)
+    if is_profile(icc, b"CMYK"):
+        return image, "converted from CMYK to sRGB through its ICC profile"
+    return image, "converted from CMYK to sRGB without an ICC profile: colours may be off"
+
+
+def convert_to_srgb(
+    pixels: HostPixels, icc: bytes | None
+) -> tuple[HostPixels, bytes | None, str | None]:
+    """Convert to sRGB through an ICC profile, unless that is sRGB already.
+
+    Returns:
+        The pixels (8 and 16 bits stay, floats become 16 bits), their profile, and a note about the
+        conversion; what was given, and None or a note, if nothing was converted.
+    """
+    if icc is None:
+        return pixels, None, None
+    colour, alpha = split_alpha(pixels)
+    channels = colour.shape[2]
+    dtype = np.uint8 if pixels.dtype == np.uint8 else np.uint16
+    levels = np.arange(0, 256, PROBE_STEP, dtype=np.uint8)
+    probe = np.stack(np.meshgrid(*[levels] * channels, indexing="ij"), axis=-1)
+    probe = probe.reshape(len(levels), -1, channels)
+    try:
+        if not is_profile(icc, b"GRAY" if channels == 1 else b"RGB "):
+            raise ValueError("it is damaged, or does not fit the image")
+        if np.abs(_convert(probe, icc)[0].astype(int) - probe).max() <= SRGB_TOLERANCE:
+            return pixels, icc, None
+        colour, new_icc = _convert(reduce_depth(colour, dtype), icc)
+    except ValueError as error:
+        return pixels, icc, f"the ICC profile cannot be applied ({error}): colours may be off"
+    result = np.concatenate([colour, reduce_depth(alpha, dtype)], axis=-1)
+    return result, new_icc, "converted to sRGB through its ICC profile"
+
+
+def _convert(pixels: HostPixels, icc: bytes) -> tuple[HostPixels, bytes]:
+    """Convert grey or RGB of 8 or 16 bits to sRGB; also return the new profile."""
+    image = from_array(pixels)
+    set_field(image, "icc-profile-data", icc)
+    depth = 8 * pixels.dtype.itemsize
+    with reporting():
+        image = image.icc_transform("srgb", embedded=True, depth=depth, **CONVERSION)
+        return to_array(image), get_field(image, "icc-profile-data")

@@ -1,4 +1,4 @@
-"""Image files in folders and in zip archives."""
+"""Find and read the image files of a folder or a zip archive."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
-from hyperfunc.images.arrays import read_image
+from hyperfunc.images.read import read_image
 
 SUFFIXES = (
     ".avif",
@@ -31,17 +31,17 @@ SUFFIXES = (
     ".tiff",
     ".webp",
 )
-"""Files that end so are taken for images; all others are passed over."""
+"""Suffixes of the files that are taken for images."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFile:
-    """One image file: in a folder, or a member of a zip archive.
+    """An image file in a folder or in a zip archive.
 
     Attributes:
-      root: the folder or the archive.
-      member: the path below it, with `/` between its parts.
-      in_zip: whether `root` is an archive.
+        root: the folder or the archive.
+        member: the path below it, with `/` between its parts.
+        in_zip: whether `root` is an archive.
     """
 
     root: Path
@@ -49,10 +49,10 @@ class ImageFile:
     in_zip: bool = False
 
     def read_bytes(self) -> bytes:
-        """The file as it is stored.
+        """Read the encoded file.
 
         Raises:
-          UserError: if it cannot be read.
+            UserError: it cannot be read.
         """
         try:
             if self.in_zip:
@@ -62,23 +62,23 @@ class ImageFile:
             raise UserError(f"{self}: cannot be read ({error}); repair or remove it") from error
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The image; see `hyperfunc.images.arrays.read_image`."""
+        """Decode the image; see `hyperfunc.images.read.read_image`."""
         return read_image(io.BytesIO(self.read_bytes()), name=str(self))
 
     def __str__(self) -> str:
-        """The path, through the archive if there is one."""
+        """The path, with that of the archive if there is one."""
         return str(self.root / self.member)
 
 
 @dataclasses.dataclass(frozen=True)
 class FileReader:
-    """Reads the i-th of some files and passes it through `transform`; can be pickled."""
+    """Reads one of several files by its index, and transforms it; can be pickled."""
 
     files: Sequence[ImageFile]
     transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None
 
     def __call__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Image `i`."""
+        """Read image `i`."""
         image = self.files[i].read()
         return image if self.transform is None else self.transform(image)
 
@@ -86,18 +86,18 @@ class FileReader:
 def find_images(
     root: Path, *, note: Callable[[Path, UserError], None] | None = None
 ) -> list[ImageFile]:
-    """The image files below a folder or in a zip archive, at any depth, sorted by path.
+    """Find the image files in a folder or a zip archive, at any depth, sorted by path.
 
-    Hidden files and folders, those that macOS adds to archives, and members of an archive that do
-    not lie within it are passed over.
+    Hidden files and folders, those that macOS adds to archives, and members of an archive with
+    paths outside of it are ignored.
 
     Args:
-      root: the folder or the archive.
-      note: is given each folder that may not be looked into, with the error, and the others are
-        searched; if None, the error is raised.
+        root: the folder or the archive.
+        note: called with each folder that cannot be listed and the error; the others are searched.
+            If None, the error is raised.
 
     Raises:
-      UserError: if the file is no zip archive, or a folder may not be looked into.
+        UserError: the file is no zip archive, or a folder cannot be listed.
     """
     in_zip = root.is_file()
     if in_zip:
@@ -116,10 +116,10 @@ def _refuse(folder: Path, error: UserError) -> None:
 
 
 def _walk(root: Path, note: Callable[[Path, UserError], None]) -> Iterator[tuple[str, list[str]]]:
-    """Folders and the names of their files; links are followed, but not into what they lie in."""
+    """Yield folders and the names of their files; follow links, except to a folder above them."""
 
     def note_folder(error: OSError) -> None:
-        if isinstance(error, FileNotFoundError):  # None is there, or no longer.
+        if isinstance(error, FileNotFoundError):  # It never existed, or was removed meanwhile.
             return
         reason = f"{error.filename}: cannot be looked into ({error.strerror})"
         note(Path(error.filename), UserError(f"{reason}; check who may read it, or move it away"))
@@ -136,7 +136,7 @@ def _walk(root: Path, note: Callable[[Path, UserError], None]) -> Iterator[tuple
 
 
 def name_files(files: Sequence[ImageFile]) -> list[str]:
-    """A name for each file: its path, without the suffix if that is enough to be unique."""
+    """Name each file by its path, without the suffix if the names are unique without it."""
     short = [str(PurePosixPath(file.member).with_suffix("")) for file in files]
     if len(set(short)) == len(short):
         return short
@@ -150,8 +150,10 @@ def _is_image(member: str) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    # A forked process must not share the position in its parent's file, and an archive may be
-    # replaced by another one of the same name: in both cases it is opened anew.
+    """What an open archive depends on: the process and the version of the file.
+
+    A forked process would share the position in the file with its parent.
+    """
     return os.getpid(), path.stat().st_mtime_ns
 
 

@@ -12,7 +12,6 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from tqdm import tqdm
 
 from hyperfunc.errors import UserError
@@ -122,10 +121,9 @@ class Job:
 
     @property
     def bytes(self) -> int:
-        """Memory for the input, the output and Pillow's copy of the output (4 bytes a pixel)."""
+        """Memory for the input and the output."""
         header = self.header
-        copy = self.pixels * (4 if header.dtype == np.uint8 else 0)
-        return header.bytes + self.pixels * header.channels * header.dtype.itemsize + copy
+        return header.bytes + self.pixels * header.channels * header.dtype.itemsize
 
 
 @dataclasses.dataclass

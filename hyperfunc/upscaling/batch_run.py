@@ -58,7 +58,7 @@ def run_batch(
     Args:
         batch: the files.
         upscaler: the model.
-        quality: of JPEG and WebP, see `hyperfunc.images.write_photo`.
+        quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
         threads: how many threads decode.
         say: called with lines for people to read.
         is_interrupted: tells whether the user has asked to stop.

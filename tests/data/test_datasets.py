@@ -120,11 +120,11 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
     path = tmp_path / "image.png"
     write_image(path, draw())
 
-    def fail(self, file, format):
-        Path(file).write_bytes(b"half of it")
+    def fail(image, file, saver, **options):
+        file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", fail)
+    monkeypatch.setattr("hyperfunc.images.write.save_target", fail)
     with pytest.raises(UserError, match="No space left"):
         write_image(path, draw(seed=1))
     np.testing.assert_array_equal(read_image(path), draw())

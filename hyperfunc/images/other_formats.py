@@ -1,0 +1,134 @@
+"""Formats that the libvips of the package `pyvips-binary` cannot read.
+
+BMP, JPEG 2000, Netpbm and TGA are left to Pillow, except PPM of 16 bits, of which Pillow keeps 8.
+Two kinds of TIFF are left to tifffile: floats of 64 bits (libvips 8.18: "samples out of range") and
+Lab of 8 bits ("bad labq format").
+"""
+
+import re
+import sys
+from typing import Any
+
+import numpy as np
+
+from hyperfunc.images.exif import Directory, Tag, get_int
+from hyperfunc.images.libvips import File
+from hyperfunc.types import HostPixels
+
+READABLE = ("BMP", "JPEG2000", "PPM", "TGA")
+"""Formats that Pillow reads; "PPM" includes PGM, PBM and PFM."""
+
+WRITABLE = {".bmp": "BMP", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".tga": "TGA"}
+"""Formats that Pillow writes, by the suffix of the path."""
+
+PPM_HEADER = re.compile(
+    rb"P6\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,5})\s".replace(rb"\s+", rb"(?:\s|#[^\r\n]*[\r\n])+")
+)
+"""Width, height and the maximum of a binary PPM, which may have comments between them."""
+
+LAB = 8
+"""A value of `Tag.PHOTOMETRIC`."""
+
+
+def decode(file: File) -> tuple[str, HostPixels, int]:
+    """Read a file of none of libvips' formats.
+
+    Returns:
+        The name of the format, the pixels, and the bits per channel in the file.
+
+    Raises:
+        ValueError: it is no image, or damaged.
+        OSError: likewise.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    file.seek(0)
+    header = PPM_HEADER.match(file.read(1024))
+    if header and int(header.group(3)) > 255:
+        return "PPM", _decode_ppm(file, header), 16
+    file.seek(0)
+    source: Any = file
+    try:
+        with Image.open(source, formats=READABLE) as image:
+            pixels = _to_pixels(image)
+            bits = 1 if image.mode == "1" else 8 * pixels.dtype.itemsize
+            return image.format or "?", pixels, bits
+    except UnidentifiedImageError:
+        raise ValueError("it has no known format") from None
+    # Pillow raises these, too, about damaged data.
+    except (Image.DecompressionBombError, SyntaxError, EOFError, IndexError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _to_pixels(image: Any) -> HostPixels:
+    if image.mode.startswith("I"):
+        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., None]
+    if image.mode not in ("F", "L", "LA", "RGB", "RGBA"):
+        has_alpha = "A" in image.mode or "transparency" in image.info
+        image = image.convert("L" if image.mode == "1" else "RGBA" if has_alpha else "RGB")
+    pixels = np.array(image)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _decode_ppm(file: File, header: re.Match[bytes]) -> HostPixels:
+    """Read a binary PPM of 16 bits; its maximum becomes 65535.
+
+    Reference: netpbm's manual, "PPM format".
+    """
+    width, height, largest = (int(number) for number in header.groups())
+    size = 6 * width * height
+    if file.seek(0, 2) - header.end() < size:
+        raise ValueError(f"it is truncated: {width} x {height} pixels need more")
+    file.seek(header.end())
+    values = np.frombuffer(file.read(size), ">u2").astype(np.uint32)
+    values = (np.minimum(values, largest) * 65535 + largest // 2) // largest
+    return values.astype(np.uint16).reshape(height, width, 3)
+
+
+def unwrap_pillow(image: Any) -> Any:
+    """Turn a PIL image upright and into an array of grey or RGB; return anything else as it is."""
+    pillow = sys.modules.get("PIL.Image")  # Imported by whoever made such an image.
+    if pillow is None or not isinstance(image, pillow.Image):
+        return image
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # A conversion directly to RGB would warn.
+    return np.asarray(image if image.mode == "F" else image.convert("RGB"))
+
+
+def encode(file: File, pixels: HostPixels, suffix: str) -> None:
+    """Write grey or RGB of 8 bits."""
+    from PIL import Image
+
+    target: Any = file
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(
+        target, format=WRITABLE[suffix]
+    )
+
+
+def is_rare_tiff(tags: Directory) -> bool:
+    """Whether a TIFF has to be read by `decode_rare_tiff`."""
+    bits = get_int(tags, Tag.BITS_PER_SAMPLE, 1)
+    return bits == 64 or (bits == 8 and get_int(tags, Tag.PHOTOMETRIC, 0) == LAB)
+
+
+def decode_rare_tiff(file: File) -> HostPixels:
+    """Read a TIFF of 64-bit floats, or of Lab: as floats of 0 to 100, and -128 to 127."""
+    import tifffile
+
+    file.seek(0)
+    source: Any = file
+    with tifffile.TiffFile(source) as tiff:
+        page = tiff.pages.first
+        pixels = page.asarray()
+        if page.planarconfig == 2 and pixels.ndim == 3:
+            pixels = np.moveaxis(pixels, 0, -1)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if page.photometric == LAB:
+        a_and_b = np.ascontiguousarray(pixels[..., 1:3]).view(np.int8)
+        pixels = np.concatenate([pixels[..., :1] * (100 / 255), a_and_b], axis=-1)
+    return pixels.astype(np.float32)

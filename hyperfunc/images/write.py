@@ -1,0 +1,195 @@
+"""Writing image files: photographs with their metadata, plain images, and animations."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hyperfunc.errors import UserError
+from hyperfunc.files import replacing
+from hyperfunc.images import other_formats
+from hyperfunc.images.colours import flatten, is_profile, reduce_depth
+from hyperfunc.images.containers import make_insertion
+from hyperfunc.images.libvips import from_array, save_target, set_field
+from hyperfunc.images.metadata import Metadata, append_tags, attach_metadata, fit_metadata
+from hyperfunc.images.read import Photo, to_srgb
+from hyperfunc.pixels import has_alpha
+from hyperfunc.types import HostPixels, Size
+
+FORMATS = {
+    ".avif": "AVIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+}
+"""Formats that are written with metadata, by the suffix of the path."""
+
+SAVERS = {
+    "AVIF": "heifsave_target",
+    "JPEG": "jpegsave_target",
+    "PNG": "pngsave_target",
+    "TIFF": "tiffsave_target",
+    "WebP": "webpsave_target",
+}
+"""libvips' functions by format."""
+
+MAX_SIDE = {"AVIF": 16384, "JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**32 - 1, "WebP": 16383}
+"""Pixels along one side, at most (of AVIF and JPEG: what libvips and libjpeg write)."""
+
+MAX_BITS = {"AVIF": 12, "JPEG": 8, "PNG": 16, "TIFF": 32, "WebP": 8}
+"""Bits per channel, at most; 32 stand for floats."""
+
+BIG_TIFF_BYTES = 2**32 - 2**26
+"""Larger arrays may need a TIFF with offsets of 64 bits, which fewer programs read."""
+
+
+def check_output(path: str | os.PathLike[str], size: Size) -> str:
+    """The format that a path asks for.
+
+    Raises:
+        UserError: it is none that can be written, or cannot hold an image of ``size``.
+    """
+    path = Path(path)
+    format_ = FORMATS.get(path.suffix.lower())
+    if format_ is None:
+        raise UserError(
+            f"{path}: cannot write images as {path.suffix!r}; use one of {', '.join(FORMATS)}"
+        )
+    if max(size) > MAX_SIDE[format_]:
+        raise UserError(
+            f"{path}: {size[1]} x {size[0]} pixels are too many for {format_}, which ends at "
+            f"{MAX_SIDE[format_]} a side; use .png or .tif"
+        )
+    return format_
+
+
+def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> list[str]:
+    """Write an image with its metadata; the suffix of the path determines the format.
+
+    TIFF holds 8 and 16 bits and floats, PNG 8 and 16 bits, AVIF 8 and 12 bits, JPEG and WebP 8
+    bits. Deeper images are reduced, floats as [0, 1]. JPEG has no alpha: the image is laid on
+    white. The file appears when it is complete; a file that was there is replaced then.
+
+    Args:
+        path: the file; missing folders are made.
+        photo: the image.
+        quality: of JPEG (without chroma subsampling), WebP and AVIF, 1 to 100; WebP and AVIF are
+            lossless at 100.
+
+    Returns:
+        Notes about what the format cannot hold, for people to read.
+
+    Raises:
+        UserError: the suffix is unknown, the image is too large for the format, or the file cannot
+            be written.
+    """
+    path = Path(path)
+    format_ = check_output(path, (photo.pixels.shape[0], photo.pixels.shape[1]))
+    pixels, metadata, notes = _fit(photo, format_)
+    with replacing(path) as beside:
+        with beside.open("w+b") if format_ == "TIFF" else beside.open("wb") as file:
+            save_target(
+                attach_metadata(from_array(pixels), metadata, format_),
+                file,
+                SAVERS[format_],
+                insertion=make_insertion(format_, metadata.texts, metadata.colour),
+                **_options(format_, pixels, metadata, quality),
+            )
+        if format_ == "TIFF":
+            append_tags(beside, metadata, (pixels.shape[0], pixels.shape[1]))
+    return notes
+
+
+def write_image(
+    path: str | os.PathLike[str], image: UInt8[Any, "h w 3"] | UInt8[Any, "h w"]
+) -> None:
+    """Write an array of NumPy or JAX as by `write_photo`; also as `.bmp`, `.ppm` or `.tga`.
+
+    Raises:
+        ValueError: the image is not uint8 `[h, w, 3]` or `[h, w]`.
+        UserError: the suffix is unknown, or the file cannot be written.
+    """
+    path = Path(path)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"image must be uint8 [h, w, 3] or [h, w], got {image.dtype} {image.shape}"
+        )
+    pixels = np.asarray(image).reshape(*image.shape[:2], -1)
+    if path.suffix.lower() not in other_formats.WRITABLE:
+        write_photo(path, Photo(pixels))
+        return
+    with replacing(path) as beside, beside.open("wb") as file:
+        other_formats.encode(file, pixels, path.suffix.lower())
+
+
+def write_animation(
+    path: str | os.PathLike[str],
+    frames: Sequence[UInt8[np.ndarray, "h w 3"]],
+    *,
+    milliseconds: int = 60,
+) -> None:
+    """Write frames as an endless animation, lossless WebP.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    image = from_array(np.concatenate([np.asarray(frame) for frame in frames]))
+    set_field(image, "page-height", frames[0].shape[0])
+    set_field(image, "loop", 0)
+    set_field(image, "delay", [milliseconds] * len(frames))
+    with replacing(Path(path)) as beside, beside.open("wb") as file:
+        save_target(image, file, SAVERS["WebP"], lossless=True)
+
+
+def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
+    """Bring an image to what a format holds, and note what is lost."""
+    pixels, notes = photo.pixels, []
+    if format_ == "JPEG" and has_alpha(pixels.shape[2]):
+        pixels = flatten(pixels)
+        notes.append("JPEG has no alpha: laid on white")
+    bits = 8 * pixels.dtype.itemsize
+    if bits > MAX_BITS[format_]:
+        depth = "floats" if pixels.dtype == np.float32 else f"{bits} bits"
+        notes.append(f"{format_} holds {MAX_BITS[format_]} bits per channel: reduced from {depth}")
+        pixels = reduce_depth(pixels, np.uint8 if MAX_BITS[format_] == 8 else np.uint16)
+    metadata = photo.metadata
+    space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
+    if metadata.icc and format_ in ("AVIF", "WebP") and space == b"GRAY":
+        # They hold RGB, which does not go with a profile of grey.
+        converted = to_srgb(Photo(pixels, metadata))
+        notes += converted.notes
+        pixels, metadata = converted.pixels, dataclasses.replace(metadata, icc=None)
+    elif metadata.icc and format_ == "PNG" and not is_profile(metadata.icc, space):
+        notes.append("ICC profile dropped: it is damaged, or does not fit the image")
+        metadata = dataclasses.replace(metadata, icc=None)
+    return pixels, fit_metadata(metadata, format_, notes), notes
+
+
+def _options(format_: str, pixels: HostPixels, metadata: Metadata, quality: int) -> dict[str, Any]:
+    """Options of libvips' function for a format."""
+    # libvips would make up EXIF to put the resolution into.
+    needs_exif = metadata.exif or (metadata.dpi and format_ not in ("PNG", "TIFF"))
+    options: dict[str, Any] = {"keep": "all" if needs_exif else "xmp:iptc:icc:other"}
+    is_lossless = quality == 100
+    if format_ == "PNG":
+        options |= {"filter": "all"}  # By default none, and photographs are a third larger.
+    elif format_ == "TIFF":
+        is_float = pixels.dtype == np.float32
+        options |= {"compression": "deflate", "predictor": "none" if is_float else "horizontal"}
+        options |= {"bigtiff": pixels.nbytes > BIG_TIFF_BYTES}
+    elif format_ == "JPEG":
+        options |= {"Q": quality, "subsample_mode": "off"}
+    elif format_ == "WebP":
+        options |= {"Q": quality, "lossless": is_lossless, "exact": is_lossless}
+    elif format_ == "AVIF":
+        bits = 8 if pixels.dtype == np.uint8 else 12
+        options |= {"compression": "av1", "bitdepth": bits}
+        options |= {"Q": quality, "lossless": is_lossless}
+    return options

@@ -1,0 +1,230 @@
+"""What cannot be read or written is refused in one line, and nothing half-written is left."""
+
+import io
+import os
+import resource
+import struct
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperfunc.errors import UserError
+from hyperfunc.images import (
+    Photo,
+    check_output,
+    read_header,
+    read_image,
+    read_photo,
+    write_image,
+    write_photo,
+)
+
+SUFFIXES = [".png", ".jpg", ".tif", ".webp", ".avif"]
+
+
+def test_what_is_no_image(tmp_path):
+    files = {"empty.png": b"", "text.jpg": b"hello", "tiff.tif": b"II*\0rubbish"}
+    files |= {
+        "vector.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "table.csv": b"1,2\n3,4\n",
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        for read in (read_header, read_photo, read_image):
+            with pytest.raises(UserError, match=f"{name}: cannot be read as an image") as caught:
+                read(tmp_path / name)
+            assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="no such file"):
+        read_photo(tmp_path / "none.png")
+    with pytest.raises(UserError, match="cannot be read: it is a folder"):
+        read_photo(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif", ".bmp"])
+def test_truncated_files(tmp_path, draw, suffix):
+    path = tmp_path / f"half{suffix}"
+    Image.fromarray(draw(0, (96, 96))).save(path)
+    data = path.read_bytes()
+    for size in (len(data) // 2, len(data) * 9 // 10):
+        path.write_bytes(data[:size])
+        for source in (path, io.BytesIO(data[:size])):
+            with pytest.raises(UserError, match=f"half{suffix}: cannot be read") as caught:
+                read_image(source, name=path.name)
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_pixels_with_wrong_checksums(tmp_path, draw_pixels, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_photo(path, Photo(draw_pixels((40, 40), 3, np.uint16)))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=f"a{suffix}: cannot be read"):
+        read_photo(path)
+
+
+def test_each_of_many_threads_names_its_file(tmp_path, draw):
+    good = draw(0, (64, 64))
+    write_image(tmp_path / "good.png", good)
+    data = (tmp_path / "good.png").read_bytes()
+
+    def read(i: int) -> str:
+        path = tmp_path / f"{i}.png"
+        path.write_bytes(data if i % 2 else data[: len(data) // 2])
+        try:
+            return "good" if (read_image(path) == good).all() else "wrong"
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(read, range(64)))
+    for i, result in enumerate(results):
+        assert result == "good" if i % 2 else f"{i}.png: cannot be read as an image" in result
+
+
+def test_a_file_that_is_shortened_while_it_is_read(tmp_path, draw_pixels):
+    """Mapped into memory, it would end the process."""
+    path = tmp_path / "a.jpg"
+    write_photo(path, Photo(draw_pixels((600, 600), 3, np.uint8)), quality=100)
+    data, is_done = path.read_bytes(), threading.Event()
+
+    def disturb() -> None:
+        while not is_done.is_set():
+            path.write_bytes(data)
+            os.truncate(path, 5000)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(30):
+            with pytest.raises(UserError, match="a.jpg: cannot be read"):
+                read_photo(path)
+                raise UserError("a.jpg: cannot be read")  # It was whole.
+    finally:
+        is_done.set()
+        thread.join()
+
+
+def test_bombs_are_refused(tmp_path, make_png):
+    """A file of a few bytes that would fill the memory."""
+    rows = zlib.compress(bytes(2**20))
+    header = struct.pack(">IIBBBBB", 2**19, 2**18, 8, 0, 0, 0, 0)
+    data = make_png((4, 4, 8, 0), [b"\0" * 4] * 4)
+    data = data.replace(data[16:29], header)
+    data = data[:29] + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + data[33:] + rows
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(UserError, match="a.png: .*524288 x 262144 pixels are more than"):
+        read_photo(tmp_path / "a.png")
+    (tmp_path / "a.ppm").write_bytes(b"P6 99999999 99999999 65535\n" + b"0" * 60)
+    with pytest.raises(UserError, match="a.ppm.*truncated"):
+        read_photo(tmp_path / "a.ppm")
+
+
+def test_images_too_large_to_be_encoded_are_refused(tmp_path, monkeypatch, draw):
+    monkeypatch.setattr("hyperfunc.images.read.MAX_PIXELS_TO_ENCODE", 100)
+    write_image(tmp_path / "a.png", draw(0, (20, 10)))
+    with pytest.raises(UserError, match="a.png: .*10 x 20 pixels are more than 100"):
+        read_image(tmp_path / "a.png")
+    assert read_photo(tmp_path / "a.png").pixels.shape == (20, 10, 3)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_header, read_photo):
+        with pytest.raises(UserError, match="a.png.*a pipe or a device"):
+            read(tmp_path / "a.png")
+
+
+def test_missing_permission_is_reported(tmp_path, draw, monkeypatch):
+    write_image(tmp_path / "a.png", draw(0, (4, 4)))
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match="a.png: permission denied; check who may read it"):
+        read_photo(tmp_path / "a.png")
+
+
+def test_a_disk_that_fails_is_the_cause(tmp_path, draw):
+    class FailingFile(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 5000:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    write_image(tmp_path / "a.png", draw(0, (200, 200)))
+    source = FailingFile((tmp_path / "a.png").read_bytes())
+    with pytest.raises(UserError, match="a.png: cannot be read .*Input/output error"):
+        read_image(source, name="a.png")
+
+
+def test_an_interruption_while_libvips_works_is_not_lost(tmp_path, draw):
+    class InterruptedFile(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 5000:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    write_image(tmp_path / "a.png", draw(0, (200, 200)))
+    with pytest.raises(KeyboardInterrupt):
+        read_image(InterruptedFile((tmp_path / "a.png").read_bytes()))
+
+
+def test_what_cannot_be_written(tmp_path, draw_pixels):
+    with pytest.raises(UserError, match="cannot write images as '.gif'"):
+        check_output("a.gif", (4, 4))
+    for name, size, largest in (
+        ("a.jpg", (4, 70000), "65500"),
+        ("a.webp", (16384, 4), "16383"),
+        ("a.avif", (4, 16385), "16384"),
+    ):
+        with pytest.raises(UserError, match=largest):
+            check_output(name, size)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_photo(tmp_path / "file" / "a.png", Photo(draw_pixels((4, 4), 3, np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "size"), [(".webp", (16383, 1)), (".avif", (1, 16384)), (".jpg", (65500, 1))]
+)
+def test_the_largest_sides(tmp_path, suffix, size):
+    write_photo(tmp_path / f"a{suffix}", Photo(np.zeros((*size, 3), np.uint8)))
+    assert read_header(tmp_path / f"a{suffix}").size == size
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_what_was_there(tmp_path, draw_pixels, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_photo(path, Photo(draw_pixels((4, 4), 3, np.uint8)))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=f"a{suffix}: cannot be written .File too large"):
+            write_photo(path, Photo(draw_pixels((200, 200), 3, np.uint8)), quality=100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interruption_leaves_what_was_there(tmp_path, draw_pixels, monkeypatch):
+    path = tmp_path / "a.png"
+    write_photo(path, Photo(draw_pixels((4, 4), 3, np.uint8)))
+    before = path.read_bytes()
+
+    def interrupt(image, file, saver, **options):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hyperfunc.images.write.save_target", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_photo(path, Photo(draw_pixels((8, 8), 3, np.uint8)))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,157 @@
+"""ICC profiles, CMYK and Lab; images as they are shown; reductions and their notes."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from hyperfunc.api.representing import to_pixels
+from hyperfunc.errors import UserError
+from hyperfunc.images import Photo, read_as_shown, read_header, read_photo, write_photo
+from hyperfunc.images.libvips import load
+from hyperfunc.images.metadata import Metadata
+from hyperfunc.images.read import to_srgb
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_through_a_profile_to_srgb(draw_pixels, make_profile, channels, dtype):
+    """The profile's gamma is 1, so the formula of sRGB's curve gives the result."""
+    pixels = draw_pixels((16, 20), channels, dtype)
+    icc = make_profile(1.0, is_grey=channels < 3)
+    converted = to_srgb(Photo(pixels, Metadata(icc=icc)))
+    linear = pixels / (1 if dtype is np.float32 else np.iinfo(dtype).max)
+    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    alpha = linear[..., -1:] if channels in (2, 4) else linear[..., :0]
+    colour = curve[..., : channels - alpha.shape[2]]
+    expected = np.concatenate([np.broadcast_to(colour, (*colour.shape[:2], 3)), alpha], axis=-1)
+    assert converted.pixels.dtype == (np.uint8 if dtype is np.uint8 else np.uint16)
+    assert converted.pixels.shape == expected.shape
+    result = converted.pixels / np.iinfo(converted.pixels.dtype).max
+    # The steps of 8 bits, and of LittleCMS' table for grey, are wide where the curve is steep.
+    steep = 14 if dtype is np.uint8 or channels < 3 else 1
+    tolerance = np.where(expected > 0.2, 2, steep) / 255
+    assert (np.abs(result - expected) <= tolerance).all()
+    assert converted.metadata.icc and converted.metadata.icc != icc
+    assert "converted to sRGB through its ICC profile" in converted.notes[0]
+
+
+def test_srgb_stays_as_it_is_and_a_broken_profile_is_noted(draw_pixels, srgb_profile):
+    pixels = draw_pixels((5, 6), 3, np.uint16)
+    for metadata in (Metadata(), Metadata(icc=srgb_profile)):
+        photo = Photo(pixels, metadata)
+        assert to_srgb(photo) is photo
+    for icc in (b"no profile", srgb_profile[:200]):
+        photo = to_srgb(Photo(pixels, Metadata(icc=icc)))
+        assert photo.pixels is pixels and "cannot be applied" in photo.notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".avif"])
+def test_grey_with_a_profile_keeps_its_look_as_rgb(tmp_path, draw_pixels, make_profile, suffix):
+    icc = make_profile(1.0, is_grey=True)
+    photo, path = Photo(draw_pixels((16, 20), 1, np.uint8), Metadata(icc=icc)), tmp_path / "a.png"
+    assert write_photo(path, photo) == [] and read_photo(path).metadata.icc == icc
+    notes = write_photo(tmp_path / f"a{suffix}", photo, quality=100)
+    assert any("converted to sRGB" in note for note in notes)
+    read = read_photo(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(read.pixels, to_srgb(photo).pixels)
+    assert read.metadata.icc is None
+
+
+def test_a_png_says_which_profile_it_cannot_hold(tmp_path, draw_pixels, srgb_profile):
+    """The library for PNG refuses profiles that are damaged or of another colour space."""
+    for channels, icc in ((3, b"rubbish"), (1, srgb_profile)):
+        photo = Photo(draw_pixels((4, 4), channels, np.uint8), Metadata(icc=icc))
+        (note,) = write_photo(tmp_path / "a.png", photo)
+        assert "ICC profile dropped" in note
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_cmyk_without_a_usable_profile(tmp_path, srgb_profile, suffix):
+    """libvips converts as a printing press shows the colours, and so not to the purest red."""
+    cmyk = np.zeros((8, 8, 4), np.uint8)
+    cmyk[:, 4:] = [0, 255, 255, 0]  # White, and red.
+    image, path = Image.fromarray(cmyk, "CMYK"), tmp_path / f"image.{suffix}"
+    for icc in (None, srgb_profile, srgb_profile[:100]):
+        image.save(path, **({"icc_profile": icc} if icc else {}))
+        assert read_header(path).colours == "CMYK"
+        photo = read_photo(path)
+        assert "without an ICC profile" in photo.notes[0]
+        np.testing.assert_allclose(photo.pixels[4, 1], [255, 255, 255], atol=3)
+        red, green, blue = photo.pixels[4, 6]
+        assert red > 200 and green < 60 and blue < 60
+        assert photo.metadata.icc and photo.metadata.icc != icc
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_cmyk_through_its_profile(tmp_path, suffix):
+    """Against LittleCMS in Pillow; the profile is one that libvips brings along."""
+    icc = bytes(load().Image.profile_load("cmyk"))
+    cmyk = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+    Image.fromarray(cmyk, "CMYK").save(path, icc_profile=icc, **options)
+    transform = ImageCms.buildTransform(
+        ImageCms.getOpenProfile(io.BytesIO(icc)),
+        ImageCms.createProfile("sRGB"),
+        "CMYK",
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    with Image.open(path) as image:
+        expected = np.asarray(ImageCms.applyTransform(image, transform)).astype(int)
+    photo = read_photo(path)
+    assert photo.notes == ("converted from CMYK to sRGB through its ICC profile",)
+    assert abs(photo.pixels - expected).max() <= 2
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_lab_becomes_srgb(tmp_path, bits):
+    lab = np.array([[[100, 0, 0], [0, 0, 0], [50, 20, -20], [54.29, 80.8, 69.9]]])
+    if bits == 8:
+        stored = np.concatenate([lab[..., :1] * 2.55, lab[..., 1:] % 256], axis=-1).round()
+        Image.fromarray(stored.astype(np.uint8), "LAB").save(tmp_path / "a.tif")
+    else:
+        stored = np.concatenate([lab[..., :1] * 655.35, lab[..., 1:] * 256 % 65536], axis=-1)
+        tifffile.imwrite(tmp_path / "a.tif", stored.astype(np.uint16), photometric="cielab")
+    photo = read_photo(tmp_path / "a.tif")
+    assert photo.notes == ("converted from Lab to sRGB",) and photo.pixels.dtype == np.uint16
+    expected = [[255, 255, 255], [0, 0, 0], [140, 108, 154], [255, 0, 0]]
+    np.testing.assert_allclose(photo.pixels[0] / 257, expected, atol=3)
+    assert read_header(tmp_path / "a.tif").colours == "Lab"
+
+
+def test_an_image_is_read_as_it_is_shown(tmp_path, draw_pixels, make_profile):
+    """In sRGB and on white; a function of it shows the same."""
+    pixels = draw_pixels((16, 20), 4, np.uint8)
+    pixels[:8, :, 3], pixels[8:, :, 3] = 0, 255
+    icc = make_profile(1.0, is_grey=False)
+    write_photo(tmp_path / "a.png", Photo(pixels, Metadata(icc=icc)))
+    shown = read_as_shown(tmp_path / "a.png")
+    expected = to_srgb(Photo(pixels[..., :3], Metadata(icc=icc))).pixels
+    np.testing.assert_array_equal(shown.pixels[8:], expected[8:])
+    assert (shown.pixels[:8] == 255).all() and "converted to sRGB" in shown.notes[0]
+    np.testing.assert_allclose(to_pixels(tmp_path / "a.png"), shown.pixels / 255, atol=1e-6)
+    write_photo(tmp_path / "a.tif", Photo(draw_pixels((16, 20), 3, np.float32) * 3))
+    with pytest.raises(UserError, match=r"a\.tif: values from 0 to 2\.\d+; floats have to be in"):
+        read_as_shown(tmp_path / "a.tif")
+
+
+def test_reductions_are_noted(tmp_path, draw_pixels):
+    alpha = draw_pixels((8, 8), 4, np.uint8)
+    alpha[..., 3] = 0
+    assert write_photo(tmp_path / "a.jpg", Photo(alpha)) == ["JPEG has no alpha: laid on white"]
+    assert (read_photo(tmp_path / "a.jpg").pixels >= 254).all()
+    floats = draw_pixels((8, 8), 3, np.float32)
+    (note,) = write_photo(tmp_path / "a.png", Photo(floats))
+    assert note == "PNG holds 16 bits per channel: reduced from floats"
+    read = read_photo(tmp_path / "a.png").pixels
+    np.testing.assert_allclose(read / 65535, floats, atol=1 / 65535)
+    deep = draw_pixels((8, 8), 1, np.uint16)
+    (note,) = write_photo(tmp_path / "a.webp", Photo(deep), quality=100)
+    assert note == "WebP holds 8 bits per channel: reduced from 16 bits"
+    read = read_photo(tmp_path / "a.webp").pixels
+    np.testing.assert_allclose(read, np.repeat(deep / 257, 3, axis=-1), atol=0.51)
