@@ -1,7 +1,7 @@
 """The device mesh and how arrays lie on it.
 
-One axis, "data": batches are cut along it, parameters are copied to every device or, on request,
-cut too. The same code runs on two CPU devices of a laptop, a GPU and a TPU pod.
+The mesh has one axis, "data". Batches are split along it. Parameters are copied to every device or,
+on request, split too. The same code runs on two CPU devices of a laptop, a GPU and a TPU pod.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def use_cpu_cores(batch_size: int | None = None) -> None:
-    """Turn the cores of a CPU into as many JAX devices; call it before JAX starts its backend.
+    """Make one JAX device of each CPU core; call it before JAX starts its backend.
 
     XLA runs many convolutions on one thread, so that a batch divided over single-threaded devices
     is nearly twice as fast on two cores. Does nothing where the user has set the number of
@@ -69,12 +69,12 @@ def is_out_of_memory(error: Exception) -> bool:
 def join_processes() -> None:
     """Make this process one of several that train one model; call it before JAX does anything.
 
-    TPU pods, Slurm, Open MPI and Kubernetes jobs are recognised. Elsewhere the environment of each
-    process says it: JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID.
+    TPU pods, Slurm, Open MPI and Kubernetes jobs are recognised. Elsewhere set three
+    environment variables in each process: JAX_COORDINATOR_ADDRESS (host:port of process 0),
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
     Raises:
-        UserError: the others are not known or cannot be reached.
+        UserError: the other processes are unknown or cannot be reached.
     """
     try:
         count, index = (

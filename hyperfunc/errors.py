@@ -1,4 +1,4 @@
-"""Errors that people see, and the check of settings that are numbers."""
+"""Errors for users, and range checks of numeric settings."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ REPORT_ADDRESS = "https://github.com/hyperfunc/hyperfunc/issues"
 
 
 class UserError(Exception):
-    """A failure that a user can cause and can mend.
+    """A failure that a user can cause and can fix.
 
     Its message is one line: what was wrong, with the offending value, and what to do about it. The
     commands print that line and end with exit code 2, without a traceback. A mistake in a program

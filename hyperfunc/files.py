@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write beside, then rename."""
+"""Atomic writes: a file is written under a temporary name and then renamed."""
 
 import contextlib
 import errno
@@ -15,11 +15,11 @@ from hyperfunc.errors import UserError
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to, and put what was written in its place at the end.
+    """Give a temporary path to write to, and rename it to ``path`` when the context ends.
 
-    Missing folders are made. If the end is not reached, the path beside is removed and ``path``
-    stays as it was. A link stays one: what it leads to is replaced. A pipe or a device
-    (``/dev/stdout``) has no place beside it and is written to as it is.
+    The temporary file is in the folder of ``path``; missing folders are created. After an exception
+    it is removed, and ``path`` is unchanged. If ``path`` is a symbolic link, the file that it
+    points to is replaced. A pipe or a device (``/dev/stdout``) is written to directly.
 
     Raises:
         UserError: the place cannot be written to.
@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield path
         return
     place = Path(os.path.realpath(path))
-    # Shorter than the longest name there can be, and this name's own.
+    # Short enough for every file system, and different for every target.
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:8]
     beside = place.with_name(f".{place.name[:40]}.{digest}.{os.getpid()}.tmp")
     try:
@@ -46,19 +46,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
-    """Find out whether a file can be written, before the work whose result it is to hold.
+    """Check that a file can be written, before its content is computed.
 
     Raises:
-        UserError: it cannot.
+        UserError: the place cannot be written to.
     """
 
-    class Enough(Exception):
+    class CheckPassed(Exception):
         pass
 
-    with contextlib.suppress(Enough), replacing(path) as beside:
+    with contextlib.suppress(CheckPassed), replacing(path) as beside:
         if beside != Path(path):
             beside.touch()
-        raise Enough
+        raise CheckPassed
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -75,7 +75,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Write as JSON, beside and then renamed; a number that JSON lacks (infinity) is null.
+    """Write JSON atomically (`replacing`), with null for infinity and not-a-number.
 
     Raises:
         UserError: the place cannot be written to.

@@ -1,7 +1,7 @@
 """Array types that the whole package shares.
 
-States once what holds everywhere: images are NHWC, float32, in [0, 1] on the device, and HWC uint8
-on the host; coordinates are (y, x).
+The conventions hold everywhere: images are NHWC, float32, in [0, 1] on the device, and HWC uint8 on
+the host; coordinates are (y, x).
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ Images = Float[Array, "b h w c"]
 """A batch of images, [0, 1]."""
 
 HostImage = UInt8[np.ndarray, "_ _ 3"]
-"""One RGB image on the host, [h, w, 3], 0 to 255; two of them need not have one size."""
+"""One RGB image on the host, [h, w, 3], 0 to 255; sizes may differ between images."""
 
 HostPixels = UInt8[np.ndarray, "_ _ _"] | UInt16[np.ndarray, "_ _ _"] | Float32[np.ndarray, "_ _ _"]
 """An image of 1 to 4 channels (grey, grey + alpha, RGB, RGBA; alpha is straight, not premultiplied)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and places where there can be no such file."""
+"""Atomic writes, and paths that cannot be written to."""
 
 import json
 import os

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 Positional = tyro.conf.Positional
-# The help shows neither that what is not given is None, nor that a flag is off.
+# The empty hints keep "(default: None)" and "(default: False)" out of the help.
 Flag = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
 OptionalText = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]

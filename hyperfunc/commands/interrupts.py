@@ -26,7 +26,7 @@ def exit_on_interrupt() -> None:
 
 @contextlib.contextmanager
 def noting_interrupt() -> Iterator[Callable[[], bool]]:
-    """Note a first Ctrl-C instead of ending the process; a second one does what one did before.
+    """Note a first Ctrl-C instead of ending the process, and restore the previous handler.
 
     Yields:
         A function that tells whether Ctrl-C was pressed.

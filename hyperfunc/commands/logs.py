@@ -1,6 +1,7 @@
 """The log of a command: messages for people on stderr, tracebacks in a file.
 
-All modules log through ``logging.getLogger(__name__)``. Only here is it decided where that goes.
+All modules log through ``logging.getLogger(__name__)``. This module alone decides where the
+messages go.
 """
 
 import contextlib
@@ -67,7 +68,7 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     """Send what the package logs where a user expects it, until the context ends.
 
     Announcements of slow steps and warnings go to stderr. Errors go to a file with their
-    tracebacks: the command tells them in its own words.
+    tracebacks, because the command prints a message of its own.
 
     Args:
         quiet: leave out the announcements.

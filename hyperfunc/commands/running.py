@@ -4,7 +4,7 @@
 |---|---|
 | 0 | everything is done |
 | 1 | some files of a folder failed, or the output is no longer read |
-| 2 | the user can mend it: one line says what is wrong and what to do |
+| 2 | the user can fix it: one line says what is wrong and what to do |
 | 70 | a bug in hyperfunc: two lines say where to report it |
 | 130 | Ctrl-C |
 """

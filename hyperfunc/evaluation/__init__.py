@@ -1,4 +1,4 @@
-"""The paper's claims, measured: super-resolution tables and the space of weights.
+"""Measure the paper's claims: super-resolution tables, and interpolation in weight space.
 
 Results are plain data, ready for JSON, with the figures drawn beside them.
 """

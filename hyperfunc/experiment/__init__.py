@@ -1,6 +1,6 @@
-"""What a training run is, and what it leaves: configuration, presets, optimiser, checkpoints.
+"""Experiments: their configuration, presets, optimisers and checkpoints.
 
-A checkpoint carries its experiment as plain data, so that a path is all that a reader needs.
+A checkpoint carries its experiment as plain data, so that `load_model` needs nothing but its path.
 """
 
 from hyperfunc.experiment.bundling import export_model

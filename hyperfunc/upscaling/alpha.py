@@ -36,9 +36,9 @@ Origin = tuple[int | jax.Array, int | jax.Array]
 
 
 def choose_channels(pixels: HostPixels) -> int:
-    """How many channels of a part of an image have to be rendered.
+    """Count the channels of a part of an image that have to be rendered.
 
-    None if the part is transparent everywhere, all but alpha if it is opaque everywhere.
+    Zero if the part is transparent everywhere, all but alpha if it is opaque everywhere.
     """
     channels = pixels.shape[2]
     if not has_alpha(channels):
@@ -125,7 +125,7 @@ def _divide_by_alpha(
 
 
 class Reduction(NamedTuple):
-    """A minimum or a maximum: of arrays along an axis, of two values, and of nothing."""
+    """A minimum or a maximum: along an axis, of two values, and its value for no elements."""
 
     over_axis: Callable[..., jax.Array]
     of_two: Callable[..., Any]

@@ -28,7 +28,7 @@ Status = Literal["done", "skipped", "failed", "pending"]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The size that outputs shall have. Either the scale or the size is given.
+    """The size of the outputs. Either the scale or the size is given.
 
     Attributes:
         scale: (rows, columns), output pixels per input pixel, at least 1.
@@ -246,7 +246,7 @@ def _check_memory(job: Job) -> None:
 def _pair_folder(
     source: Path, target: Path, suffix: str | None
 ) -> tuple[list[tuple[Path, Path]], list[Outcome]]:
-    """Find the images of a folder, with their outputs; folders that cannot be read have failed."""
+    """Find the images of a folder, and their outputs; unreadable folders are recorded as failed."""
     unreadable: list[Outcome] = []
 
     def note(folder: Path, error: UserError) -> None:

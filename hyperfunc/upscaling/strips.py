@@ -110,8 +110,8 @@ class StripPlanner:
     def plan(self, shape: Size, size: Size) -> StripPlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
 
-        Only the last strips reach the end of the image. There are as many strips as devices at
-        least, if the image is much higher than what neighbouring strips both read.
+        Only the last strips reach the end of the image. If the image is much higher than the
+        overlap of two strips, there is at least one strip for each device.
         """
         (height, width), layout = shape, self.layout
         steps = (height / size[0], width / size[1])

@@ -51,7 +51,7 @@ class TileShape:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What no larger tile makes up for: only tiles of one kind can share a function."""
+        """What must be equal for tiles to share a function; the other fields may be larger."""
         return self.scale, self.fixed_steps, self.slots
 
 
@@ -159,7 +159,7 @@ class TilePlan:
 
     @property
     def pieces(self) -> list[Piece]:
-        """Each row of tiles crossed with each column."""
+        """The tiles, row by row, from left to right."""
         rows, cols = (
             [self._cut(along, span) for span in spans]
             for along, spans in enumerate((self.rows, self.cols))

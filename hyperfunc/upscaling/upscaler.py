@@ -1,7 +1,8 @@
 """Render large images in bounded memory, on all devices.
 
 An image is planned as pieces. As many pieces at a time as there are devices are read from it,
-rendered by a compiled function, and put into the result.
+rendered by a compiled function, and put into the result. The network runs in the plan's renderer:
+`hyperfunc.upscaling.tiles.TileRenderer` or `hyperfunc.upscaling.strips.StripRenderer`.
 """
 
 import collections
@@ -148,7 +149,10 @@ class Upscaler:
             yield pieces, function(*inputs)
 
     def _group(self, image: HostPixels, plan: Plan) -> Iterator[tuple[int, list[Piece]]]:
-        """Yield pieces for all devices at once, with the number of channels to render of them."""
+        """Yield groups of pieces, one for each device, with the number of channels to render.
+
+        Pieces with equal channels come together; among them the order is that of the plan.
+        """
         by_channels: dict[int, list[Piece]] = {}
         for piece in plan.pieces:
             channels = choose_channels(image[piece.source])

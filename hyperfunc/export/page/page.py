@@ -36,7 +36,7 @@ MAX_SIDE = 4096
 """Pixels: the largest texture that practically every WebGL 2 device supports."""
 
 MAX_FREQUENCIES = 64
-"""With room to spare, what fits the uniforms of every WebGL 2 device."""
+"""So many fit into the uniforms of every WebGL 2 device, with room to spare."""
 
 
 def export_html(
@@ -91,7 +91,7 @@ def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1)
         batch: number of images.
 
     Raises:
-        UserError: the page cannot show such functions, or not so large ones.
+        UserError: the page cannot show such functions, or the image is too large for a page.
     """
     if not target.is_fourier_series or not layout.is_per_pixel:
         raise UserError(
