@@ -105,7 +105,7 @@ class Job:
         target: the output.
         header: what the input says of itself.
         size: (height, width) of the output, in pixels.
-        outcome: what became of it.
+        outcome: the record of whether it was done, for the report.
     """
 
     source: Path

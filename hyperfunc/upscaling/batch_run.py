@@ -1,7 +1,7 @@
 """Enlarge the files of a batch: decode ahead, render, write.
 
-A file that fails is recorded in its outcome, and the run goes on with the others. An output is
-written beside its place and then renamed, so that an output that exists is complete.
+A file that fails is recorded in its outcome, and the run continues with the others. An output is
+written under a temporary name and then renamed, so that an output that exists is complete.
 """
 
 import collections
@@ -48,7 +48,7 @@ def run_batch(
     say: Callable[[str], None] = lambda text: None,
     is_interrupted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Enlarge the files of a batch, and record what became of each.
+    """Enlarge the files of a batch, and record the outcome of each.
 
     Files are decoded in threads ahead of the model, and written in a thread behind it. The model
     works in a thread, too: the caller's thread only waits, so that an interruption is noticed
@@ -133,7 +133,7 @@ def _image_memory(jobs: list[Job]) -> int:
 
 @contextlib.contextmanager
 def _recording_failure(job: Job, path: Path) -> Iterator[None]:
-    """Record why a file fails, so that the run goes on with the others.
+    """Record why a file fails, so that the run continues with the others.
 
     Args:
         job: the file.
