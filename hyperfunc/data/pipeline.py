@@ -4,8 +4,8 @@ Batch number n is a function of (source, task, seed, n) alone, so a resumed run 
 an uninterrupted one, and any number of processes share the same batches.
 """
 
+import logging
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -14,6 +14,8 @@ from jaxtyping import Int64
 
 from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import Example, Task
+
+logger = logging.getLogger(__name__)
 
 MAX_EXAMPLES = 1_000_000
 """Upper limit, approximately, of the examples in an epoch: it holds however small an image is."""
@@ -51,10 +53,12 @@ def _warn_of_missing(folder: str, source: ImageSource) -> None:
     """
     folders = sorted({name.rpartition("/")[0] for name in source.names} - {""})
     if folders:
-        warnings.warn(
-            f"data.weights names {folder}, which is no folder of {source.description}: remove it "
-            f"(--data.weights without values), or name one of {', '.join(folders[:5])}",
-            stacklevel=3,
+        logger.warning(
+            "data.weights names %s, which is no folder of %s: remove it (--data.weights without "
+            "values), or name one of %s",
+            folder,
+            source.description,
+            ", ".join(folders[:5]),
         )
 
 

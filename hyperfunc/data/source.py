@@ -2,9 +2,9 @@
 
 import copy
 import hashlib
+import logging
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 MIN_SIDE = 16
 """Images with a shorter side, in pixels, are refused."""
@@ -115,7 +117,7 @@ class ImageSource:
         if strict and bad:
             raise bad[0]
         for problem in bad:
-            warnings.warn(f"left out: {problem}", stacklevel=3)
+            logger.warning("left out: %s", problem)
         if len(bad) == len(self):
             raise UserError(f"{self.description}: none of its {len(bad)} files is a usable image")
         good = [i for i, problem in enumerate(problems) if problem is None]

@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
-import warnings
 
 import hyperfunc_amx
 import jax
@@ -55,20 +55,23 @@ def test_evaluation_refuses_a_text_file_named_png(refuse, trained, photos, tmp_p
 
 
 def test_training_warns_of_a_text_file_named_png_and_leaves_it_out(
-    flags, trained, photos, tmp_path, assert_equal
+    flags, trained, photos, tmp_path, assert_equal, capsys
 ):
     images = tmp_path / "images"
     shutil.copytree(photos, images)
     (images / "photo_3_text.png").write_text("this is no image")
-    with pytest.warns(UserWarning, match="photo_3_text.png"):
-        train.main([f"--workdir={tmp_path / 'run'}", *flags, f"--data.dataset={images}"])
+    train.main([f"--workdir={tmp_path / 'run'}", *flags, f"--data.dataset={images}"])
+    (warning,) = re.findall("^warning: .*", capsys.readouterr().err, re.MULTILINE)
+    assert "photo_3_text.png" in warning
     assert_equal(load_model(trained).variables, load_model(tmp_path / "run").variables)
 
 
 def test_a_folder_without_an_image(refuse, tmp_path):
     (tmp_path / "text.png").write_text("this is no image")
-    with warnings.catch_warnings(action="ignore"):
-        refuse(train.main, f"--data.dataset={tmp_path}", f"--workdir={tmp_path / 'run'}")
+    error = refuse(
+        train.main, f"--data.dataset={tmp_path}", f"--workdir={tmp_path / 'run'}", lines=None
+    )
+    assert "none of its 1 files is a usable image" in error
 
 
 @pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf", "1000000", "abc", "", "2x3x4", "0.5"])
