@@ -1,14 +1,12 @@
-"""The commands for images, with a small random model."""
+"""`upscale` with a small random model."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import tifffile
@@ -19,64 +17,8 @@ from hyperfunc.commands import main
 from hyperfunc.commands.upscale import parse_size
 from hyperfunc.data import Reconstruction, SuperResolution
 from hyperfunc.errors import UserError
-from hyperfunc.experiment import Experiment, Workdir, init_variables
 from hyperfunc.images import Photo, read_image, read_photo, write_image, write_photo
-from hyperfunc.networks import EDSR, SRCNN, FourierField, PixelHypernetwork
-from hyperfunc.upscaling import Upscaler
-
-# A random model that changes the bicubic enlargement by a few of 255 levels.
-MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4), branch_scale=0.01)
-
-
-def save(path: Path, task: SuperResolution | Reconstruction, model=MODEL) -> Path:
-    experiment = Experiment(model=model, task=task)
-    workdir = Workdir(path)
-    variables = init_variables(experiment, jax.random.key(0))
-    workdir.save(7, experiment, variables, {"nothing": np.zeros(1)}, None)
-    workdir.close()
-    return path
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("run"), SuperResolution(scales=(2, 3), crop=8))
-
-
-@pytest.fixture(autouse=True)
-def one_upscaler(monkeypatch):
-    """Share one upscaler among all tests, so that each shape is compiled once."""
-    kept = _UPSCALERS
-
-    def make(model, variables, *, largest_tile=None):
-        if largest_tile not in kept:
-            kept[largest_tile] = Upscaler(
-                model, variables, devices=jax.devices()[:2], largest_tile=largest_tile
-            )
-        return kept[largest_tile]
-
-    monkeypatch.setattr("hyperfunc.upscaling.Upscaler", make)
-
-
-_UPSCALERS: dict[int | None, Upscaler] = {}
-
-
-@pytest.fixture
-def run(checkpoint, capsys):
-    """Run a command; return its exit code, stdout and stderr."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        words = [str(arg) for arg in args]
-        if words[0] == "upscale":
-            words += ["--checkpoint", str(checkpoint)]
-        try:
-            main(words)
-            code = 0
-        except SystemExit as error:
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+from hyperfunc.networks import SRCNN
 
 
 @pytest.fixture
@@ -350,8 +292,8 @@ def test_an_output_that_exists_is_skipped(run, tmp_path, folder):
     assert read_photo(tmp_path / "b.png").pixels.shape == (20, 24, 3)
 
 
-def test_a_model_of_another_task(tmp_path, folder, capsys):
-    other = save(tmp_path / "faces", Reconstruction(size=16))
+def test_a_model_of_another_task(save_model, tmp_path, folder, capsys):
+    other = save_model(tmp_path / "faces", Reconstruction(size=16))
     with pytest.raises(SystemExit):
         main(
             ["upscale", str(folder / "a.png"), str(tmp_path / "b.png"), "--scale=2"]
@@ -360,9 +302,9 @@ def test_a_model_of_another_task(tmp_path, folder, capsys):
     assert "trained for Reconstruction" in capsys.readouterr().err
 
 
-def test_a_baseline_is_refused(tmp_path, folder, capsys):
+def test_a_baseline_is_refused(save_model, tmp_path, folder, capsys):
     task = SuperResolution(scales=(2,), protocol_phase=1.0)
-    other = save(tmp_path / "srcnn", task, SRCNN(scale=2, widths=(4, 5)))
+    other = save_model(tmp_path / "srcnn", task, SRCNN(scale=2, widths=(4, 5)))
     source = str(folder / "a.png")
     for words in (
         ["upscale", source, str(tmp_path / "b.png"), "--scale=2"],
@@ -378,8 +320,7 @@ def test_a_baseline_is_refused(tmp_path, folder, capsys):
     assert "SRCNN" in capsys.readouterr().out
 
 
-def test_a_model_of_windows_enlarges_in_strips(tmp_path, draw, monkeypatch, capsys):
-    monkeypatch.setattr("hyperfunc.upscaling.Upscaler", Upscaler)
+def test_a_model_of_windows_enlarges_in_strips(tmp_path, draw, capsys):
     write_image(tmp_path / "photo.png", draw(0, (20, 24)))
     output = tmp_path / "large.png"
     main(
@@ -389,53 +330,8 @@ def test_a_model_of_windows_enlarges_in_strips(tmp_path, draw, monkeypatch, caps
     assert "1 tile" in capsys.readouterr().out
 
 
-def test_info(run, tmp_path, folder, checkpoint):
-    code, out, _ = run("info", folder / "c.tif")
-    assert code == 0 and "TIFF, 24 x 20 pixels" in out and "grey, 8 bits" in out
-    write_photo(tmp_path / "deep.png", Photo(np.zeros((5, 6, 4), np.uint16)))
-    assert "RGBA, 16 bits" in run("info", tmp_path / "deep.png")[1]
-    code, out, _ = run("info", checkpoint)
-    assert code == 0 and "checkpoint of step 7" in out and "parameters" in out
-    code, out, _ = run("info", "sr")  # The bundled checkpoint, by its name.
-    assert code == 0 and "checkpoints/sr: checkpoint of step" in out
-    code, _, err = run("info", tmp_path / "none")
-    assert code == 2 and "none" in err
-    (tmp_path / "text.txt").write_text("hello")
-    assert run("info", tmp_path / "text.txt")[0] == 2
-
-
 def test_parsing_of_sizes():
     assert parse_size("3840x2160") == (2160, 3840)
     for text in ("", "x", "3840", "-1x5", "1.5x2", "3x0", "²x2"):
         with pytest.raises(UserError, match="--size"):
             parse_size(text)
-
-
-def test_file_names_that_are_not_unicode(run, tmp_path, checkpoint):
-    name = os.fsdecode(b"\xff.png")
-    write_image(tmp_path / name, np.full((6, 5, 3), 90, np.uint8))
-    code, _, err = run("export", tmp_path / name, "--html", tmp_path / "a.html")
-    assert code == 0, err
-    code, _, err = run("export", tmp_path / name, "--function", tmp_path / "a.hfn")
-    assert code == 0, err
-    command = [sys.executable, "-m", "hyperfunc", "info", tmp_path / "a.hfn"]
-    told = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONUTF8": "0"})
-    assert told.returncode == 0 and b"udcff.png" in told.stdout
-
-
-@pytest.mark.parametrize("flag", ["--html", None])
-def test_an_image_too_large_for_a_page_is_refused_at_once(run, tmp_path, monkeypatch, flag):
-    def work(*args, **kwargs):
-        raise AssertionError("the image was represented")
-
-    monkeypatch.setattr("hyperfunc.api.represent", work)
-    write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
-    target = [flag, tmp_path / "a.html"] if flag else []
-    code, _, err = run("export" if flag else "view", tmp_path / "a.png", *target)
-    assert code == 2 and "4100 x 3 pixels are too large for a page" in err
-
-
-def test_info_of_a_missing_file(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = run("info", "missing.png")
-    assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"

@@ -1,0 +1,57 @@
+"""`info`, `export` and `view`."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hyperfunc.images import Photo, write_image, write_photo
+
+
+def test_info(run, tmp_path, draw, checkpoint):
+    grey = draw(0, (20, 24)).mean(axis=2, keepdims=True).astype(np.uint8)
+    write_photo(tmp_path / "grey.tif", Photo(grey))
+    code, out, _ = run("info", tmp_path / "grey.tif")
+    assert code == 0 and "TIFF, 24 x 20 pixels" in out and "grey, 8 bits" in out
+    write_photo(tmp_path / "deep.png", Photo(np.zeros((5, 6, 4), np.uint16)))
+    assert "RGBA, 16 bits" in run("info", tmp_path / "deep.png")[1]
+    code, out, _ = run("info", checkpoint)
+    assert code == 0 and "checkpoint of step 7" in out and "parameters" in out
+    code, out, _ = run("info", "sr")  # The bundled checkpoint, by its name.
+    assert code == 0 and "checkpoints/sr: checkpoint of step" in out
+    code, _, err = run("info", tmp_path / "none")
+    assert code == 2 and "none" in err
+    (tmp_path / "text.txt").write_text("hello")
+    assert run("info", tmp_path / "text.txt")[0] == 2
+
+
+def test_info_of_a_missing_file(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("info", "missing.png")
+    assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"
+
+
+def test_file_names_that_are_not_unicode(run, tmp_path):
+    name = os.fsdecode(b"\xff.png")
+    write_image(tmp_path / name, np.full((6, 5, 3), 90, np.uint8))
+    code, _, err = run("export", tmp_path / name, "--html", tmp_path / "a.html")
+    assert code == 0, err
+    code, _, err = run("export", tmp_path / name, "--function", tmp_path / "a.hfn")
+    assert code == 0, err
+    command = [sys.executable, "-m", "hyperfunc", "info", tmp_path / "a.hfn"]
+    told = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONUTF8": "0"})
+    assert told.returncode == 0 and b"udcff.png" in told.stdout
+
+
+@pytest.mark.parametrize("flag", ["--html", None])
+def test_an_image_too_large_for_a_page_is_refused_at_once(run, tmp_path, monkeypatch, flag):
+    def work(*args, **kwargs):
+        raise AssertionError("the image was represented")
+
+    monkeypatch.setattr("hyperfunc.api.represent", work)
+    write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
+    target = [flag, tmp_path / "a.html"] if flag else []
+    code, _, err = run("export" if flag else "view", tmp_path / "a.png", *target)
+    assert code == 2 and "4100 x 3 pixels are too large for a page" in err
