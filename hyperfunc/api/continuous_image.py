@@ -4,10 +4,10 @@
     f.render(scale=3.7)          # pixels, [h, w, 3]
     f(coords)                    # values at points (y, x) of the unit square
 
-A `ContinuousImage` is a pytree, and all of its methods can be traced: `jax.jit`, `jax.grad` and
-`jax.vmap` go through them. Values are in [0, 1] up to the overshoot of interpolation; methods that
-return pictures clip it (unless ``clip=False``), methods that return the function do not. Beyond its
-border the image is mirrored.
+A `ContinuousImage` is a pytree, and `jax.jit`, `jax.grad` and `jax.vmap` work on all of its
+methods. Values are in [0, 1], except where interpolation overshoots. Methods that return pictures
+clip them (unless ``clip=False``), methods that evaluate the function do not. Beyond its border the
+image is mirrored.
 """
 
 import dataclasses
@@ -23,26 +23,22 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from hyperfunc.api.points import differentiate, evaluate, resample
 from hyperfunc.errors import UserError
 from hyperfunc.function import (
     FunctionalImage,
     Transform,
     blur_coefficients,
     bound_footprint,
-    coverage,
-    derivative,
-    differentiate_grid,
-    evaluate_points,
     look_up,
-    render_whole,
-    render_window,
+    render_part,
 )
-from hyperfunc.pixels import axis_over, choose_size, find_lines
+from hyperfunc.pixels import choose_size
 from hyperfunc.types import Coords, Size
 
-FINEST = 0.25
-"""Footprint of a bare point f(x), in input pixels: a point has no pixel pitch, and the models are
-trained down to a quarter (x4)."""
+POINT_FOOTPRINT = 0.25
+"""Footprint of a point f(x), which has no pixel pitch, in input pixels: the smallest one (x4) for
+which the models are trained."""
 
 Number = float | int
 Pair = tuple[Number, Number]
@@ -61,7 +57,7 @@ class ContinuousImage:
 
     Attributes:
         function: the functional image, a batch of one.
-        sigma: standard deviation of a Gaussian blur that evaluation adds, in input pixels.
+        sigma: standard deviation of the Gaussian blur that evaluation adds, in input pixels.
     """
 
     function: FunctionalImage
@@ -88,15 +84,16 @@ class ContinuousImage:
         """Render the whole image.
 
         Args:
-            height: of the result, in pixels.
-            width: of the result, in pixels.
-            scale: instead of height and width, output pixels per input pixel, a number or one for
-                each axis (y, x); any positive real. The result has scale * n pixels, rounded half
-                up, and its corners are the image's.
-            clip: limit values to [0, 1].
+            height: height of the result, in pixels.
+            width: width of the result, in pixels.
+            scale: output pixels per input pixel, instead of height and width: a positive number, or
+                one for each axis (y, x). The result has scale * n pixels, rounded half up, and its
+                corners are the image's.
+            clip: whether to limit values to [0, 1].
 
         Raises:
-            ValueError: neither or both of the size and the scale, or less than one pixel.
+            ValueError: neither or both of the size and the scale are given, or the result has less
+                than one pixel.
         """
         return self.crop(0.0, 0.0, 1.0, 1.0, height, width, scale=scale, clip=clip)
 
@@ -112,42 +109,30 @@ class ContinuousImage:
         scale: Number | np.number | Pair | None = None,
         clip: bool = True,
     ) -> Float[Array, "height width c"]:
-        """Render a window; only the window is computed. Its edges and size are static.
+        """Render a part of the image. Its edges and size are static.
 
         Args:
-            top: edge of the window, in [0, 1] (pixel row divided by the height).
-            left: edge of the window, in [0, 1].
-            bottom: edge of the window, in [0, 1], below ``top``.
-            right: edge of the window, in [0, 1], right of ``left``.
-            height: of the result, in pixels.
-            width: of the result, in pixels.
-            scale: instead of height and width, output pixels per input pixel, as for `render`.
-            clip: limit values to [0, 1].
+            top: edge of the part, in [0, 1] (pixel row divided by the height).
+            left: edge of the part, in [0, 1].
+            bottom: edge of the part, in [0, 1], below ``top``.
+            right: edge of the part, in [0, 1], right of ``left``.
+            height: height of the result, in pixels.
+            width: width of the result, in pixels.
+            scale: output pixels per input pixel, instead of height and width, as for `render`.
+            clip: whether to limit values to [0, 1].
 
         Raises:
-            ValueError: neither or both of the size and the scale, less than one pixel, or a window
-                that is empty or not inside the image.
+            ValueError: neither or both of the size and the scale are given, the result has less
+                than one pixel, or the part is empty or not inside the image.
         """
         if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
             raise ValueError(
-                f"no window: top {top}, left {left}, bottom {bottom}, right {right}; "
+                f"cannot crop from top {top}, left {left} to bottom {bottom}, right {right}: "
                 "give 0 <= top < bottom <= 1 and 0 <= left < right <= 1"
             )
         extent = (self.size[0] * (bottom - top), self.size[1] * (right - left))
         size = choose_size(extent, height, width, scale)
-        if self.sigma == 0 and (top, left, bottom, right) == (0, 0, 1, 1):
-            image = render_whole(self.function, size)
-        else:
-            axes = [
-                axis_over(edges, pixels, cells)
-                for edges, pixels, cells in zip(
-                    ((top, bottom), (left, right)), size, self.size, strict=True
-                )
-            ]
-            # The origin is traced, so that panning with a window of one size compiles once.
-            origin = jnp.asarray([axis.start for axis in axes], jnp.float32)
-            steps = tuple(float(f"{axis.step:.9g}") for axis in axes)
-            image = render_window(self.function, origin, steps, size, self.sigma)
+        image = render_part(self.function, (top, left, bottom, right), size, sigma=self.sigma)
         return jnp.clip(image, 0.0, 1.0) if clip else image
 
     def warp(
@@ -163,29 +148,30 @@ class ContinuousImage:
     ) -> Float[Array, "height width c"]:
         """Render through a transform: rotation, homography, lens, or any other.
 
-        Each output pixel has its own footprint per axis, from the transform's Jacobian, so that
-        where the transform shrinks the image it averages. For a scaling the
-        result is that of `render`; for a transform that shears while it shrinks, an axis-parallel
-        footprint averages too much: ``samples`` sharpens.
+        The transform's Jacobian gives each output pixel a footprint per axis, over which the image
+        is averaged where the transform shrinks it. For a scaling the result is that of `render`.
+        Where a transform shears and shrinks, the axis-parallel footprint averages too much; more
+        ``samples`` sharpen the result.
 
         Args:
-            transform: where each output pixel looks: a homography, 3 x 3 acting on (y, x, 1), or a
-                function of points [..., 2], written in JAX and acting on each point by itself; from
-                the unit square of the output to that of the input (`hyperfunc.from_pixel_matrix`
-                converts a matrix between pixels).
-            height: of the result, in pixels; the image's own if not given.
-            width: of the result, in pixels; the image's own if not given.
-            fill: value or colour outside of the image, with a smooth edge one footprint wide; the
+            transform: the point that each output pixel shows, from the unit square of the output to
+                that of the input: a homography, 3 x 3, that acts on (y, x, 1), or a function of
+                points [..., 2], written in JAX, that acts on each point independently.
+                `hyperfunc.from_pixel_matrix` converts a matrix between pixels.
+            height: height of the result, in pixels; the image's own if not given.
+            width: width of the result, in pixels; the image's own if not given.
+            fill: value or colour outside the image, with a smooth edge one footprint wide; the
                 image is mirrored there if not given.
             samples: points per output pixel and axis, whose values are averaged.
-            widest: bound on the footprint that is averaged exactly, in input pixels, because the
-                number of pixels read is static. If not given it is measured, up to 16, or, where
-                the transform is traced, 4. Where the footprint is larger the base aliases: then
-                raise ``samples``, which divides the footprint.
-            clip: limit values to [0, 1].
+            widest: the largest footprint that is averaged exactly, in input pixels; it is static
+                because it bounds the number of pixels that are read. If not given, it is measured,
+                up to 16; for a traced transform it is 4. Where a footprint is larger the base
+                aliases; raise ``samples``, which divides the footprint.
+            clip: whether to limit values to [0, 1].
 
         Raises:
-            ValueError: no transform, or a size or a number of samples below 1.
+            ValueError: the transform is of another kind, or a size or a number of samples is below
+                1.
         """
         own = self.size
         height, width = (b if a is None else a for a, b in zip((height, width), own, strict=True))
@@ -196,13 +182,21 @@ class ContinuousImage:
         coords, footprint = look_up(transform, fine, self.size)
         colour = None if fill is None else jnp.asarray(fill, jnp.float32)
         widest = bound_footprint(footprint) if widest is None else widest
-        image = _resample(self, coords, footprint, colour, samples=samples, widest=widest)
+        image = resample(
+            self.function,
+            coords,
+            footprint,
+            colour,
+            samples=samples,
+            sigma=self.sigma,
+            widest=widest,
+        )
         return jnp.clip(image, 0.0, 1.0) if clip else image
 
     def __call__(
         self,
         coords: Points,
-        footprint: Number | Pair | Array = FINEST,
+        footprint: Number | Pair | Array = POINT_FOOTPRINT,
         *,
         widest: Number | None = None,
     ) -> Float[Array, "*points c"]:
@@ -210,8 +204,8 @@ class ContinuousImage:
 
         Args:
             coords: (y, x) in [0, 1]; beyond, the image is mirrored.
-            footprint: the pixel pitch that values are asked for, in input pixels: a number, one for
-                each axis, or an array with (y, x) for each point.
+            footprint: the pixel pitch for which values are asked, in input pixels: a number, one
+                for each axis, or an array with (y, x) for each point.
             widest: as for `warp`.
 
         Returns:
@@ -223,57 +217,59 @@ class ContinuousImage:
         coords = _as_points(coords)
         pitch = jnp.asarray(footprint, jnp.float32)
         widest = bound_footprint(pitch) if widest is None else widest
-        if lines := self._find_lines(coords, pitch):
-            none = ((0, 0),)
-            values = differentiate_grid(self.function, lines, pitch, none, self.sigma, widest)
-            return values[..., 0]
-        pitch = jnp.broadcast_to(
-            pitch.reshape(*[1] * (coords.ndim - pitch.ndim), *pitch.shape), coords.shape
-        )
-        values = evaluate_points(
-            self.function, coords.reshape(-1, 2), pitch.reshape(-1, 2), self.sigma, widest
-        )
-        return values.reshape(*coords.shape[:-1], values.shape[-1])
+        return evaluate(self.function, coords, pitch, sigma=self.sigma, widest=widest)
 
     def gradient(
         self,
         coords: Points,
-        footprint: Number | Pair = FINEST,
+        footprint: Number | Pair = POINT_FOOTPRINT,
         *,
         per: Per = "image",
     ) -> Float[Array, "*points c 2"]:
-        """Derivatives (d/dy, d/dx) of each channel at points, exact almost everywhere.
+        """Compute the derivatives (d/dy, d/dx) of each channel, exactly almost everywhere.
 
         Args:
             coords: (y, x) in [0, 1].
             footprint: as for a call.
-            per: "image": per unit of the coordinates; "pixel": per input pixel on both axes, so
-                that the magnitude does not depend on the image's shape.
+            per: "image" for derivatives per unit of the coordinates, "pixel" per input pixel on
+                both axes, so that the magnitude does not depend on the image's shape.
 
         Reference: see `hyperfunc.function.calculus` for where derivatives exist.
         """
-        values = self._differentiate(coords, footprint, ((1, 0), (0, 1)))
+        values = differentiate(
+            self.function,
+            _as_points(coords),
+            jnp.asarray(footprint, jnp.float32),
+            ((1, 0), (0, 1)),
+            sigma=self.sigma,
+        )
         return values / self._unit(per, values.ndim)
 
     def laplacian(
         self,
         coords: Points,
-        footprint: Number | Pair = FINEST,
+        footprint: Number | Pair = POINT_FOOTPRINT,
         *,
         per: Per = "image",
     ) -> Float[Array, "*points c"]:
-        """The sum of both second derivatives of each channel at points.
+        """Compute the sum of both second derivatives of each channel.
 
-        Exact almost everywhere; what the kinks between windows would add (on lines through pixel
-        centres, as measures) is not part of it: blur first, ``f.gaussian(sigma)``, for a Laplacian
-        that is a function everywhere.
+        It is exact except on the lines through pixel centres, where windows have kinks and the
+        Laplacian is no function. Blur first, with ``f.gaussian(sigma)``, for a Laplacian that is a
+        function everywhere.
 
         Args:
             coords: (y, x) in [0, 1].
             footprint: as for a call.
-            per: as for `gradient`; with "pixel" it is the isotropic one.
+            per: as for `gradient`; with "pixel" the Laplacian is isotropic.
         """
-        values = self._differentiate(coords, footprint, ((2, 0), (0, 2)))
+        values = differentiate(
+            self.function,
+            _as_points(coords),
+            jnp.asarray(footprint, jnp.float32),
+            ((2, 0), (0, 2)),
+            sigma=self.sigma,
+        )
         return (values / jnp.square(self._unit(per, values.ndim))).sum(axis=-1)
 
     def gaussian(self, sigma: Number, *, exact: bool = True) -> "ContinuousImage":
@@ -281,15 +277,15 @@ class ContinuousImage:
 
         Args:
             sigma: standard deviation, in input pixels; static.
-            exact: whether f is integrated, windows and base included, at each evaluation; blurs
-                of blurs then add up (3 and 4 are 5). Otherwise nearly, in closed form: an ordinary
-                image as fast as this one, which can be saved; `hyperfunc.function.blur` says how,
-                and how far it is off. Take it for many scattered points, each of which costs the
-                exact blur an integral of its own (grids share them), and not for second
+            exact: whether each evaluation integrates f, windows and base included. Blurs of blurs
+                then add up: 3 and 4 make 5. Otherwise the blur is an approximation in closed form,
+                whose error `hyperfunc.function.blur` states: an ordinary image, as fast as this
+                one, which can be saved. Choose it for many scattered points, which cost the exact
+                blur an integral each (the points of a grid share integrals), but not for second
                 derivatives.
 
         Raises:
-            ValueError: a negative or infinite sigma, or a closed form of what has none.
+            ValueError: sigma is negative or infinite, or there is no closed form for this image.
         """
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma {sigma}: give a finite standard deviation, at least 0")
@@ -304,39 +300,23 @@ class ContinuousImage:
         """Write the function to a file, which `hyperfunc.load` reads.
 
         Args:
-            path: of the file.
+            path: the file.
             quantize: how to round theta, as for `hyperfunc.export.save_function`.
 
         Raises:
-            ValueError: the image is blurred by quadrature, which is not part of the format.
+            ValueError: the image has an exact blur, which the format cannot store.
         """
         if self.sigma:
             raise ValueError(
-                f"a blur by quadrature (sigma {self.sigma}) cannot be saved: save the image itself "
-                "and blur after loading, or use gaussian(sigma, exact=False)"
+                f"an exact blur (sigma {self.sigma}) cannot be saved: save the unblurred image and "
+                "blur it after loading, or use gaussian(sigma, exact=False)"
             )
         from hyperfunc.export import save_function
 
         save_function(path, self.function, quantize=quantize)
 
-    def _differentiate(
-        self, coords: Any, footprint: Any, orders: tuple[tuple[int, int], ...]
-    ) -> Float[Array, "*points c n"]:
-        """Derivatives of the orders, along y and x, per unit of the coordinates."""
-        coords = _as_points(coords)
-        pitch = jnp.asarray(footprint, jnp.float32)
-        widest = bound_footprint(pitch)
-        if lines := self._find_lines(coords, pitch):
-            return differentiate_grid(self.function, lines, pitch, orders, self.sigma, widest)
-        return _differentiate_points(self, coords, pitch, orders, widest)
-
-    def _find_lines(self, coords: Coords, footprint: Array) -> tuple[Array, Array] | None:
-        """Rows and columns whose integrals points of a grid can share."""
-        can_share = self.sigma and self.function.is_field_per_pixel and footprint.ndim < 2
-        return find_lines(coords) if can_share else None
-
     def _unit(self, per: Per, ndim: int) -> Float[Array, "*ones 2"]:
-        """How many of the unit that derivatives are given per make the unit square."""
+        """Return how many units of the derivatives make up the unit square, per axis."""
         if per not in ("image", "pixel"):
             raise ValueError(f'derivatives are per "image" or per "pixel", not per {per!r}')
         unit = self.size if per == "pixel" else (1, 1)
@@ -365,38 +345,3 @@ def _as_points(coords: Any) -> Coords:
     if points.ndim == 0 or points.shape[-1] != 2:
         raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(points.shape)}")
     return points
-
-
-@functools.partial(jax.jit, static_argnames=("orders", "widest"))
-def _differentiate_points(
-    f: ContinuousImage,
-    coords: Coords,
-    footprint: Array,
-    orders: tuple[tuple[int, int], ...],
-    widest: float,
-) -> Float[Array, "*points c n"]:
-    def field(points: Coords) -> Array:
-        return f(points, footprint, widest=widest)
-
-    return jnp.stack([derivative(field, order)(coords) for order in orders], axis=-1)
-
-
-@functools.partial(jax.jit, static_argnames=("samples", "widest"))
-def _resample(
-    f: ContinuousImage,
-    coords: Float[Array, "h w 2"],
-    footprint: Float[Array, "h w 2"],
-    fill: Array | None,
-    *,
-    samples: int,
-    widest: float,
-) -> Float[Array, "y x c"]:
-    """Evaluate where a transform looks, lay the fill colour under, and average the samples."""
-    # What a transform sends to infinity is outside.
-    coords = jnp.where(jnp.isfinite(coords), coords, -1.0)
-    image = f(coords, footprint, widest=widest)
-    if fill is not None:
-        inside = coverage(coords, footprint, f.size)[..., None]
-        image = inside * image + (1 - inside) * jnp.broadcast_to(fill, image.shape[-1:])[None, None]
-    height, width = coords.shape[0] // samples, coords.shape[1] // samples
-    return image.reshape(height, samples, width, samples, -1).mean(axis=(1, 3))

@@ -35,7 +35,7 @@ from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import Setting, SuperResolution, Task, shrink_image
 from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.errors import UserError
-from hyperfunc.pixels import ROUND_HALF_UP, axis_weights, crop_margin, mirror_indices
+from hyperfunc.pixels import axis_weights, crop_margin, mirror_indices, round_levels
 from hyperfunc.types import HostImage
 
 MAX_PIXELS = 2**31 - 2**20
@@ -295,12 +295,8 @@ def _reduce(
     matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: UInt8[Array, "b n n c"]
 ) -> UInt8[Array, "b m m c"]:
     """Resample and round after either axis, as MATLAB does (`hyperfunc.pixels.degrade_crop`)."""
-
-    def to_levels(images: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        return jnp.clip(jnp.floor(images + ROUND_HALF_UP), 0, 255)
-
-    rows = to_levels(_resample_axis("yh,bhwc->bywc", matrices[0], images))
-    return to_levels(_resample_axis("xw,bywc->byxc", matrices[1], rows)).astype(jnp.uint8)
+    rows = round_levels(_resample_axis("yh,bhwc->bywc", matrices[0], images))
+    return round_levels(_resample_axis("xw,bywc->byxc", matrices[1], rows)).astype(jnp.uint8)
 
 
 def _resample(

@@ -10,8 +10,7 @@ from hyperfunc.function.in_strips import (
     bound_footprint,
     differentiate_grid,
     evaluate_points,
-    render_whole,
-    render_window,
+    render_part,
 )
 from hyperfunc.function.predicting import predict, update_statistics
 from hyperfunc.function.rendering import render, render_grid, render_phases, sample
@@ -34,9 +33,8 @@ __all__ = [
     "predict",
     "render",
     "render_grid",
+    "render_part",
     "render_phases",
-    "render_whole",
-    "render_window",
     "sample",
     "update_statistics",
 ]

@@ -1,19 +1,19 @@
 """The Gaussian blur of a functional image: G_sigma * f for the whole function.
 
-f is extended beyond its border by mirroring. Windows and base interpolation belong to f, so the
-blur is not what one gets by blurring each target network inside its own window. Two ways:
+f is extended beyond its border by mirroring. Windows and base interpolation belong to f, so that
+blurring each target network inside its own window would give something else. There are two ways:
 
-- *Quadrature*, to about 1e-5. For a Fourier field per pixel, f is a sum of products of functions of
-  y and of x; the integral of each is done along its axis, piece by piece between the kinks (pixel
-  centres and borders), with Gauss-Legendre nodes. Any other target network is averaged over
-  Gauss-Hermite nodes of the plane: exact only where f is smooth over a distance of sigma.
-- *Nearly, in closed form*: each coefficient of a Fourier field times exp(-sigma^2 |w|^2 / 2), under
-  unchanged windows, and the base's pixels replaced by the blurred base's values there. The result
-  is an ordinary functional image, as cheap as before. What changes from window to window is blurred
-  by none of this; it is faded out, by exp(-3 sigma^2), which is what least squares found between
-  sigma 0.1 and 1. On three photographs (64 x 64 of scikit-image's, bundled `sr`, x1 to x4) the two
-  ways differ by at most 0.004 rms, most at sigma 0.5; on an eye at x2 by a quarter of what the blur
-  changes at sigma 0.3, a tenth at 0.7 and a hundredth at 2.
+- *Quadrature*, to about 1e-5. For a Fourier series per pixel, f is a sum of products of functions
+  of y and of x. Each is integrated along its axis with Gauss-Legendre nodes, piece by piece between
+  the kinks (pixel centres and borders). Any other target network is averaged over Gauss-Hermite
+  nodes of the plane, which is exact only where f is smooth over a distance of sigma.
+- *Approximately, in closed form*: multiply each coefficient of a Fourier series by
+  exp(-sigma^2 |w|^2 / 2), keep the windows, and replace the base's pixels by the blurred base's
+  values there. The result is an ordinary functional image, as fast as before. This does not blur
+  what changes from window to window; instead, that fades out by exp(-3 sigma^2), a rate fitted by
+  least squares for sigma from 0.1 to 1. On three photographs (64 x 64, bundled `sr`, x1 to x4) the
+  two ways differ by at most 0.004 rms, most at sigma 0.5. On an eye at x2 the difference is a
+  quarter of what the blur changes at sigma 0.3, a tenth at 0.7 and a hundredth at 2.
 """
 
 import functools
@@ -29,20 +29,20 @@ from jaxtyping import Array, Complex, Float, Int
 from hyperfunc.function.functional_image import FunctionalImage
 from hyperfunc.function.rendering import sample
 from hyperfunc.networks import FourierField
-from hyperfunc.pixels import Axis, cubic_taps, mirrored
+from hyperfunc.pixels import Axis, cubic_taps, find_cells, mirrored
 
-REACH = 4.5
-"""The Gaussian is cut off after so many sigma, which loses 7e-6 of it."""
+CUTOFF = 4.5
+"""Where the Gaussian is cut off, in sigma; 7e-6 of it is lost."""
 
-NODES = 8
+LEGENDRE_NODES = 8
 """Gauss-Legendre nodes in half an input pixel: for frequencies to about 8 pi radians per pixel."""
 
-FADING = 3.0
-"""How fast the windows' sum fades out of a blur in closed form, per squared input pixel."""
+CLOSED_FORM_FADE = 3.0
+"""How fast the sum of the windows fades out of a blur in closed form, per squared input pixel."""
 
-SCATTERED = 2**18
-"""From so many products on, values are added where they belong instead of multiplied by a matrix of
-ones and zeros, whose size grows as the square of sigma."""
+SCATTER_FROM = 2**18
+"""From so many products on, values are scattered to their places. A product with a matrix of ones
+and zeros, which is faster for fewer, grows as the square of sigma."""
 
 HERMITE_NODES = 9
 """Gauss-Hermite nodes along each axis, for target networks that are not Fourier fields."""
@@ -52,15 +52,15 @@ Number = float | int | Array
 
 
 class Band(NamedTuple):
-    """What one sample takes from m neighbouring windows or pixels along one axis."""
+    """The m neighbouring windows or pixels of one sample along one axis, and their weights."""
 
     index: Int[Array, " m"]
     weight: Array
 
 
 def band_width(sigma: float | int) -> int:
-    """How many windows along one axis a blurred sample reads."""
-    return math.ceil(2 * REACH * sigma) + 4
+    """Return how many windows along one axis a blurred sample reads."""
+    return math.ceil(2 * CUTOFF * sigma) + 4
 
 
 def sample_blurred(
@@ -120,8 +120,8 @@ def differentiate_blurred(
 ) -> Float[Array, "y x c"]:
     """Differentiate the blurred first image (of a Fourier field per pixel) where lines cross.
 
-    Rows share the integrals along y, columns those along x: a point costs a hundredth of what it
-    costs `sample_blurred`.
+    All points of a row share the integrals along y, and all points of a column those along x, so
+    that a point costs a hundredth of its cost in `sample_blurred`.
 
     Args:
         function: what to evaluate.
@@ -181,7 +181,7 @@ def _blur_base(
 
 @functools.partial(jax.jit, static_argnames=("sigma",))
 def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> FunctionalImage:
-    """Blur approximately and in closed form; the result is a functional image like any other.
+    """Blur approximately, in closed form; the result is an ordinary functional image.
 
     Raises:
         ValueError: the function is not a Fourier field per pixel.
@@ -194,8 +194,8 @@ def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> Funct
     omega = function.shared["frequencies"]
     decay = jnp.exp(-0.5 * sigma**2 * jnp.square(omega).sum(axis=-1))
     decay = jnp.concatenate([decay, decay, jnp.ones(1)])
-    if function.base is not None:  # Which keeps what the fading takes.
-        decay = decay * math.exp(-FADING * sigma**2)
+    if function.base is not None:  # Without a base nothing would remain.
+        decay = decay * math.exp(-CLOSED_FORM_FADE * sigma**2)
     theta, base = function.theta.scale_basis(decay), function.base
     if base is not None:
         rows, cols = (Axis(0.0, 1.0, extent).positions() for extent in function.size)
@@ -223,7 +223,7 @@ def _sample_hermite(
 def _over_positions(
     band: Callable[[Array], Band], positions: Float[Array, " n"], order: int
 ) -> Band:
-    """The band of every position, a few at a time: their nodes take memory."""
+    """Compute the band of every position, a few at a time because their nodes take memory."""
 
     def differentiated(position: Array) -> Band:
         weigh = functools.reduce(_differentiate, range(order), lambda p: band(p).weight)
@@ -237,12 +237,13 @@ def _differentiate(weigh: Callable[[Array], Array], _: int) -> Callable[[Array],
 
 
 def _nodes(position: Array, sigma: float | int) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
-    """Nodes and weights of the quadrature of a Gaussian around a position, in input pixels.
+    """Compute nodes and weights to integrate with a Gaussian around a position, in input pixels.
 
-    The pieces end at every half pixel, where f may have a kink. Nodes do not move with the position
-    (but for the two ends), so that derivatives for it see the Gaussian change and not f.
+    The pieces end at every half pixel, where f may have a kink. The nodes, except those of the two
+    end pieces, do not move with the position, so that a derivative with respect to the position
+    differentiates the Gaussian and not f.
     """
-    reach = REACH * sigma
+    reach = CUTOFF * sigma
     whole = jax.lax.stop_gradient(jnp.floor(position))
     centre = position - whole
     start = jnp.floor(2 * (centre - reach)) / 2
@@ -250,7 +251,7 @@ def _nodes(position: Array, sigma: float | int) -> tuple[Float[Array, " q"], Flo
     edges = jnp.clip(edges, centre - reach, centre + reach)
     half = (edges[1:] - edges[:-1])[:, None] / 2
     nodes, weights = (
-        jnp.asarray(x, position.dtype) for x in np.polynomial.legendre.leggauss(NODES)
+        jnp.asarray(x, position.dtype) for x in np.polynomial.legendre.leggauss(LEGENDRE_NODES)
     )
     points = (edges[1:] + edges[:-1])[:, None] / 2 + half * nodes[None]
     density = jnp.exp(-0.5 * jnp.square((points - centre) / sigma)) * half * weights[None]
@@ -264,7 +265,7 @@ def _field_band(
     footprint: Array | float,
     sigma: float | int,
 ) -> Band:
-    """Weights [m, f], complex: the blur of each window's factor w(y) exp(i w y) along one axis."""
+    """Blur each window's factor w(y) exp(i w y) along one axis: complex weights [m, f]."""
     target = cast(FourierField, function.target)
     pixels = function.size[axis]
     nodes, weights = _nodes(position, sigma)
@@ -272,7 +273,7 @@ def _field_band(
     pitch = jnp.reshape(jnp.asarray(footprint), (1, 1))
     cos, sin = target.axis_basis(function.shared, axis, cover.local, pitch)
     basis = jax.lax.complex(cos, sin) * (cover.weight * weights[:, None])[..., None]
-    first = jnp.floor(position - REACH * sigma).astype(int) - 1
+    first = jnp.floor(position - CUTOFF * sigma).astype(int) - 1
     index, values = _add_up_pieces(cover.index, basis)
     return _gather_band(first, index, values, band_width(sigma), pixels)
 
@@ -285,35 +286,35 @@ def _base_band(
     sigma: float | int,
     widest: float | int,
 ) -> Band:
-    """Weights [m] of the base's pixels: the blur of the cubic kernel along one axis."""
+    """Blur the cubic kernel along one axis: weights [m] of the base's pixels."""
     pixels = function.size[axis]
     nodes, weights = _nodes(position, sigma)
     pitch = jnp.broadcast_to(jnp.asarray(footprint), nodes.shape)
-    inside = mirrored(nodes, pixels)
-    cell = jnp.floor(inside)
-    index, taps = cubic_taps(cell.astype(int), inside - cell, pixels, pitch, widest)
-    reach = REACH * sigma + 2 * widest
+    index, taps = cubic_taps(*find_cells(mirrored(nodes, pixels)), pixels, pitch, widest)
+    reach = CUTOFF * sigma + 2 * widest
     first = jnp.floor(position - reach).astype(int) - 1
     width = math.ceil(2 * reach) + 4
     values = (taps * weights[:, None])[..., None]
-    if widest <= 1:  # A wider kernel begins anywhere between half pixels.
+    if widest <= 1:  # A wider kernel can begin anywhere, not only at half pixels.
         index, values = _add_up_pieces(index, values)
     band = _gather_band(first, index, values, width, pixels)
     return Band(band.index, band.weight[:, 0])
 
 
 def _add_up_pieces(index: Array, values: Array) -> tuple[Array, Array]:
-    """Add up [q, k, f] values of a piece's nodes, which are all between the same half pixels."""
-    pieces = values.reshape(-1, NODES, *values.shape[1:])
-    return index.reshape(-1, NODES, index.shape[-1])[:, NODES // 2], pieces.sum(axis=1)
+    """Add up [q, k, f] values over the nodes of each piece, which all read the same windows."""
+    pieces = values.reshape(-1, LEGENDRE_NODES, *values.shape[1:])
+    return index.reshape(-1, LEGENDRE_NODES, index.shape[-1])[:, LEGENDRE_NODES // 2], pieces.sum(
+        axis=1
+    )
 
 
 def _gather_band(first: Array, index: Array, values: Array, width: int, count: int) -> Band:
-    """Add up [q, k, f] values of nodes by the window or pixel that they belong to."""
-    # Mirroring never leads further from the position, so what exists is within the band.
+    """Add up [q, k, f] values by the window or pixel to which they belong."""
+    # Mirroring never leads further away from the position, so every index is within the band.
     first, width = (first, width) if width < count else (jnp.zeros_like(first), count)
     slots = first + jnp.arange(width)
-    if index.size * width <= SCATTERED:
+    if index.size * width <= SCATTER_FROM:
         belongs = (index[..., None] == slots[None, None]).astype(values.dtype)
         weight = jnp.einsum("qkf,qkm->mf", values, belongs)
     else:

@@ -1,9 +1,9 @@
-"""Rendering and evaluating one functional image in bounded memory, compiled.
+"""Compiled rendering and evaluation of one functional image in bounded memory.
 
-Theta of a Fourier field per pixel is hundreds of numbers for each pixel and is kept as a product of
-features and a kernel; the renderers multiply it out. Here a grid is rendered by strips of rows and
-points are evaluated some thousands at a time, so that only what a part needs is multiplied out. All
-of it can be traced and differentiated.
+The parameters of a Fourier series per pixel are hundreds of numbers for each pixel. They are kept
+as a product of features and a kernel, which the renderers multiply out. The functions here render a
+grid in strips of rows, and evaluate a few thousand points at a time, so that the products of only
+one part are in memory. All of them can be traced and differentiated.
 """
 
 import functools
@@ -20,33 +20,60 @@ from hyperfunc.function.rendering import render, render_grid, sample
 from hyperfunc.pixels import Axis, axis_over, integer_scale, is_reflected, mirrored
 from hyperfunc.types import Size
 
-WIDEST = 16.0
-"""Largest footprint over which `ContinuousImage.warp` averages by itself, in input pixels."""
+MAX_FOOTPRINT = 16.0
+"""Largest footprint that `bound_footprint` returns, in input pixels."""
 
-WIDEST_TRACED = 4.0
-"""The same where the footprints are traced, so that their maximum is unknown when compiling."""
+MAX_FOOTPRINT_TRACED = 4.0
+"""What it returns for traced footprints, whose maximum is unknown when compiling."""
 
-STRIP = 2**16
-"""Output rows are rendered so many cells or pixels at a time, whichever are more."""
+STRIP_SIZE = 2**16
+"""Cells or output pixels of a strip, whichever are more."""
+
+NUMBERS_AT_ONCE = 2**25
+"""About how many parameters and pixels a batch of points reads."""
 
 
 def bound_footprint(footprint: Array) -> float:
-    """A static bound on footprints: a power of two, so that few are ever compiled.
+    """Return a static bound on footprints, a power of two, so that few are ever compiled.
 
     Raises:
         ValueError: one is negative, or no finite number.
     """
     if isinstance(footprint, Tracer):
-        return WIDEST_TRACED
+        return MAX_FOOTPRINT_TRACED
     least, largest = (float(f(footprint)) if footprint.size else 1.0 for f in (jnp.min, jnp.max))
     if not 0 <= least <= largest < math.inf:
         wrong = largest if least >= 0 else least
         raise ValueError(f"a footprint of {wrong}: give finite numbers from 0 on, in input pixels")
-    return min(2.0 ** math.ceil(math.log2(max(largest, 1.0) * (1 - 1e-4))), WIDEST)
+    return min(2.0 ** math.ceil(math.log2(max(largest, 1.0) * (1 - 1e-4))), MAX_FOOTPRINT)
+
+
+def render_part(
+    function: FunctionalImage,
+    part: tuple[float | int, float | int, float | int, float | int],
+    size: Size,
+    *,
+    sigma: float | int = 0,
+) -> Float[Array, "y x c"]:
+    """Render a part of the image, blurred.
+
+    Args:
+        function: one image.
+        part: (top, left, bottom, right) in coordinates of [0, 1].
+        size: (height, width) of the result in pixels.
+        sigma: standard deviation of the blur, in input pixels.
+    """
+    if sigma == 0 and part == (0, 0, 1, 1):
+        return _render_whole(function, size)
+    axes = [axis_over((part[i], part[i + 2]), size[i], function.size[i]) for i in range(2)]
+    # The origin is traced, so that panning with a part of one size compiles once.
+    origin = jnp.asarray([axis.start for axis in axes], jnp.float32)
+    steps = (float(f"{axes[0].step:.9g}"), float(f"{axes[1].step:.9g}"))
+    return _render_window(function, origin, steps, size, sigma)
 
 
 @functools.partial(jax.jit, static_argnames=("size",))
-def render_whole(function: FunctionalImage, size: Size) -> Float[Array, "y x c"]:
+def _render_whole(function: FunctionalImage, size: Size) -> Float[Array, "y x c"]:
     """Render the whole image at ``size``."""
     if integer_scale(size, function.size):
         return render(function, size)[0]
@@ -55,7 +82,7 @@ def render_whole(function: FunctionalImage, size: Size) -> Float[Array, "y x c"]
 
 
 @functools.partial(jax.jit, static_argnames=("steps", "size", "sigma"))
-def render_window(
+def _render_window(
     function: FunctionalImage,
     origin: Float[Array, " 2"],
     steps: tuple[float, float],
@@ -77,11 +104,11 @@ def render_window(
 
 
 def _render_strips(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[Array, "y x c"]:
-    """Render a grid in strips of rows, and of them only the columns that are needed."""
+    """Render a grid in strips of rows, reading only the columns that it needs."""
     if not function.is_field_per_pixel:
         return render_grid(function, rows, cols)[0]
     column_part, cols = _cut(function, 1, cols)
-    count = max(STRIP // max(column_part.size[1], cols.count), 1)
+    count = max(STRIP_SIZE // max(column_part.size[1], cols.count), 1)
     strips = math.ceil(rows.count / count)
     if strips == 1:
         part, rows = _cut(column_part, 0, rows)
@@ -96,7 +123,7 @@ def _render_strips(function: FunctionalImage, rows: Axis, cols: Axis) -> Float[A
 
 
 def _cut(function: FunctionalImage, along: int, axis: Axis) -> tuple[FunctionalImage, Axis]:
-    """Keep only what samples along an axis read, a part of static extent."""
+    """Keep only what the samples of an axis read, a part of static extent."""
     halo = math.ceil(2 * max(axis.step, 1.0)) + 2
     extent = min(math.ceil(axis.step * axis.count) + 2 * halo + 1, function.size[along])
     last = function.size[along] - extent
@@ -114,7 +141,7 @@ def evaluate_points(
     sigma: float | int,
     widest: float | int,
 ) -> Float[Array, "n c"]:
-    """Evaluate at points, as many at a time as memory allows."""
+    """Evaluate at points, as many at once as `points_at_once` allows."""
 
     def evaluate(points: Array, pitch: Array) -> Array:
         points = mirrored(points)
@@ -129,7 +156,7 @@ def evaluate_points(
     batches = math.ceil(count / batch)
     pad = [(0, batches * batch - count), (0, 0)]
     chunks = [jnp.pad(x, pad, mode="edge").reshape(-1, batch, 2) for x in (coords, footprint)]
-    # Recomputed when differentiating, so that memory stays bounded then, too.
+    # Derivatives recompute each batch, so that their memory is bounded, too.
     values = jax.lax.map(jax.checkpoint(lambda chunk: evaluate(*chunk)), tuple(chunks))
     return values.reshape(batches * batch, -1)[:count]
 
@@ -143,7 +170,7 @@ def differentiate_grid(
     sigma: float | int,
     widest: float | int,
 ) -> Float[Array, "h w c n"]:
-    """Differentiate a blurred Fourier field where rows and columns cross.
+    """Differentiate a blurred Fourier series per pixel where rows and columns cross.
 
     Args:
         function: what to evaluate.
@@ -169,16 +196,16 @@ def differentiate_grid(
 
 
 def points_at_once(function: FunctionalImage, sigma: float | int, widest: float | int) -> int:
-    """How many points make about 2^25 numbers of parameters and pixels read."""
+    """Return how many points read about `NUMBERS_AT_ONCE` parameters and pixels."""
     per_window = function.theta.numbers_per_window
     read = math.prod(function.layout.axis(n).overlap for n in function.size)
     taps = (4 * widest + 1) ** 2 if widest > 1 else 16
     if sigma and function.is_field_per_pixel:
-        # Complex coefficients of every window in reach, and the nodes of the quadrature.
-        reach = 2 * blur.REACH * sigma + 4 * widest + 4
+        # Complex coefficients of every window in reach, and the nodes of the integral.
+        reach = 2 * blur.CUTOFF * sigma + 4 * widest + 4
         read = 2 * math.prod(min(blur.band_width(sigma), n) for n in function.size)
         taps = math.prod(min(reach, n) for n in function.size)
         per_window += 16
     elif sigma:
         read, taps = read * blur.HERMITE_NODES**2, taps * blur.HERMITE_NODES**2
-    return int(min(max(2**25 // (per_window * read + 3 * taps), 16), 8192))
+    return int(min(max(NUMBERS_AT_ONCE // (per_window * read + 3 * taps), 16), 8192))

@@ -128,17 +128,24 @@ def sample(
         footprint: the pixel pitch (y, x) for which values are asked, in pixels of the encoded
             image: one for all points, or an array with one for each point, which may be traced; 1
             (that image's own) if not given.
-        widest: where each point has its own footprint, the largest one over which the base is
-            averaged; it is static because it bounds the number of pixels that are read.
+        widest: the largest footprint over which the base is averaged; it is static because it
+            bounds the number of pixels that are read. It may be left out for one footprint of all
+            points.
+
+    Raises:
+        ValueError: each point has its own footprint, and ``widest`` is missing.
     """
+    footprint = (1.0, 1.0) if footprint is None else footprint
+    if widest is None:
+        if not isinstance(footprint, tuple):
+            raise ValueError("footprints that differ between points need a bound: give `widest`")
+        widest = max(footprint)
     positions = to_positions(coords.reshape(-1, 2), function.size)
-    pitches = (1.0, 1.0) if footprint is None else footprint
-    if not isinstance(pitches, tuple):
-        pitches = pitches.reshape(-1, 2)
+    pitch = jnp.asarray(footprint).reshape(-1, 2)
     axes = [function.layout.axis(pixels) for pixels in function.size]
     row, col = (axis.cover(positions[:, i], function.exists[i]) for i, axis in enumerate(axes))
     half = jnp.array([[axis.half_width for axis in axes]])
-    steps = jnp.broadcast_to(jnp.asarray(pitches).reshape(-1, 2), positions.shape)
+    steps = jnp.broadcast_to(pitch, positions.shape)
     theta = function.prepared()
 
     def at_point(pitch: Array, row: Cover, col: Cover) -> Float[Array, "b c"]:
@@ -152,7 +159,7 @@ def sample(
     values = jax.vmap(at_point, out_axes=1)(steps / half, row, col)
     if function.base is not None:
         share = function.field_share((steps[:, 0], steps[:, 1]))
-        base = interpolate_points(function.base, positions, pitches, widest)
+        base = interpolate_points(function.base, positions, pitch, widest)
         values = jnp.broadcast_to(share, positions.shape[:1])[None, :, None] * values + base
     return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
 

@@ -1,8 +1,9 @@
-"""Geometry of resampling: where each output pixel looks, and how large it is there.
+"""Geometry of resampling: which point of the input each output pixel shows, and its footprint.
 
-A *transform* maps points of the output's unit square to points (y, x) of the input's: the inverse
-warp, as in most libraries. Its Jacobian at an output pixel says which parallelogram of the input
-that pixel covers, and so how far the input must be averaged for the output not to alias.
+A *transform* maps points of the output's unit square to points (y, x) of the input's, the inverse
+warp of most libraries. Its Jacobian at an output pixel determines which parallelogram of the input
+the pixel covers, and over what distance the input must be averaged so that the output does not
+alias.
 """
 
 import functools
@@ -18,11 +19,11 @@ from hyperfunc.pixels import pixel_centres
 from hyperfunc.types import Coords, Size
 
 Transform = Callable[[Coords], Coords]
-"""Maps points [..., 2] to points [..., 2], each by itself; written in JAX."""
+"""Maps points [..., 2] to points [..., 2], each independently; written in JAX."""
 
 
 def project(matrix: Float[Array, "3 3"], coords: Coords) -> Coords:
-    """Apply a homography to points (y, x): [y, x, 1] times the matrix, divided by the third."""
+    """Apply a homography to points (y, x): matrix times [y, x, 1], divided by its third entry."""
     lifted = coords @ matrix[:, :2].T + matrix[:, 2].reshape(*[1] * (coords.ndim - 1), 3)
     return lifted[..., :2] / lifted[..., 2:]
 
@@ -33,9 +34,9 @@ def from_pixel_matrix(
     """Turn a homography between pixels (x, y) into one between unit squares (y, x).
 
     Args:
-        matrix: maps [x, y, 1] of the output to that of the input, in pixels whose centres are
-            whole numbers: OpenCV's convention with ``WARP_INVERSE_MAP``, scikit-image's
-            ``warp(image, inverse_map)``.
+        matrix: maps [x, y, 1] of the output to [x, y, 1] of the input, in pixels whose centres are
+            whole numbers. This is OpenCV's convention with ``WARP_INVERSE_MAP``, and that of
+            scikit-image's ``warp(image, inverse_map)``.
         output_size: (height, width) of the output.
         input_size: (height, width) of the input.
     """
@@ -46,12 +47,12 @@ def from_pixel_matrix(
 def look_up(
     transform: ArrayLike | Transform, output_size: Size, input_size: Size
 ) -> tuple[Float[Array, "h w 2"], Float[Array, "h w 2"]]:
-    """Find where each output pixel looks, and its footprint (y, x) there in input pixels.
+    """Find the point that each output pixel shows, and its footprint (y, x) in input pixels.
 
-    With J the Jacobian in pixels, an output pixel covers a spot of covariance C = J J^T. The
-    footprint is the smallest multiple of sqrt(diag C) whose axis-parallel spot contains that one
-    in every direction: it is exact for scalings and for rotations with equal scaling, where C is
-    diagonal, and averages too much (never too little) where a transform shears.
+    With the Jacobian J in pixels, an output pixel covers a spot of covariance C = J J^T. The
+    footprint is the smallest multiple of sqrt(diag C) whose axis-parallel spot contains that spot
+    in every direction. It is exact for scalings and for rotations with equal scaling, where C is
+    diagonal. Where a transform shears it averages too much, never too little.
 
     Raises:
         ValueError: the transform is neither a function nor a 3 x 3 matrix, or the function does
@@ -71,7 +72,7 @@ def look_up(
 def _look_up_homography(
     matrix: Float[Array, "3 3"], output_size: Size, input_size: Size
 ) -> tuple[Array, Array]:
-    """Compiled once for all matrices; a function of the user's would be compiled each time."""
+    """Apply a matrix, compiled once for all; a user's function would be compiled at each call."""
     return _look_up(functools.partial(project, matrix), output_size, input_size)
 
 
@@ -85,11 +86,11 @@ def _look_up(transform: Transform, output_size: Size, input_size: Size) -> tuple
         columns.append(column / output_size[axis])
     if coords.shape != centres.shape:
         raise ValueError(f"the transform maps points {centres.shape} to {coords.shape}")
-    # Row i of the Jacobian: how input axis i changes along the two axes of the output.
+    # Row i of the Jacobian: the derivatives of input axis i along the two axes of the output.
     y, x = (
         jnp.stack([column[..., i] for column in columns], axis=-1) * input_size[i] for i in range(2)
     )
-    tiny = 1e-12  # Keeps the square roots differentiable where a transform is constant.
+    tiny = 1e-12  # It keeps the square roots differentiable where a transform is constant.
     variance = jnp.stack([(y * y).sum(-1), (x * x).sum(-1)], axis=-1) + tiny
     correlation = jnp.abs((y * x).sum(-1)) / jnp.sqrt(variance[..., 0] * variance[..., 1])
     footprint = jnp.sqrt(variance * (1 + correlation)[..., None])
@@ -99,15 +100,15 @@ def _look_up(transform: Transform, output_size: Size, input_size: Size) -> tuple
 def coverage(
     coords: Float[Array, "*points 2"], footprint: Float[Array, "*points 2"], size: Size
 ) -> Float[Array, "*points"]:
-    """Which part of each pixel's footprint, taken as a box, lies inside the image (0 to 1)."""
+    """Compute which part of each pixel's footprint, a box, lies inside the image, 0 to 1."""
     extent = jnp.asarray(size, jnp.float32).reshape(*[1] * (coords.ndim - 1), 2)
-    # To either side of a centre a box reaches half its width, or to the border.
+    # On either side of its centre a box extends half its width, or to the border.
     sides = [jnp.minimum(part * extent / footprint, 0.5) for part in (coords, 1 - coords)]
     return jnp.clip(sides[0] + sides[1], 0.0, 1.0).prod(axis=-1)
 
 
 def _to_unit(size: Size) -> Float[Array, "3 3"]:
-    """From pixels [x, y, 1] with centres at whole numbers to [y, x, 1] in the unit square."""
+    """Map pixels [x, y, 1] with centres at whole numbers to [y, x, 1] in the unit square."""
     height, width = size
     rows = [[0, 1 / height, 0.5 / height], [1 / width, 0, 0.5 / width], [0, 0, 1]]
     return jnp.asarray(np.array(rows), jnp.float32)

@@ -1,11 +1,12 @@
-"""Target networks: small pure functions of a coordinate and an emitted parameter pytree.
+"""Target networks: small pure functions of a point, with emitted parameters.
 
-A target network T(x, a; theta) maps one point x (in its window's frame, [-1, 1]^2) and a footprint
-a (the pixel pitch, in the same units, per axis) to the channels of an image. ``theta`` is emitted
-by a hypernetwork, one for each window of each image; ``shared`` is learned once and is the same
-for all. Functions here take a single point and a single theta; callers vmap.
+A target network T(x, a; theta) maps a point x (in its window's frame, [-1, 1]^2) and a footprint a
+(the pixel pitch, in the same units, per axis) to the channels of an image. A hypernetwork emits one
+``theta`` for each window of each image; the ``shared`` parameters are learned and the same for all
+windows. Functions here take a single point and a single theta; callers vmap.
 
-To add one: write the class and name it in the union at the foot of the file.
+To add one: write a frozen dataclass that offers what `TargetProtocol` states, and name it in the
+union at the foot of the file.
 """
 
 import dataclasses
@@ -25,10 +26,10 @@ Point = Float[Array, " 2"]
 
 @jax.custom_jvp
 def cosine(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Cosine by a polynomial; off by 1e-6 for arguments up to 10, by 1e-5 up to 100.
+    """Compute the cosine by a polynomial; the error is 1e-6 for arguments up to 10, 1e-5 up to 100.
 
-    XLA's own goes through a slow exact range reduction on CPUs; the target networks spend most of
-    their time in it.
+    The target networks spend most of their time here, and XLA's cosine does a slow, exact range
+    reduction on CPUs.
     """
     turns = x * (0.5 / jnp.pi)
     square = jnp.square(turns - jnp.round(turns))  # In [0, 1/4].
@@ -56,19 +57,19 @@ class CosineMLP:
 
     Attributes:
         hidden: widths of the hidden layers. The paper has five layers whose widths rise to the
-            middle and then fall; the numbers follow two independent re-implementations (its Figure
-            4 is a picture).
+            middle and then fall, but does not state them; these follow two independent
+            re-implementations.
         channels: output channels.
-        footprint: whether the footprint is a third input, the paper's alpha (Section 4.2). Unequal
-            axes enter as their geometric mean.
-        normalization: "batch" normalises every hidden layer before its cosine with the statistics
-            over a fixed grid of coordinates, so that f(x) does not depend on what else is asked
-            for; what statistics the paper uses is not given by the paper.
-        residual: add the second layer's output to the fourth's, the only pair of equal width ("we
-            used residual connections"; where is not given by the paper).
+        footprint: whether the footprint is a third input, the paper's alpha (Section 4.2). If it
+            differs between the axes, the input is the geometric mean.
+        normalization: "batch" normalises every hidden layer before its cosine by the statistics
+            over a fixed grid of points, so that f(x) does not depend on which other points are
+            evaluated. The paper does not state which statistics it uses.
+        residual: whether to add the second layer's output to the fourth's, the only pair of equal
+            width. The paper has residual connections, and does not state where.
         output: "sigmoid" (the paper) or "linear".
-        frequency: gain of the first layer's initial weights, in radians per half window. Not given
-            by the paper.
+        frequency: gain of the first layer's initial weights, in radians per half window. The paper
+            does not state it.
         emitted: indices of the layers that the hypernetwork emits; the others are shared. Empty:
             all.
 
@@ -120,7 +121,7 @@ class CosineMLP:
         return not self.emitted or layer in self.emitted
 
     def init(self, key: jax.Array) -> tuple[Theta, Shared]:
-        """Draw parameters; used as the hypernetwork's mean theta and as the shared layers."""
+        """Draw parameters: the mean of theta, and the shared layers."""
         theta, shared = {}, {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             key, kernel_key, bias_key = jax.random.split(key, 3)
@@ -129,7 +130,7 @@ class CosineMLP:
             parameters = {
                 "kernel": jax.random.normal(kernel_key, (fan_in, fan_out))
                 * ((1.0 if is_last else gain) / math.sqrt(fan_in)),
-                # A cosine of zero is flat: random phases give the first gradients a direction.
+                # The cosine is flat at zero; random phases give the first gradients a direction.
                 "bias": jnp.zeros(fan_out)
                 if is_last
                 else jax.random.uniform(bias_key, (fan_out,), minval=-jnp.pi, maxval=jnp.pi),
@@ -182,7 +183,7 @@ class CosineMLP:
         return jnp.concatenate([coord, alpha], axis=-1)
 
     def _hidden(self, outputs: list[Array], layer: Theta) -> Array:
-        """The next hidden layer, given the inputs and all hidden layers so far."""
+        """Compute the next hidden layer from the inputs and all earlier hidden layers."""
         hidden = cosine(outputs[-1] @ layer["kernel"] + layer["bias"])
         if self.residual and len(outputs) == 4 and hidden.shape == outputs[2].shape:
             hidden = hidden + outputs[2]
@@ -191,14 +192,14 @@ class CosineMLP:
 
 @dataclasses.dataclass(frozen=True)
 class FourierField:
-    """A local field: a short Fourier series whose coefficients are emitted and frequencies shared.
+    """A local field: a short Fourier series with emitted coefficients and shared frequencies.
 
         T(x, a; theta) = Re sum_h theta_h exp(i w_h.x) exp(-kappa sum_axis (w_h,axis a_axis)^2) + c
 
-    It is linear in theta, T = basis(x, a) . theta, so that decoding is a matrix product. The last
+    It is linear in theta, T = basis(x, a) . theta, so that rendering is a matrix product. The last
     factor is the closed form of averaging over a Gaussian pixel, whose footprint may differ per
-    axis. It averages one field; `FunctionalImage.field_share` deals with what changes from
-    field to field.
+    axis. It averages within one field; `FunctionalImage.field_share` treats what changes from field
+    to field.
 
     Attributes:
         frequencies: their number.
@@ -238,11 +239,14 @@ class FourierField:
 
     @property
     def basis_size(self) -> int:
-        """Number of basis functions: a cosine and a sine for each frequency, and a constant."""
+        """Number of basis functions: a cosine and a sine of each frequency, and a constant."""
         return 2 * self.frequencies + 1
 
     def init(self, key: jax.Array) -> tuple[Theta, Shared]:
-        """Zero coefficients, frequencies uniform in the disc, kappa of a pixel-wide Gaussian."""
+        """Draw frequencies uniformly in the disc.
+
+        Coefficients are zero, and kappa is that of a Gaussian as wide as a pixel.
+        """
         radius_key, angle_key = jax.random.split(key)
         radius = (
             self.bandwidth * jnp.pi * jnp.sqrt(jax.random.uniform(radius_key, (self.frequencies,)))
@@ -258,9 +262,10 @@ class FourierField:
     def axis_basis(
         self, shared: Shared, axis: int, local: Float[Array, "*n"], footprint: Float[Array, "*#n"]
     ) -> tuple[Float[Array, "*n f"], Float[Array, "*n f"]]:
-        """Real and imaginary part of one axis' factor exp(i w x) exp(-kappa (w a)^2).
+        """Compute the real and imaginary part of one axis' factor exp(i w x) exp(-kappa (w a)^2).
 
-        The product over the axes is the basis; the last of the f = frequencies + 1 is the constant.
+        The product over the axes is the basis. The last of the f = frequencies + 1 functions is the
+        constant.
         """
         omega = jnp.append(shared["frequencies"][:, axis], 0.0)
         kappa = jnp.exp(shared["log_kappa"])
@@ -271,9 +276,9 @@ class FourierField:
     def basis(
         self, shared: Shared, coord: Float[Array, "*n 2"], footprint: Float[Array, "*#n 2"]
     ) -> Float[Array, "*n d"]:
-        """Values of all basis functions: cosines, negated sines, and one."""
+        """Compute the values of all basis functions: cosines, negated sines, and one."""
         omega, kappa = shared["frequencies"], jnp.exp(shared["log_kappa"])
-        # In full precision: as TF32 or bfloat16 products, phases would be off by degrees.
+        # In full precision: products in TF32 or bfloat16 would have phase errors of degrees.
         product = functools.partial(jnp.matmul, precision="highest")
         phase = product(coord, omega.T)
         decay = jnp.exp(-kappa * product(jnp.square(footprint), jnp.square(omega).T))

@@ -1,6 +1,6 @@
 """The conventions and the mathematics of pixels: coordinates, windows, resampling, metrics.
 
-No network is known here: everything is a function of arrays, positions and sizes.
+Everything here is a function of arrays, positions and sizes; networks are unknown.
 """
 
 from hyperfunc.pixels.border import mirror_indices
@@ -11,6 +11,7 @@ from hyperfunc.pixels.coords import (
     axis_over,
     choose_size,
     enlarge,
+    find_cells,
     find_lines,
     integer_scale,
     is_reflected,
@@ -20,12 +21,8 @@ from hyperfunc.pixels.coords import (
     split_positions,
     to_positions,
 )
-from hyperfunc.pixels.interpolation import (
-    cubic_kernel,
-    cubic_taps,
-    interpolate_grid,
-    interpolate_points,
-)
+from hyperfunc.pixels.cubic import cubic_kernel
+from hyperfunc.pixels.interpolation import cubic_taps, interpolate_grid, interpolate_points
 from hyperfunc.pixels.metrics import (
     EXACT,
     YCBCR,
@@ -38,14 +35,13 @@ from hyperfunc.pixels.metrics import (
     ssim_y,
 )
 from hyperfunc.pixels.resize import (
-    ROUND_HALF_UP,
     axis_weights,
     crop_margin,
     degrade,
     degrade_crop,
     imresize,
 )
-from hyperfunc.pixels.values import largest_value, to_integers, to_unit_range
+from hyperfunc.pixels.values import largest_value, round_levels, to_integers, to_unit_range
 from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowAxis, WindowLayout
 
 __all__ = [
@@ -53,7 +49,6 @@ __all__ = [
     "Cover",
     "EXACT",
     "PER_PIXEL",
-    "ROUND_HALF_UP",
     "Samples",
     "WHOLE_IMAGE",
     "WindowAxis",
@@ -69,6 +64,7 @@ __all__ = [
     "degrade",
     "degrade_crop",
     "enlarge",
+    "find_cells",
     "find_lines",
     "has_alpha",
     "imresize",
@@ -86,6 +82,7 @@ __all__ = [
     "psnr_rgb",
     "psnr_y",
     "split_positions",
+    "round_levels",
     "ssim_rgb",
     "ssim_y",
     "to_integers",

@@ -2,5 +2,5 @@
 
 
 def has_alpha(channels: int) -> bool:
-    """Whether the last of so many channels is alpha."""
+    """Whether the last one of so many channels is alpha."""
     return channels in (2, 4)

@@ -3,7 +3,10 @@
 An image fills the unit square. Axes come in the order (y, x); pixel i of n is the interval
 [i / n, (i + 1) / n] and its value belongs to the centre (i + 0.5) / n. A *position* is a coordinate
 in units of input pixels (coordinate times n), so pixel i is centred at position i + 0.5. A
-*footprint* is the pixel pitch that a value is asked for, in input pixels: 1 / scale.
+*footprint* is the pixel pitch for which a value is asked, in input pixels: 1 / scale.
+
+`Axis` and `Samples` describe the positions along one axis in the same way. The step of an `Axis` is
+static, that of `Samples` is traced; both have bounds on it that are known when compiling.
 """
 
 import math
@@ -23,7 +26,7 @@ class Axis(NamedTuple):
     """Evenly spaced sample positions along one axis, in input pixels.
 
     Sample i lies at ``start + (i + 0.5) * step``; ``step`` is also the footprint. ``start`` may be
-    a traced value, so that one compiled function serves every tile and every training phase.
+    traced, so that one compiled function serves every tile and every phase of training.
     """
 
     start: float | jax.Array
@@ -31,25 +34,28 @@ class Axis(NamedTuple):
     count: int
 
     def positions(self) -> Float[Array, " n"]:
-        """Positions of all samples, in input pixels."""
+        """Return the positions of all samples, in input pixels."""
         return self.start + (jnp.arange(self.count) + 0.5) * self.step
 
     def split(self) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-        """Positions as the pixel that each lies in and how far into it, [0, 1].
+        """Split positions into the pixel of each and its distance from the pixel's edge, [0, 1].
 
-        As float32 a position of some hundreds is off by 1e-5 or more; the parts are not, unless
-        ``start`` is traced.
+        As float32, a position of some hundreds has an error of 1e-5 or more. The two parts have
+        not, unless ``start`` is traced.
         """
         if isinstance(self.start, float | int):
             cell, fraction = split_positions(self.start, self.step, np.arange(self.count))
             return jnp.asarray(cell), jnp.asarray(fraction)
-        positions = self.positions()
-        cell = jnp.floor(positions)
-        return cell.astype(int), positions - cell
+        return find_cells(self.positions())
+
+    @property
+    def min_step(self) -> float:
+        """A lower bound on ``step`` that is known when compiling."""
+        return self.step
 
     @property
     def max_step(self) -> float:
-        """A bound on ``step`` that is known when compiling."""
+        """An upper bound on ``step`` that is known when compiling."""
         return self.step
 
     @property
@@ -59,7 +65,7 @@ class Axis(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """The samples of an `Axis` as arrays, so that one compiled function serves many of them.
+    """The samples of an `Axis` as arrays, so that one compiled function serves many axes.
 
     For enlarging only: ``step`` is at most 1.
     """
@@ -70,8 +76,13 @@ class Samples(NamedTuple):
     slots: int
 
     @property
+    def min_step(self) -> float:
+        """A lower bound on ``step`` that is known when compiling."""
+        return 1 / self.slots
+
+    @property
     def max_step(self) -> float:
-        """A bound on ``step`` that is known when compiling."""
+        """An upper bound on ``step`` that is known when compiling."""
         return 1.0
 
     @property
@@ -80,28 +91,40 @@ class Samples(NamedTuple):
         return self.cell.shape[0]
 
     def positions(self) -> Float[Array, " n"]:
-        """Positions of all samples, in input pixels."""
+        """Return the positions of all samples, in input pixels."""
         return self.cell + self.fraction
 
     def split(self) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
-        """Positions as the pixel that each lies in and how far into it, [0, 1]."""
+        """Return the pixel of each position and its distance from the pixel's edge, [0, 1]."""
         return self.cell, self.fraction
 
 
 def split_positions(
     start: float, step: float, index: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Positions of samples, computed in float64: the pixel, and how far into it."""
+    """Compute positions in float64; return their pixels, and the distances from the pixels' edges.
+
+    Args:
+        start: where the samples start, in input pixels.
+        step: the distance between samples.
+        index: numbers of the samples.
+    """
     positions = start + (index + 0.5) * step
     cell = np.floor(positions)
     return cell.astype(np.int32), (positions - cell).astype(np.float32)
 
 
+def find_cells(positions: Float[Array, " n"]) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
+    """Return the pixel of each position, and its distance from the pixel's edge."""
+    cell = jnp.floor(positions)
+    return cell.astype(int), positions - cell
+
+
 def parse_scale(text: str) -> tuple[float, float]:
-    """Read a scale: "3", "2.5", or "2.5x1" (rows x columns).
+    """Parse a scale: "3", "2.5", or "2.5x1" (rows x columns).
 
     Raises:
-        UserError: it is not one or two finite numbers of at least 1.
+        UserError: the text is not one or two finite numbers of at least 1.
     """
     try:
         parts = [float(part) for part in text.lower().split("x")]
@@ -116,12 +139,15 @@ def parse_scale(text: str) -> tuple[float, float]:
 
 
 def enlarge(extent: float | int, scale: float | int) -> int:
-    """Pixels of an extent of input pixels at a scale: rounded half up, at least one."""
+    """Return the number of pixels of an enlarged extent, rounded half up, at least one."""
     return max(math.floor(min(extent * scale, 1e18) + 0.5), 1)
 
 
 def integer_scale(size: Size, cells: Size) -> int | None:
-    """The scale at which an image of ``cells`` has ``size``, whole and that of both axes."""
+    """Return the scale at which an image of ``cells`` pixels has ``size``.
+
+    None if the scale is no integer or differs between the axes.
+    """
     scale = size[0] // cells[0]
     fits = all(scale * n == pixels for n, pixels in zip(cells, size, strict=True))
     return scale if scale and fits else None
@@ -133,7 +159,7 @@ def choose_size(
     width: int | None,
     scale: float | int | np.number | tuple[float | int, float | int] | None,
 ) -> Size:
-    """The size of a picture of ``extent`` input pixels, from a size or a scale.
+    """Choose the size of a picture of ``extent`` input pixels, given a size or a scale.
 
     Raises:
         ValueError: neither or both are given, or the result has less than one pixel.
@@ -163,7 +189,7 @@ def _is_whole(number: Any) -> bool:
 
 
 def axis_over(window: tuple[float, float], count: int, input_pixels: int) -> Axis:
-    """Place ``count`` samples over an interval of the unit square.
+    """Place ``count`` samples evenly over an interval of [0, 1].
 
     Args:
         window: the interval (low, high), coordinates in [0, 1].
@@ -175,7 +201,7 @@ def axis_over(window: tuple[float, float], count: int, input_pixels: int) -> Axi
 
 
 def pixel_centres(size: Size) -> Float[Array, "h w 2"]:
-    """Coordinates (y, x) in [0, 1] of the pixel centres of an image of ``size``."""
+    """Return the coordinates (y, x) in [0, 1] of the pixel centres of an image of ``size``."""
     height, width = size
     rows = (jnp.arange(height) + 0.5) / height
     cols = (jnp.arange(width) + 0.5) / width
@@ -183,10 +209,13 @@ def pixel_centres(size: Size) -> Float[Array, "h w 2"]:
 
 
 def find_lines(coords: Coords) -> tuple[Float[Array, " h"], Float[Array, " w"]] | None:
-    """The y of the rows and the x of the columns, if points [h, w, 2] are where they cross."""
+    """Return the y of the rows and the x of the columns of a grid of points [h, w, 2].
+
+    None if the points are no such grid, or are traced.
+    """
     if isinstance(coords, Tracer) or coords.ndim != 3 or not coords.size:
         return None
-    points = np.asarray(coords)  # A grid that is known may be asked about while others are traced.
+    points = np.asarray(coords)  # NumPy's, because other arrays may be traced at the same time.
     rows, cols = points[:, :1, 0], points[:1, :, 1]
     is_grid = (points[..., 0] == rows).all() and (points[..., 1] == cols).all()
     return (jnp.asarray(rows[:, 0]), jnp.asarray(cols[0])) if is_grid else None
@@ -198,13 +227,13 @@ def to_positions(coords: Coords, size: Size) -> Coords:
 
 
 def mirrored(coords: Float[Array, "*points"], extent: float | int = 1.0) -> Float[Array, "*points"]:
-    """Fold what lies beyond [0, extent] back inside: the image is mirrored at its border."""
+    """Fold coordinates outside [0, extent] back inside: the image is mirrored at its border."""
     rest = jnp.mod(coords, 2.0 * extent)
     folded = jnp.minimum(rest, 2.0 * extent - rest)
-    # Inside, the value itself: no rounding, and a derivative on the border too.
+    # Inside, the value itself, so that it is not rounded and has a derivative on the border.
     return jnp.where((coords >= 0) & (coords <= extent), coords, folded)
 
 
 def is_reflected(coords: Float[Array, "*points"]) -> Bool[Array, "*points"]:
-    """Whether `mirrored` runs backwards there, so that odd derivatives change their sign."""
+    """Whether `mirrored` runs backwards at a point, so that odd derivatives change their sign."""
     return (jnp.mod(coords, 2.0) > 1.0) & ((coords < 0) | (coords > 1))

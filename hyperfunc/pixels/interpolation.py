@@ -1,10 +1,8 @@
-"""Cubic interpolation of an image at real positions: the base that a functional image corrects.
+"""Cubic interpolation of images at real positions, in JAX: the base of a functional image.
 
-The same kernel and the same symmetric border as `hyperfunc.pixels.resize`, but in JAX,
-differentiable, and at any positions. Where a footprint is larger than a pixel the kernel widens, as
-MATLAB's `imresize` does when it shrinks an image.
-
-Reference: Keys 1981, "Cubic convolution interpolation for digital image processing" (a = -0.5).
+It has the kernel and the mirrored border of `hyperfunc.pixels.resize`, but is differentiable and
+takes any positions. Where a footprint is larger than a pixel the kernel widens, as that of MATLAB's
+`imresize` does when it shrinks an image.
 """
 
 import math
@@ -14,46 +12,33 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from hyperfunc.pixels.border import mirror_indices
-from hyperfunc.pixels.coords import Axis, Samples
+from hyperfunc.pixels.coords import Axis, Samples, find_cells
+from hyperfunc.pixels.cubic import cubic_kernel
 
-UNROLLED = 4
-"""So many taps, of an enlargement, are written out; more, of a reduction, are a loop."""
-
-
-def cubic_kernel(distance: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Keys' cubic convolution kernel with a = -0.5."""
-    x = jnp.abs(distance)
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return jnp.where(x <= 1, near, jnp.where(x < 2, far, 0.0))
+UNROLLED_TAPS = 4
+"""Up to so many taps, those of an enlargement, are unrolled; more are a loop, so that a great
+reduction compiles as fast."""
 
 
 def cubic_taps(
     cell: Int[Array, " n"],
     fraction: Float[Array, " n"],
     pixels: int,
-    footprint: float | int | Float[Array, " n"],
-    widest: float | int | None = None,
+    footprint: float | int | Float[Array, "#n"] | Float[Array, ""],
+    widest: float | int,
 ) -> tuple[Int[Array, "n k"], Float[Array, "n k"]]:
-    """Pixels that a cubic interpolation reads, and their weights (which sum to one).
+    """Find the pixels that a cubic interpolation reads, and their weights, which sum to one.
 
     Args:
         cell: the pixel that each position lies in.
-        fraction: how far into it, [0, 1].
+        fraction: the distance of the position from the pixel's edge, [0, 1).
         pixels: extent of the input.
         footprint: pixel pitch of the output, in input pixels; one for all positions or one for
-            each, which may be traced.
-        widest: bounds the footprint, because the number of taps k is static; needed only where
-            there is a footprint for each position.
+            each. It may be traced.
+        widest: the largest footprint over which is averaged; it bounds the number of taps k.
     """
-    if isinstance(footprint, float | int):
-        widest = max(footprint, 1.0)
-        width = widest
-    else:
-        if widest is None:
-            raise ValueError("footprints that differ between positions need a bound, `widest`")
-        widest = max(widest, 1.0)
-        width = jnp.clip(footprint, 1.0, widest)[:, None]
+    widest = max(widest, 1.0)
+    width = jnp.clip(jnp.asarray(footprint), 1.0, widest).reshape(-1, 1)
     taps = math.ceil(4 * widest) + (widest > 1)
     offset = fraction[:, None] - 0.5
     first = jnp.floor(offset - 2 * width).astype(int) + 1
@@ -68,12 +53,35 @@ def interpolate_grid(
     images: Float[Array, "b h w c"], rows: Axis | Samples, cols: Axis | Samples
 ) -> Float[Array, "b y x c"]:
     """Interpolate on a separable grid, one axis after the other."""
-    # Rows last: there whole rows are read, and most of the work is done.
+    # Rows come last, because they take most of the work and can be read whole.
     for axis, samples in ((2, cols), (1, rows)):
-        footprint = samples.step if isinstance(samples.step, float | int) else 1.0
-        index, weight = cubic_taps(*samples.split(), images.shape[axis], footprint)
+        index, weight = cubic_taps(
+            *samples.split(), images.shape[axis], samples.max_step, samples.max_step
+        )
         images = _sum_taps(images, axis, index, weight)
     return images
+
+
+def interpolate_points(
+    images: Float[Array, "b h w c"],
+    positions: Float[Array, "n 2"],
+    footprint: Float[Array, "#n 2"],
+    widest: float | int,
+) -> Float[Array, "b n c"]:
+    """Interpolate at scattered positions.
+
+    Args:
+        images: the images.
+        positions: (y, x) in input pixels.
+        footprint: pixel pitch (y, x), in input pixels, for all positions or for each.
+        widest: as for `cubic_taps`.
+    """
+    (row, row_weight), (col, col_weight) = (
+        cubic_taps(*find_cells(positions[:, i]), images.shape[i + 1], footprint[:, i], widest)
+        for i in range(2)
+    )
+    patches = images[:, row[:, :, None], col[:, None, :]]
+    return jnp.einsum("bnijc,ni,nj->bnc", patches, row_weight, col_weight)
 
 
 def _sum_taps(
@@ -82,7 +90,7 @@ def _sum_taps(
     index: Int[Array, "n k"],
     weight: Float[Array, "n k"],
 ) -> Float[Array, "b y x c"]:
-    """Add up one tap after the other; the program is no larger for many than for few."""
+    """Add up the taps one after the other, by a loop if there are many."""
     around = (1,) * axis, (1,) * (3 - axis)
 
     def read(index: Int[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, "b y x c"]:
@@ -92,27 +100,5 @@ def _sum_taps(
         return total + read(*tap), None
 
     first, others = (index[:, 0], weight[:, 0]), (index.T[1:], weight.T[1:])
-    return lax.scan(add, read(*first), others, unroll=index.shape[1] <= UNROLLED)[0]
-
-
-def interpolate_points(
-    images: Float[Array, "b h w c"],
-    positions: Float[Array, "n 2"],
-    footprint: tuple[float, float] | Float[Array, "n 2"],
-    widest: float | int | None = None,
-) -> Float[Array, "b n c"]:
-    """Interpolate at scattered positions (y, x), in input pixels; arguments as for `cubic_taps`."""
-    pitches = footprint if isinstance(footprint, tuple) else (footprint[:, 0], footprint[:, 1])
-    cells = jnp.floor(positions)
-    (row, row_weight), (col, col_weight) = (
-        cubic_taps(
-            cells[:, i].astype(int),
-            positions[:, i] - cells[:, i],
-            images.shape[i + 1],
-            pitches[i],
-            widest,
-        )
-        for i in range(2)
-    )
-    patches = images[:, row[:, :, None], col[:, None, :]]
-    return jnp.einsum("bnijc,ni,nj->bnc", patches, row_weight, col_weight)
+    unroll = index.shape[1] <= UNROLLED_TAPS
+    return lax.scan(add, read(*first), others, unroll=unroll)[0]

@@ -1,7 +1,7 @@
 """Image quality by the protocol of super-resolution papers: PSNR and SSIM on luma, border cropped.
 
-Host code: NumPy, `uint8` images with values 0..255, one number per pair of images; averaging over
-images is the caller's. The order of the two images does not matter.
+Host code on uint8 NumPy images. Each function returns one number for a pair of images, in whatever
+order; the caller averages over images.
 
 Reference: Wang et al. 2004, "Image quality assessment: from error visibility to structural
 similarity", Section III-B; luma is MATLAB's `rgb2ycbcr` (ITU-R BT.601) without its rounding.
@@ -19,22 +19,23 @@ SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, in pixels."""
 
 EXACT = 100.0
-"""What an image without any error, whose PSNR is infinite, counts in a mean, in dB."""
+"""The value of an infinite PSNR (an image without any error) in a mean, in decibels."""
 
 YCBCR = (
     np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
     / 255.0
 )
-"""ITU-R BT.601: rows Y, Cb and Cr from R, G and B in 0..255, without the offsets 16, 128, 128."""
+"""ITU-R BT.601: rows for Y, Cb and Cr of R, G and B in [0, 255], without the offsets 16, 128 and
+128."""
 
 
 def border_for(scale: tuple[float, float]) -> tuple[int, int]:
-    """The border that the protocol crops on each side at this scale, in pixels: (rows, columns)."""
+    """Return the border that the protocol crops on each side at a scale: (rows, columns)."""
     return math.ceil(scale[0]), math.ceil(scale[1])
 
 
 def luma(rgb: UInt8[np.ndarray, "*b 3"]) -> Float64[np.ndarray, "*b"]:
-    """The Y of YCbCr: 16..235 for `rgb` in 0..255, not rounded."""
+    """Compute the Y of YCbCr, from 16 to 235, not rounded."""
     if rgb.dtype != np.uint8 or rgb.ndim < 1 or rgb.shape[-1] != 3:
         raise ValueError(f"rgb must be uint8 [..., 3], got {rgb.dtype} {rgb.shape}")
     return 16.0 + rgb @ YCBCR[0]
@@ -45,16 +46,16 @@ def psnr_y(
     b: UInt8[np.ndarray, "h w 3"],
     border: tuple[int, int] = (0, 0),
 ) -> float:
-    """Peak signal-to-noise ratio of the luma, in decibels; infinite for equal images.
+    """Compute the peak signal-to-noise ratio of the luma, in decibels; infinite for equal images.
 
     Args:
-      a: an image, 0..255.
-      b: the image to compare it with, 0..255.
-      border: pixels left out at each side, (rows, columns).
+        a: an image.
+        b: the image to compare it with.
+        border: pixels to leave out on each side, (rows, columns).
 
     Raises:
-      ValueError: if the images are not both uint8 `[h, w, 3]` of one size.
-      UserError: if the border leaves no pixel.
+        ValueError: the images are not both uint8 [h, w, 3] of one size.
+        UserError: the border leaves no pixel.
     """
     a, b = _cropped(a, b, border)
     return _psnr(luma(a), luma(b))
@@ -65,7 +66,7 @@ def psnr_rgb(
     b: UInt8[np.ndarray, "h w 3"],
     border: tuple[int, int] = (0, 0),
 ) -> float:
-    """Peak signal-to-noise ratio over the three channels, in decibels; otherwise as `psnr_y`."""
+    """Compute the peak signal-to-noise ratio over the three channels, otherwise like `psnr_y`."""
     a, b = _cropped(a, b, border)
     return _psnr(a.astype(np.float64), b.astype(np.float64))
 
@@ -75,19 +76,19 @@ def ssim_y(
     b: UInt8[np.ndarray, "h w 3"],
     border: tuple[int, int] = (0, 0),
 ) -> float:
-    """Structural similarity of the luma, at most 1 (equal images).
+    """Compute the structural similarity of the luma, at most 1 (equal images).
 
-    Windows that reach over the border are left out. Where not even one 11 x 11 window fits, SSIM is
-    not defined and the value is NaN: one tiny image shows in a table, and does not end it.
+    Windows that reach over the border are left out. If not even one 11 x 11 window fits, SSIM is
+    not defined and the value is NaN, so that one tiny image shows in a table without ending it.
 
     Args:
-      a: an image, 0..255.
-      b: the image to compare it with, 0..255.
-      border: pixels left out at each side, (rows, columns).
+        a: an image.
+        b: the image to compare it with.
+        border: pixels to leave out on each side, (rows, columns).
 
     Raises:
-      ValueError: if the images are not both uint8 `[h, w, 3]` of one size.
-      UserError: if the border leaves no pixel.
+        ValueError: the images are not both uint8 [h, w, 3] of one size.
+        UserError: the border leaves no pixel.
     """
     a, b = _cropped(a, b, border)
     return _ssim(luma(a), luma(b), channel_axis=None)
@@ -98,15 +99,15 @@ def ssim_rgb(
     b: UInt8[np.ndarray, "h w 3"],
     border: tuple[int, int] = (0, 0),
 ) -> float:
-    """Structural similarity, the mean over the three channels; otherwise as `ssim_y`."""
+    """Compute the mean structural similarity of the three channels, otherwise like `ssim_y`."""
     a, b = _cropped(a, b, border)
     return _ssim(a.astype(np.float64), b.astype(np.float64), channel_axis=-1)
 
 
 def mean_psnr(values: Sequence[float]) -> float:
-    """Mean of the PSNR (dB) of several images.
+    """Average the PSNR (in decibels) of several images.
 
-    Images without any error count `EXACT`, unless all are: then the mean is infinite, too.
+    An infinite value counts as `EXACT`, unless all values are infinite: then the mean is, too.
     """
     if all(value == math.inf for value in values):
         return math.inf
@@ -139,7 +140,7 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
 def _ssim(a: np.ndarray, b: np.ndarray, channel_axis: int | None) -> float:
     if min(a.shape[:2]) < SSIM_WINDOW:
         return math.nan
-    # Takes a third of a second to import, and who enlarges a picture measures nothing.
+    # Imported late because it takes a third of a second, and enlarging pictures needs no metrics.
     from skimage.metrics import structural_similarity
 
     value = structural_similarity(

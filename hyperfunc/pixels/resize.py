@@ -1,13 +1,13 @@
-"""Bicubic resizing as MATLAB's `imresize` does it, and the degradation that the protocol asks for.
+"""Bicubic resizing as MATLAB's `imresize` does it, and the degradation of the protocol.
 
-Host code: NumPy arrays, `[..., h, w, c]` or `[h, w]`. A `uint8` image has values 0..255 and is
-rounded (half up) and clipped after each axis, as MATLAB does; a floating image keeps its range.
+Host code on NumPy arrays [..., h, w, c] or [h, w]. A uint8 image has values from 0 to 255; after
+each axis it is rounded half up and clipped, as in MATLAB. A floating image keeps its range.
 
-Positions are in pixel-edge units: pixel `j` covers `[j, j + 1)` and has its centre at `j + 0.5`,
-so that the corners of an image and of its resized version coincide.
+Pixel j covers [j, j + 1) and has its centre at j + 0.5, so that the corners of an image and of its
+resized version coincide. Beyond its border an image is mirrored.
 
 Reference: Keys 1981, "Cubic convolution interpolation for digital image processing", Eq. (15);
-the antialiasing and the borders follow MATLAB's `imresize`.
+antialiasing and border follow MATLAB's `imresize`.
 """
 
 import math
@@ -17,45 +17,33 @@ from jaxtyping import Float64, Int64, Num, UInt8
 
 from hyperfunc.errors import UserError
 from hyperfunc.pixels.border import mirror_indices
+from hyperfunc.pixels.cubic import cubic_kernel
+from hyperfunc.pixels.values import round_levels
 
-_NEGLIGIBLE = 1e-12
-"""Weights below this are rounding noise at a zero of the kernel."""
-
-ROUND_HALF_UP = 0.5 + 1e-6
-"""What is added before rounding down. Values this close below k + 0.5 are ties, and ties go up:
-without it the rounding noise of the weights would decide, and an image would change with the
-position it is cropped at."""
-
-
-def keys_cubic(x: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
-    """Keys' cubic convolution kernel, a = -0.5, zero outside of (-2, 2)."""
-    x = np.abs(x)
-    near = (1.5 * x - 2.5) * x**2 + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return np.where(x <= 1.0, near, np.where(x < 2.0, far, 0.0))
+_NEGLIGIBLE_WEIGHT = 1e-12
+"""Smaller weights are rounding errors at a zero of the kernel."""
 
 
 def axis_weights(
     n_in: int, n_out: int, *, scale: float | None = None, offset: float = 0.0
 ) -> tuple[Int64[np.ndarray, "n_out taps"], Float64[np.ndarray, "n_out taps"]]:
-    """The input pixels that each output pixel of one axis is made of, and their weights.
+    """Find the input pixels that each output pixel of one axis combines, and their weights.
 
-    Output pixel `i` is centred at `(i + 0.5 + offset) / scale`. When the axis shrinks, the kernel
-    is widened by `1 / scale` (antialiasing). Beyond its borders the input is mirrored, the border
-    pixel included.
+    Output pixel i is centred at (i + 0.5 + offset) / scale. If the axis shrinks, the kernel is
+    widened by 1 / scale (antialiasing).
 
     Args:
-      n_in: number of input pixels, at least 1.
-      n_out: number of output pixels, at least 1.
-      scale: output pixels per input pixel, positive; `n_out / n_in` if None.
-      offset: shift of the output grid, in output pixels.
+        n_in: number of input pixels, at least 1.
+        n_out: number of output pixels, at least 1.
+        scale: output pixels per input pixel, positive; n_out / n_in if not given.
+        offset: shift of the output grid, in output pixels.
 
     Returns:
-      Indices in 0..n_in - 1, and weights, each row of which sums to one. Taps that are zero for
-      every output pixel are left out.
+        Indices from 0 to n_in - 1, and weights, each row of which sums to one. Taps that are zero
+        for every output pixel are left out.
 
     Raises:
-      ValueError: if a number of pixels is below one or the scale is not a positive number.
+        ValueError: a number of pixels is below one, or the scale is not a positive number.
     """
     if n_in < 1 or n_out < 1:
         raise ValueError(f"cannot resize {n_in} pixels to {n_out}: both must be at least 1")
@@ -65,12 +53,12 @@ def axis_weights(
 
     shrink = min(scale, 1.0)
     support = 4.0 / shrink
-    centre = (np.arange(n_out) + 0.5 + offset) / scale - 0.5  # in units of input pixel numbers
+    centre = (np.arange(n_out) + 0.5 + offset) / scale - 0.5  # Here pixel j is centred at j.
     first = np.floor(centre - support / 2.0).astype(np.int64)
     taps = first[:, None] + np.arange(math.ceil(support) + 2)
-    weights = keys_cubic(shrink * (centre[:, None] - taps))
+    weights = cubic_kernel(shrink * (centre[:, None] - taps))
     weights /= weights.sum(axis=1, keepdims=True)
-    weights[np.abs(weights) < _NEGLIGIBLE] = 0.0
+    weights[np.abs(weights) < _NEGLIGIBLE_WEIGHT] = 0.0
 
     indices = mirror_indices(taps, n_in)
     used = weights.any(axis=0)
@@ -84,21 +72,21 @@ def imresize(
     scale: tuple[float, float] | None = None,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> Num[np.ndarray, "..."]:
-    """Resizes an image like MATLAB's `imresize(image, size, "bicubic")`.
+    """Resize an image like MATLAB's `imresize(image, size, "bicubic")`.
 
-    The axis with the smaller scale goes first, rows first on a tie.
+    The axis with the smaller scale is resized first; rows if the scales are equal.
 
     Args:
-      image: `[h, w]` or `[..., h, w, c]`, `uint8` or floating.
-      size: (height, width) of the result, in pixels.
-      scale: output pixels per input pixel, for (rows, columns); the ratio of the sizes if None.
-      offset: shift of the output grid in output pixels, for (rows, columns); see `axis_weights`.
+        image: [h, w] or [..., h, w, c], uint8 or floating.
+        size: (height, width) of the result, in pixels.
+        scale: output pixels per input pixel, (rows, columns); the ratio of the sizes if not given.
+        offset: shift of the output grid in output pixels, (rows, columns); see `axis_weights`.
 
     Returns:
-      The resized image, of the type of the given one.
+        The resized image, of the same type.
 
     Raises:
-      ValueError: if the image has fewer than two axes or another type, or a size is below one.
+        ValueError: the image has fewer than two axes or another type, or a size is below one.
     """
     if image.ndim < 2:
         raise ValueError(f"an image is [h, w] or [..., h, w, c], got shape {image.shape}")
@@ -118,21 +106,21 @@ def imresize(
 def degrade(
     hr: UInt8[np.ndarray, "H W c"], scale: tuple[float, float]
 ) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "H2 W2 c"]]:
-    """Makes the low-resolution image of the protocol.
+    """Make the low-resolution image of the evaluation protocol.
 
-    On an axis with an integer scale the high-resolution image is first cropped (bottom, right) to a
-    multiple of it. On an axis with any other scale it stays whole, and the low-resolution one has
-    `H / scale` pixels, rounded half up; the corners of the two images coincide.
+    On an axis with an integer scale, the high-resolution image is first cropped to a multiple of
+    the scale, at the bottom and the right. On an axis with any other scale it stays whole, the
+    low-resolution image has H / scale pixels, rounded half up, and the corners coincide.
 
     Args:
-      hr: the high-resolution image, 0..255.
-      scale: high- per low-resolution pixels, for (rows, columns), at least 1.
+        hr: the high-resolution image.
+        scale: high- per low-resolution pixels, (rows, columns), at least 1.
 
     Returns:
-      The low-resolution image, and the high-resolution one that it belongs to (a view).
+        The low-resolution image, and the high-resolution image that it belongs to (a view).
 
     Raises:
-      UserError: if a scale is below 1 or leaves no pixel.
+        UserError: a scale is below 1 or leaves no pixel.
     """
     if hr.dtype != np.uint8 or hr.ndim != 3:
         raise ValueError(f"hr must be uint8 [h, w, c], got {hr.dtype} {hr.shape}")
@@ -154,10 +142,10 @@ def degrade(
 
 
 def crop_margin(scale: int) -> int:
-    """High-resolution pixels that `degrade_crop` needs on each side, so that it never mirrors.
+    """Return how many high-resolution pixels `degrade_crop` needs on each side of a crop.
 
-    The widened kernel reaches `2 * scale` pixels, and the outermost centre lies half a
-    low-resolution pixel inside of the crop, from where a phase takes away at most that half.
+    With them it never mirrors. The widened kernel reaches 2 * scale pixels. The outermost centre
+    lies half a low-resolution pixel inside the crop, and a phase moves it outwards by at most that.
     """
     return 2 * scale
 
@@ -169,23 +157,23 @@ def degrade_crop(
     phase: tuple[float, float] = (0.0, 0.0),
     margin: int | None = None,
 ) -> UInt8[np.ndarray, "... h w c"]:
-    """Makes the low-resolution version of crops, with the grid laid at a real phase.
+    """Make the low-resolution version of crops, with the grid shifted by a real phase.
 
-    The crops are `[h * scale + 2 * margin, w * scale + 2 * margin]`, and low-resolution pixel `i`
-    is centred at `margin + (i + 0.5) * scale + phase`. With a phase of zero this is the matching
-    crop of `degrade` of the whole image, exactly. A batch shares its phase.
+    The crops have h * scale + 2 * margin by w * scale + 2 * margin pixels. Low-resolution pixel i
+    is centred at margin + (i + 0.5) * scale + phase. At phase zero the result is exactly the
+    matching crop of `degrade` of the whole image. All crops of a batch have one phase.
 
     Args:
-      hr: high-resolution crops with their margins, 0..255.
-      scale: high- per low-resolution pixels, an integer of at least 1.
-      phase: shift of the grid for (rows, columns) in high-resolution pixels, at most half a
-        low-resolution pixel (`0.5 * scale`) either way.
-      margin: extra high-resolution pixels on each side; `crop_margin(scale)` if None. With fewer
-        than that the crop is mirrored at its borders where a pixel is missing.
+        hr: high-resolution crops with their margins.
+        scale: high- per low-resolution pixels, an integer of at least 1.
+        phase: shift of the grid in high-resolution pixels, (rows, columns), at most half a
+            low-resolution pixel (0.5 * scale) in either direction.
+        margin: extra high-resolution pixels on each side; `crop_margin` if not given. A crop with
+            fewer is mirrored at its border where a pixel is missing.
 
     Raises:
-      ValueError: if the crop is not a multiple of the scale inside its margins, or a phase is
-        larger than half a low-resolution pixel.
+        ValueError: the crop within its margins is not a multiple of the scale, or a phase is
+            larger than half a low-resolution pixel.
     """
     margin = crop_margin(scale) if margin is None else margin
     if hr.dtype != np.uint8 or hr.ndim < 3:
@@ -212,8 +200,8 @@ def _resample(
     indices: Int64[np.ndarray, "n_out taps"],
     weights: Float64[np.ndarray, "n_out taps"],
 ) -> Num[np.ndarray, "..."]:
-    """Replaces one axis by weighted sums along it, in double precision."""
-    import scipy.sparse  # Not needed by `hyperfunc upscale`, whose start it would delay.
+    """Replace one axis by weighted sums along it, in double precision."""
+    import scipy.sparse  # `hyperfunc upscale` starts without it.
 
     # With the axis in front every tap is a contiguous slab, and the product adds them in order.
     slabs = np.ascontiguousarray(np.moveaxis(image, axis, 0)).reshape(image.shape[axis], -1)
@@ -223,6 +211,6 @@ def _resample(
     )
     total = matrix @ slabs.astype(np.float64)
     if image.dtype == np.uint8:
-        total = np.clip(np.floor(total + ROUND_HALF_UP), 0.0, 255.0)
+        total = round_levels(total)
     rest = image.shape[:axis] + image.shape[axis + 1 :]
     return np.moveaxis(total.astype(image.dtype).reshape(len(indices), *rest), 0, axis)

@@ -1,7 +1,7 @@
-"""The range of pixel values: networks see [0, 1], files and batches hold integers.
+"""The range of pixel values, and rounding: always half up.
 
-Images are uint8 (0 to 255), uint16 (0 to 65535) or float32 (nominally [0, 1]). Arrays may be those
-of NumPy or of JAX.
+Files and batches hold uint8 (0 to 255) or uint16 (0 to 65535), networks see float32 in [0, 1]. All
+functions take arrays of NumPy or of JAX.
 """
 
 from typing import Any
@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from jax.typing import DTypeLike
 
+TIE = 1e-6
+"""Resampled levels so close below k + 0.5 count as ties, which are rounded up."""
+
 
 def largest_value(dtype: DTypeLike) -> int:
-    """The value of white and of full opacity: 255, 65535, or 1 for floats."""
+    """Return the value of white and of full opacity: 255, 65535, or 1 for floats."""
     kind: Any = np.dtype(dtype)
     return 1 if np.issubdtype(kind, np.floating) else np.iinfo(kind).max
 
@@ -34,3 +37,13 @@ def to_integers(values: Any, dtype: DTypeLike) -> Any:
     """
     # No value is negative once it is clipped, so the conversion, which truncates, rounds half up.
     return (values.clip(0, 1) * largest_value(dtype) + 0.5).astype(dtype)
+
+
+def round_levels(values: Any) -> Any:
+    """Round floats from 0 to 255 half up, and clip them; the result is still floating.
+
+    Values just below k + 0.5 count as ties. Otherwise the rounding errors of resampling weights
+    would decide, and an image would change with the position of the crop.
+    """
+    xp = values.__array_namespace__()
+    return xp.clip(xp.floor(values + (0.5 + TIE)), 0.0, 255.0)

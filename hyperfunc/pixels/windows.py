@@ -1,13 +1,13 @@
 """Overlapping windows whose weights sum to one everywhere.
 
 The functional image blends target networks: f(x) = sum_k w_k(x) T(local_k(x); theta_k). A
-`WindowLayout` says where the windows lie and how they are weighted. It is static and hashable,
-knows nothing of target networks, and works on one axis at a time because windows and weights are
-separable.
+`WindowLayout` says where the windows lie and how they are weighted. It is static and hashable, and
+knows nothing of target networks. It describes one axis at a time, because windows and weights are
+products over the axes.
 
 Reference: Klocek et al. 2019, Section 4.2 ("overlapping parts of fixed sizes ... (weighted)
-average of values returned by all target networks covering this coordinate"); the size of the
-parts, their overlap and their weights are not given by the paper.
+average of values returned by all target networks covering this coordinate"). The paper does not
+state the size of the parts, their overlap and their weights.
 """
 
 import dataclasses
@@ -23,17 +23,17 @@ Profile = Literal["tent", "box"]
 
 
 class Cover(NamedTuple):
-    """The windows that cover each of n positions along one axis (m windows at most)."""
+    """The windows, at most m, that cover each of n positions along one axis."""
 
     index: Int[Array, "n m"]
     weight: Float[Array, "n m"]
-    """Sums to one over m; zero for a window that does not exist."""
+    """It sums to one over m, and is zero for a window that does not exist."""
     local: Float[Array, "n m"]
-    """The position in the window's own frame: -1 and 1 are its two ends."""
+    """The position in the window's own frame, whose ends are -1 and 1."""
 
 
 class WindowAxis(NamedTuple):
-    """The windows along one axis: centres at ``first + k * stride``, positions in input pixels."""
+    """The windows along one axis: window k is centred at ``first + k * stride`` input pixels."""
 
     count: int
     first: float
@@ -51,17 +51,17 @@ class WindowAxis(NamedTuple):
     ) -> Cover:
         """Find the windows that cover each position.
 
-        Beyond its centre the first window keeps the weight that it has there, and so does the last,
-        so that every position, the border included, is covered and no weight is a quotient of
-        zeros.
+        Between its centre and the border, the first window keeps the weight of its centre, and so
+        does the last. So every position is covered, the border included, and no weight is a
+        quotient of zeros.
 
         Args:
             positions: in input pixels.
-            exists: 1 for a window that lies in the image, 0 for one that only pads a tile.
+            exists: 1 for windows of the image, 0 for windows that only pad a tile.
         """
         last = self.first + (self.count - 1) * self.stride
         inside = jnp.clip(positions, self.first, last)
-        # A box is half open, so that where boxes abut a position belongs to one of them only.
+        # A box is half open, so that a position belongs to only one of two adjacent boxes.
         lowest = jnp.floor((inside - self.half_width - self.first) / self.stride).astype(int) + 1
         index = lowest[:, None] + jnp.arange(self.overlap)[None]
         local = (positions[:, None] - self.first - index * self.stride) / self.half_width
@@ -81,15 +81,13 @@ class WindowAxis(NamedTuple):
         return Cover(index, weight, local)
 
     def slots(self, axis: Axis | Samples) -> int:
-        """The largest number of samples of ``axis`` that one window can hold.
+        """Return the largest number of samples of ``axis`` that one window can hold.
 
-        The first and the last window also hold those beyond them, up to half a pixel outside of
+        The first and the last window also hold the samples beyond them, up to half a pixel outside
         the image.
         """
         beyond = max(0.5 + self.first - self.half_width, 0.0)
-        # A traced step is not smaller than its number of samples per pixel says.
-        step = axis.step if isinstance(axis.step, float | int) else 1 / axis.slots
-        return min(axis.count, math.ceil((2 * self.half_width + beyond) / step) + 1)
+        return min(axis.count, math.ceil((2 * self.half_width + beyond) / axis.min_step) + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +97,9 @@ class WindowLayout:
     Attributes:
         size: extent of a window; 0 means one window over the whole image.
         stride: distance between neighbouring windows, at most ``size``.
-        overhang: how far the first window reaches over the border of the image.
-        profile: "tent" (weighted average) or "box" (plain average of all windows that cover a
-            point).
+        overhang: by how much the first window begins outside the image.
+        profile: weights of the windows that cover a point: "tent" (falling to zero at a window's
+            ends) or "box" (all equal).
     """
 
     size: int = 2
@@ -133,7 +131,7 @@ class WindowLayout:
         return (self.size, self.stride, self.overhang, self.profile) == (2, 1, 0.5, "tent")
 
     def axis(self, pixels: int) -> WindowAxis:
-        """Lay windows over an axis of ``pixels`` input pixels."""
+        """Place windows along an axis of ``pixels`` input pixels."""
         if self.size == 0:
             return WindowAxis(1, pixels / 2, pixels, pixels / 2, self.profile)
         extent = pixels + 2 * self.overhang - self.size
@@ -142,7 +140,7 @@ class WindowLayout:
         return WindowAxis(count, self.size / 2 - self.overhang, stride, self.size / 2, self.profile)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Number of windows (rows, columns) over an image of ``size``."""
+        """Return the number of windows (rows, columns) of an image of ``size``."""
         return self.axis(size[0]).count, self.axis(size[1]).count
 
 

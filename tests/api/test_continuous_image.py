@@ -18,8 +18,7 @@ from hyperfunc.api import representing as encoding
 from hyperfunc.api.representing import to_pixels
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment, Model
-from hyperfunc.function import FunctionalImage, encode
-from hyperfunc.function import in_strips as bounded
+from hyperfunc.function import FunctionalImage, encode, in_strips
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork, PlainTheta
 from hyperfunc.pixels import WindowLayout
@@ -154,26 +153,26 @@ class TestRender:
         whole = f.render(40, 56, clip=False)
         crop = f.crop(0.25, 0.5, 0.75, 1.0, scale=2, clip=False)
         np.testing.assert_allclose(crop, whole[10:30, 28:], atol=1e-5)
-        compiled = bounded.render_window._cache_size()
+        compiled = in_strips._render_window._cache_size()
         moved = f.crop(0.5, 0.0, 1.0, 0.5, 20, 28, clip=False)
         np.testing.assert_allclose(moved, whole[20:, :28], atol=1e-5)
-        assert bounded.render_window._cache_size() == compiled
+        assert in_strips._render_window._cache_size() == compiled
 
     def test_strips_are_the_whole(self, f: ContinuousImage, monkeypatch) -> None:
         rows, cols = 37, 44
         whole = f.render(rows, cols, clip=False)
-        monkeypatch.setattr(bounded, "STRIP", 8 * cols)
-        bounded.render_whole.clear_cache()
+        monkeypatch.setattr(in_strips, "STRIP_SIZE", 8 * cols)
+        in_strips._render_whole.clear_cache()
         np.testing.assert_allclose(f.render(rows, cols, clip=False), whole, atol=1e-5)
-        bounded.render_whole.clear_cache()
+        in_strips._render_whole.clear_cache()
 
     def test_batches_of_points_are_the_whole(self, f: ContinuousImage, monkeypatch) -> None:
         coords = jax.random.uniform(jax.random.key(0), (45, 2))
         whole = f(coords)
-        monkeypatch.setattr(bounded, "points_at_once", lambda *_: 16)
-        bounded.evaluate_points.clear_cache()
+        monkeypatch.setattr(in_strips, "points_at_once", lambda *_: 16)
+        in_strips.evaluate_points.clear_cache()
         np.testing.assert_allclose(f(coords), whole, atol=1e-6)
-        bounded.evaluate_points.clear_cache()
+        in_strips.evaluate_points.clear_cache()
 
     def test_a_scale_may_be_of_numpy(self, f: ContinuousImage) -> None:
         for scale in (np.int64(2), np.float32(2)):
@@ -186,7 +185,7 @@ class TestRender:
     def test_refuses_sizes(self, f: ContinuousImage, arguments: dict) -> None:
         with pytest.raises(ValueError, match=r"scale|give"):
             f.render(**arguments)
-        with pytest.raises(ValueError, match="no window"):
+        with pytest.raises(ValueError, match="cannot crop"):
             f.crop(0.5, 0, 0.5, 1, scale=1)
 
 

@@ -13,7 +13,7 @@ from hyperfunc.pixels import (
 )
 
 grid = jax.jit(interpolate_grid, static_argnums=(1, 2))
-points = jax.jit(interpolate_points, static_argnums=2)
+points = jax.jit(interpolate_points, static_argnums=3)
 
 
 def over(size, output):
@@ -65,7 +65,8 @@ def test_scattered_points_are_those_of_the_grid(output):
     images = noise(2, 6, 5, 3)
     rows, cols = over((6, 5), output)
     positions = np.stack(np.meshgrid(rows.positions(), cols.positions(), indexing="ij"), axis=-1)
-    scattered = points(images, positions.reshape(-1, 2), (rows.step, cols.step))
+    steps = rows.step, cols.step
+    scattered = points(images, positions.reshape(-1, 2), np.array([steps]), max(steps))
     np.testing.assert_allclose(
         scattered.reshape(2, *output, 3), grid(images, rows, cols), atol=1e-6
     )
@@ -73,11 +74,11 @@ def test_scattered_points_are_those_of_the_grid(output):
 
 @pytest.mark.parametrize("footprint", [0.3, 1.0, 1.7, 4.0])
 def test_weights_sum_to_one_and_read_the_image_only(footprint):
-    taps = jax.jit(cubic_taps, static_argnums=(2, 3))
+    taps = jax.jit(cubic_taps, static_argnums=(2, 3, 4))
     for pixels in (1, 2, 30):
         positions = np.linspace(-0.5, pixels + 0.5, 77, dtype=np.float32)
         cell = np.floor(positions)
-        index, weight = taps(cell.astype(np.int32), positions - cell, pixels, footprint)
+        index, weight = taps(cell.astype(np.int32), positions - cell, pixels, footprint, footprint)
         np.testing.assert_allclose(weight.sum(axis=1), 1.0, atol=1e-6)
         assert (index >= 0).all() and (index < pixels).all()
 

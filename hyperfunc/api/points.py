@@ -1,0 +1,119 @@
+"""Evaluate, differentiate and resample one image at points, compiled."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from hyperfunc.function import (
+    FunctionalImage,
+    bound_footprint,
+    coverage,
+    derivative,
+    differentiate_grid,
+    evaluate_points,
+)
+from hyperfunc.pixels import find_lines
+from hyperfunc.types import Coords
+
+Orders = tuple[tuple[int, int], ...]
+"""Orders of derivatives, each along y and along x."""
+
+
+def evaluate(
+    function: FunctionalImage,
+    coords: Coords,
+    footprint: Float[Array, "..."],
+    *,
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "*points c"]:
+    """Evaluate the blurred function at points.
+
+    Args:
+        function: one image.
+        coords: (y, x) in [0, 1]; beyond, the image is mirrored.
+        footprint: the pixel pitch in input pixels: a number, (y, x), or (y, x) for each point.
+        sigma: standard deviation of the blur, in input pixels.
+        widest: the largest footprint over which the base is averaged; static.
+    """
+    if lines := _find_lines(function, coords, footprint, sigma):
+        values = differentiate_grid(function, lines, footprint, ((0, 0),), sigma, widest)
+        return values[..., 0]
+    missing = [1] * (coords.ndim - footprint.ndim)
+    pitch = jnp.broadcast_to(footprint.reshape(*missing, *footprint.shape), coords.shape)
+    values = evaluate_points(function, coords.reshape(-1, 2), pitch.reshape(-1, 2), sigma, widest)
+    return values.reshape(*coords.shape[:-1], values.shape[-1])
+
+
+def differentiate(
+    function: FunctionalImage,
+    coords: Coords,
+    footprint: Float[Array, "..."],
+    orders: Orders,
+    *,
+    sigma: float | int,
+) -> Float[Array, "*points c n"]:
+    """Differentiate the blurred function at points, per unit of the coordinates.
+
+    The arguments are those of `evaluate`.
+    """
+    widest = bound_footprint(footprint)
+    if lines := _find_lines(function, coords, footprint, sigma):
+        return differentiate_grid(function, lines, footprint, orders, sigma, widest)
+    return _differentiate_points(function, coords, footprint, orders, sigma, widest)
+
+
+@functools.partial(jax.jit, static_argnames=("samples", "sigma", "widest"))
+def resample(
+    function: FunctionalImage,
+    coords: Float[Array, "h w 2"],
+    footprint: Float[Array, "h w 2"],
+    fill: Array | None,
+    *,
+    samples: int,
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "y x c"]:
+    """Evaluate at the points that a transform shows, and average the samples of each pixel.
+
+    Args:
+        function: one image.
+        coords: the points, (y, x).
+        footprint: the pixel pitch (y, x) at each point, in input pixels.
+        fill: value or colour outside the image; the image is mirrored there if None.
+        samples: points per output pixel and axis.
+        sigma: as for `evaluate`.
+        widest: as for `evaluate`.
+    """
+    coords = jnp.where(jnp.isfinite(coords), coords, -1.0)  # Infinite points are outside.
+    image = evaluate(function, coords, footprint, sigma=sigma, widest=widest)
+    if fill is not None:
+        inside = coverage(coords, footprint, function.size)[..., None]
+        image = inside * image + (1 - inside) * jnp.broadcast_to(fill, image.shape[-1:])[None, None]
+    height, width = coords.shape[0] // samples, coords.shape[1] // samples
+    return image.reshape(height, samples, width, samples, -1).mean(axis=(1, 3))
+
+
+@functools.partial(jax.jit, static_argnames=("orders", "sigma", "widest"))
+def _differentiate_points(
+    function: FunctionalImage,
+    coords: Coords,
+    footprint: Float[Array, "..."],
+    orders: Orders,
+    sigma: float | int,
+    widest: float | int,
+) -> Float[Array, "*points c n"]:
+    def field(points: Coords) -> Float[Array, "*points c"]:
+        return evaluate(function, points, footprint, sigma=sigma, widest=widest)
+
+    return jnp.stack([derivative(field, order)(coords) for order in orders], axis=-1)
+
+
+def _find_lines(
+    function: FunctionalImage, coords: Coords, footprint: Float[Array, "..."], sigma: float | int
+) -> tuple[Array, Array] | None:
+    """Find rows and columns whose integrals the points of a grid can share."""
+    can_share = sigma and function.is_field_per_pixel and footprint.ndim < 2
+    return find_lines(coords) if can_share else None
