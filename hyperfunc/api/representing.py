@@ -16,10 +16,11 @@ from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import FLOAT_TOLERANCE, read_as_shown, unwrap_pillow
 from hyperfunc.networks import Hypernetwork, ThetaProtocol
+from hyperfunc.pixels import to_unit_range
 from hyperfunc.upscaling import plan_encoding
 
-LARGEST_THETA = 2**32
-"""The largest theta to hold, in bytes: 22 megapixels with the bundled model."""
+MAX_THETA_BYTES = 2**32
+"""The largest theta that is held in memory: 22 megapixels with the bundled model."""
 
 
 def represent(
@@ -29,21 +30,21 @@ def represent(
 ) -> ContinuousImage:
     """Turn a picture into a continuous function.
 
-    Large pictures are encoded tile by tile, with the same result; what is compiled serves pictures
-    of other sizes.
+    Large pictures are encoded tile by tile, with the same result. Pictures of many sizes share
+    what is compiled.
 
     Args:
         image: a path, a PIL image, or an array [h, w, 3], [h, w, 1] or [h, w]: uint8, uint16, or
-            floating point in [0, 1]. A file is read as a browser shows it: upright, in sRGB, and
-            on white where it is clear; a PIL image is turned upright, its colours are taken as they
-            are, and an alpha channel is dropped.
+            floating point in [0, 1]. A file is read as a browser shows it: upright, in sRGB, and on
+            white where it is transparent. A PIL image is turned upright; its colours are not
+            converted, and an alpha channel is dropped.
         checkpoint: the name of a bundled checkpoint, the workdir of a training run, or a model
-            from `load_model`. A model that is named is read once and kept.
+            from `load_model`. A named model is read once and kept.
 
     Raises:
         UserError: the file cannot be read, there is no such checkpoint, or the picture is so large
             that its function would not fit in memory.
-        ValueError: the array is no picture.
+        ValueError: the array has another shape, type or range.
     """
     model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
     pixels = to_pixels(image)
@@ -52,7 +53,7 @@ def represent(
 
 
 def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
-    """Read a picture in any of its forms as float32 RGB in [0, 1]; see `represent`."""
+    """Convert a picture to float32 RGB in [0, 1]; see `represent` for what is accepted."""
     if isinstance(image, str | os.PathLike):
         return to_pixels(read_as_shown(image).pixels)
     pixels = np.asarray(unwrap_pillow(image))
@@ -62,18 +63,23 @@ def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
     if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:
         hint = "; drop the alpha channel" if pixels.ndim == 3 and pixels.shape[-1] == 4 else ""
         raise ValueError(
-            f"no picture: an array {list(pixels.shape)} is not [h, w, 3], [h, w, 1] or [h, w]{hint}"
+            f"an array {list(pixels.shape)} is no picture: "
+            f"give [h, w, 3], [h, w, 1] or [h, w]{hint}"
         )
     if pixels.dtype in (np.uint8, np.uint16):
-        pixels = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+        pixels = to_unit_range(pixels)
     elif np.issubdtype(pixels.dtype, np.floating) or pixels.dtype == jnp.bfloat16:
         pixels = pixels.astype(np.float32)
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE):
-            raise ValueError(f"values from {low:g} to {high:g}: floating point has to be in [0, 1]")
+            raise ValueError(
+                f"floating-point values from {low:g} to {high:g}: scale them to [0, 1]"
+            )
         pixels = np.clip(pixels, 0.0, 1.0)
     else:
-        raise ValueError(f"no picture: {pixels.dtype} is not uint8, uint16 or floating point")
+        raise ValueError(
+            f"an array of {pixels.dtype} is no picture: give uint8, uint16 or floating point"
+        )
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
@@ -92,10 +98,10 @@ def _check_size(model: Model, size: tuple[int, int]) -> None:
     except ValueError as error:
         raise UserError(f"{model.path}: {error}") from error
     needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-    if needed > LARGEST_THETA:
+    if needed > MAX_THETA_BYTES:
         raise UserError(
             f"the function of a picture of {size[1]} x {size[0]} pixels takes "
-            f"{needed / 2**30:.1f} GiB, more than {LARGEST_THETA / 2**30:.0f}: "
+            f"{needed / 2**30:.1f} GiB, more than {MAX_THETA_BYTES / 2**30:.0f} GiB: "
             "use the command `hyperfunc upscale` or hyperfunc.Upscaler, which work tile by tile"
         )
 
@@ -107,7 +113,7 @@ def _theta_leaves(model: Hypernetwork, variables: Any, images: Array) -> list[Ar
 def _encode_tiles(
     model: Hypernetwork, variables: Any, pixels: Float[np.ndarray, "h w 3"]
 ) -> FunctionalImage:
-    """Encode one image; tiles are padded to a few extents, so that few are ever compiled."""
+    """Encode one image in tiles, padded to a few extents so that few functions are compiled."""
     height, width = pixels.shape[:2]
     if not model.layout.is_per_pixel:
         return _encode_whole(model, variables, jnp.asarray(pixels)[None])
@@ -118,7 +124,7 @@ def _encode_tiles(
     for row in grid.rows:
         line = []
         for col in grid.cols:
-            # The part of the tile that exists, then zeros, which the mask keeps out.
+            # The tile's part of the image, padded with zeros, which are masked out.
             part = pixels[row.reads(grid.extents[0]), col.reads(grid.extents[1])]
             exists = [
                 (np.arange(extent) < n).astype(np.float32)
@@ -129,7 +135,7 @@ def _encode_tiles(
             function = _encode_tile(model, variables, padded, *exists)
             first = first or function
             own = (slice(None), row.own, col.own)
-            # On the host: slicing there compiles nothing.
+            # Slicing on the host compiles nothing.
             line.append(function.theta.map_windows(lambda leaf, own=own: np.asarray(leaf)[own]))
         tiles.append(_concatenate(line, axis=2))
     assert first is not None

@@ -113,7 +113,7 @@ class TestRepresent:
             to_pixels(image)
 
     def test_names_the_way_for_huge_pictures(self, model: Model, draw, monkeypatch) -> None:
-        monkeypatch.setattr(encoding, "LARGEST_THETA", 2**10)
+        monkeypatch.setattr(encoding, "MAX_THETA_BYTES", 2**10)
         with pytest.raises(UserError, match="hyperfunc upscale.*Upscaler"):
             represent(draw(0, SIZE), checkpoint=model)
 
