@@ -6,16 +6,11 @@ Batch number n is a function of (source, task, seed, n) alone, so that a resumed
 from hyperfunc.data.datasets import BENCHMARKS, open_dataset
 from hyperfunc.data.device_pipeline import make_resident_batches
 from hyperfunc.data.faces import FACE_SIZES
-from hyperfunc.data.jpeg import compress
+from hyperfunc.data.host_operations import add_enlarged
 from hyperfunc.data.pipeline import make_batches
+from hyperfunc.data.setting import Setting
 from hyperfunc.data.source import ImageSource
-from hyperfunc.data.tasks import (
-    Reconstruction,
-    Setting,
-    SuperResolution,
-    Task,
-    add_enlarged,
-)
+from hyperfunc.data.tasks import Reconstruction, SuperResolution, Task
 
 __all__ = [
     "BENCHMARKS",
@@ -26,7 +21,6 @@ __all__ = [
     "SuperResolution",
     "Task",
     "add_enlarged",
-    "compress",
     "make_batches",
     "make_resident_batches",
     "open_dataset",

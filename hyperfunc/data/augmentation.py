@@ -1,8 +1,8 @@
 """The arithmetic on the pixels of training examples, written once for the host and the devices.
 
 Every function takes NumPy or JAX arrays, `[..., h, w, c]` in levels (0 to 255), and computes with
-the namespace of its argument. The callers draw the random numbers: `hyperfunc.data.tasks` for one
-example on the host, `hyperfunc.data.device_pipeline` for a batch on the devices.
+the namespace of its argument. The callers draw the random numbers: `hyperfunc.data.host_operations`
+for one example on the host, `hyperfunc.data.device_pipeline` for a batch on the devices.
 """
 
 from collections.abc import Callable

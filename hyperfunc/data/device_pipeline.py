@@ -30,9 +30,11 @@ from hyperfunc.data.augmentation import (
     permute_channels,
     turn,
 )
+from hyperfunc.data.host_operations import shrink_image
 from hyperfunc.data.pipeline import repeat_by_weight
+from hyperfunc.data.setting import Setting
 from hyperfunc.data.source import ImageSource
-from hyperfunc.data.tasks import Setting, SuperResolution, Task, shrink_image
+from hyperfunc.data.tasks import SuperResolution, Task
 from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.errors import UserError
 from hyperfunc.pixels import axis_weights, crop_margin, mirror_indices, round_levels
@@ -274,7 +276,7 @@ def _draw_regions(
 
 
 def _draw_disturbance(key: Array, shape: tuple[int, ...], probability: float) -> Disturbance:
-    """Draw the noise of `hyperfunc.data.tasks.draw_disturbance` for some images of a batch."""
+    """Draw noise for some images of a batch, as `host_operations.draw_disturbance` does."""
     draws = jax.random.split(key, 5)
     scalars = (shape[0], 1, 1, 1)
     low, high = (math.log(sigma) for sigma in NOISE_SIGMA_RANGE)

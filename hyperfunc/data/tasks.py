@@ -1,4 +1,4 @@
-"""Tasks: how an image becomes a training example, and which held-out examples validate a model.
+"""Tasks: how an image becomes a training example, and how held-out images validate a model.
 
 A task draws a `Setting` (scale and phase) that all examples of a batch share, so that every batch
 has one shape and one set of sample positions, and makes the examples on the host. To add a task,
@@ -6,35 +6,31 @@ write a class with the methods of these two and name it in the union at the end 
 """
 
 import dataclasses
-from typing import NamedTuple, NoReturn, TypedDict
+from typing import NoReturn, TypedDict
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
-from hyperfunc.data.augmentation import (
-    DITHERED_SHARE,
-    NOISE_SIGMA_RANGE,
-    Disturbance,
-    disturb,
-    measure_detail,
-    permute_channels,
-    round_to_levels,
-    turn,
+from hyperfunc.data.augmentation import disturb, measure_detail
+from hyperfunc.data.host_operations import (
+    augment,
+    crop_at_random,
+    draw_disturbance,
+    enlarge,
+    shrink_image,
 )
 from hyperfunc.data.jpeg import compress
+from hyperfunc.data.setting import Setting
 from hyperfunc.errors import check_range
-from hyperfunc.pixels import crop_margin, degrade_crop, imresize, mirror_indices
+from hyperfunc.networks import ModelProtocol
+from hyperfunc.pixels import crop_margin, degrade, degrade_crop
 from hyperfunc.types import HostImage, Size
 
+VALIDATION_SCALES = (2.0, 3.0, 4.0, 1.5, 2.5, 3.7, 6.0, 8.0)
+"""The scales that validate super-resolution: trained ones, ones between them, and larger ones."""
 
-class Setting(NamedTuple):
-    """The properties that all examples of a batch share."""
-
-    scale: int
-    phase: tuple[float, float]
-    """(y, x): for super-resolution the shift of the low-resolution grid, in pixels of the target;
-    for a reconstruction the first row and column that are compared."""
+VALIDATION_SIDE = 192
+"""Side of the crops that validate super-resolution, in pixels."""
 
 
 class Example(TypedDict):
@@ -102,6 +98,33 @@ class SuperResolution:
     def target_sides(self) -> tuple[int, ...]:
         """Sides of the targets, one for each scale, in pixels."""
         return tuple(self.crop * scale for scale in sorted(set(self.scales)))
+
+    @property
+    def validation_side(self) -> int:
+        """Side of the crops of held-out images, in pixels."""
+        return VALIDATION_SIDE
+
+    def get_validation_scales(self, model: ModelProtocol) -> tuple[float, ...]:
+        """Return the scales at which held-out images validate a model."""
+        scale = model.fixed_scale
+        return VALIDATION_SCALES if scale is None else (float(scale),)
+
+    def make_validation_pair(
+        self, image: HostImage, scale: float, rng: np.random.Generator
+    ) -> tuple[HostImage, HostImage]:
+        """Make what a model observes of a held-out image, and what it shall predict."""
+        observed, target = degrade(image, (scale, scale))
+        return compress(observed, rng) if self.jpeg else observed, target
+
+    def check_model(self, model: ModelProtocol) -> None:
+        """Check that a model can learn the task.
+
+        Raises:
+            ValueError: it predicts one scale only, and the task has others.
+        """
+        scale = model.fixed_scale
+        if scale is not None and (self.scales != (scale,) or self.protocol_phase != 1):
+            raise _explain_fixed_scale(model)
 
     def check_resident(self) -> "SuperResolution":
         """Return the task itself if the devices can make its examples.
@@ -194,6 +217,37 @@ class Reconstruction:
         """Side of the targets, in pixels."""
         return (self.size // self.stride,)
 
+    @property
+    def validation_side(self) -> int:
+        """Side of the crops of held-out images, in pixels."""
+        return self.size
+
+    def get_validation_scales(self, model: ModelProtocol) -> tuple[float, ...]:
+        """Return the scales at which held-out images validate a model: 1 for every model."""
+        del model
+        return (1.0,)
+
+    def make_validation_pair(
+        self, image: HostImage, scale: float, rng: np.random.Generator
+    ) -> tuple[HostImage, HostImage]:
+        """Make what a model observes of a held-out image, and what it shall predict: the same."""
+        del scale, rng
+        return image, image
+
+    def check_model(self, model: ModelProtocol) -> None:
+        """Check that a model can learn the task.
+
+        Raises:
+            ValueError: it predicts larger images only, or depends on the skipped pixels.
+        """
+        if model.fixed_scale is not None:
+            raise _explain_fixed_scale(model)
+        if self.stride > 1 and model.depends_on_footprint:
+            raise ValueError(
+                f"stride {self.stride}: skipping pixels changes the footprint that a base image "
+                "and the target network see: set --task.stride=1"
+            )
+
     def check_resident(self) -> NoReturn:
         """Refuse: the devices make no examples of this task.
 
@@ -225,72 +279,11 @@ class Reconstruction:
         }
 
 
+def _explain_fixed_scale(model: ModelProtocol) -> ValueError:
+    return ValueError(
+        f"{type(model).__name__} is for scale {model.fixed_scale} only: set "
+        f"--task.scales {model.fixed_scale} and --task.protocol_phase 1"
+    )
+
+
 Task = SuperResolution | Reconstruction
-
-
-def crop_at_random(
-    image: HostImage, side: int, rng: np.random.Generator, *, margin: int = 0
-) -> UInt8[np.ndarray, "side side 3"]:
-    """Cut out a random square; a margin that reaches beyond the border of the image is mirrored.
-
-    Args:
-        image: an image of any size.
-        side: side of the square with its margins, in pixels.
-        rng: draws the place.
-        margin: width of the margin, in pixels.
-    """
-    for axis, pixels in enumerate(image.shape[:2]):
-        room = pixels - (side - 2 * margin)
-        first = (int(rng.integers(room + 1)) if room > 0 else room // 2) - margin
-        index: slice | np.ndarray = slice(first, first + side)
-        if first < 0 or first + side > pixels:
-            index = mirror_indices(np.arange(first, first + side), pixels)
-        image = image[index] if axis == 0 else image[:, index]
-    return image
-
-
-def shrink_image(image: HostImage, size: Size) -> HostImage:
-    """Reduce an image with Pillow, whose bicubic filter is faster than the protocol's."""
-    height, width = size
-    picture = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(picture)
-
-
-def augment(
-    image: UInt8[np.ndarray, "n n 3"],
-    rng: np.random.Generator,
-    *,
-    flips: bool,
-    permute_colors: float,
-) -> UInt8[np.ndarray, "n n 3"]:
-    """Apply a random symmetry of the square, and with some probability permute the channels."""
-    if flips:
-        image = turn(image, rng.integers(2, size=3))
-    if permute_colors and rng.uniform() < permute_colors:
-        image = permute_channels(image, rng.permutation(3)[None, None])
-    return image
-
-
-def draw_disturbance(size: Size, rng: np.random.Generator) -> Disturbance:
-    """Draw noise, grey or coloured, and whether to dither with it."""
-    sigma = np.exp(rng.uniform(*np.log(NOISE_SIGMA_RANGE)))
-    channels = rng.choice((1, 3))
-    noise = rng.standard_normal((*size, channels))
-    return Disturbance(noise, sigma, rng.uniform() < DITHERED_SHARE)
-
-
-def enlarge(
-    difference: Float32[np.ndarray, "n n 3"], size: Size, setting: Setting
-) -> Float32[np.ndarray, "m m 3"]:
-    """Enlarge a difference of observed crops bicubically to the pixels of the target."""
-    scale = float(setting.scale)
-    offset = (-setting.phase[0], -setting.phase[1])
-    return imresize(difference, size, scale=(scale, scale), offset=offset)
-
-
-def add_enlarged(
-    target: UInt8[np.ndarray, "m m 3"], difference: Float32[np.ndarray, "n n 3"], setting: Setting
-) -> UInt8[np.ndarray, "m m 3"]:
-    """Add a difference of observed crops, enlarged bicubically, to the target."""
-    size = (target.shape[0], target.shape[1])
-    return round_to_levels(target + enlarge(difference, size, setting))

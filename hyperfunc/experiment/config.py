@@ -14,7 +14,7 @@ import cattrs
 import flax.linen as nn
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from hyperfunc.data import Reconstruction, SuperResolution, Task
+from hyperfunc.data import SuperResolution, Task
 from hyperfunc.errors import UserError, check_range
 from hyperfunc.experiment.losses import Loss
 from hyperfunc.experiment.optimizers import Optimizer
@@ -123,23 +123,8 @@ class Experiment:
     run: Run = dataclasses.field(default_factory=Run)
 
     def __post_init__(self) -> None:
-        """Check that the model can learn the task."""
-        scale = self.model.fixed_scale
-        if scale is not None and (
-            not isinstance(self.task, SuperResolution)
-            or self.task.scales != (scale,)
-            or self.task.protocol_phase != 1
-        ):
-            raise ValueError(
-                f"{type(self.model).__name__} is for scale {scale} only: set "
-                f"--task.scales {scale} and --task.protocol_phase 1"
-            )
-        if isinstance(self.task, Reconstruction) and self.task.stride > 1:
-            if self.model.depends_on_footprint:
-                raise ValueError(
-                    f"stride {self.task.stride}: skipping pixels changes the footprint that a base "
-                    "image and the target network see: set --task.stride=1"
-                )
+        """Check that the components fit each other."""
+        self.task.check_model(self.model)
         if self.data.resident:
             self.task.check_resident()
 

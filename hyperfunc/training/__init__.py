@@ -1,9 +1,11 @@
 """Training: the loop from an experiment to checkpoints, with validation and logs.
 
-A run that was killed at any moment goes on from its newest checkpoint as if nothing had happened.
+A run that was killed at any moment continues from its newest checkpoint exactly.
 """
 
-from hyperfunc.training.loop import make_init, make_train_step, split_validation, train
+from hyperfunc.training.batches import split_validation
+from hyperfunc.training.loop import train
+from hyperfunc.training.step import make_init, make_train_step
 from hyperfunc.training.validation import Validator
 
 __all__ = ["Validator", "make_init", "make_train_step", "split_validation", "train"]

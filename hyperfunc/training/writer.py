@@ -1,4 +1,4 @@
-"""Metrics out: JSON lines for programs, TensorBoard for people, and sample pictures."""
+"""Metrics as JSON lines and for TensorBoard, and pictures of samples."""
 
 import contextlib
 import json
@@ -18,21 +18,21 @@ from hyperfunc.images import write_image
 class Writer:
     """Writes ``metrics.jsonl``, ``tensorboard/`` and ``samples/`` into a workdir.
 
-    Lines are flushed as they are written, and a resumed run goes on behind them. Only one process
-    should write; the others pass ``active=False``.
+    Lines are flushed at once, and a resumed run appends to them. Only one process may write; the
+    others pass ``active=False``.
     """
 
     def __init__(self, workdir: Path, *, start: int | None = None, active: bool = True) -> None:
         """Open the files.
 
         Args:
-            workdir: made if need be.
-            start: the step that a resumed run goes on from: what is written of later ones, which
-                are done again, is taken out.
+            workdir: the folder, which is created if it is missing.
+            start: number of steps done. Lines of later steps are removed, because a resumed run
+                does these steps again. None keeps all lines.
             active: whether to write.
 
         Raises:
-            UserError: the place cannot be written to; so do the methods.
+            UserError: the folder cannot be written; the methods raise it, too.
         """
         self._workdir = workdir
         self._lines = self._board = None
@@ -43,7 +43,7 @@ class Writer:
             path = workdir / "metrics.jsonl"
             before = path.read_bytes() if path.exists() else b""
             kept = [x for x in before.splitlines() if start is None or not _is_later(x, start)]
-            # A full disk may have taken the rest of the last line, too.
+            # A full disk may have cut off the last line.
             after = b"".join(line + b"\n" for line in kept)
             if after != before:
                 with replacing(path) as beside:
@@ -53,7 +53,7 @@ class Writer:
             self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=purge)
 
     def write(self, step: int, **metrics: float) -> None:
-        """Write scalars; names may contain "/" to group them."""
+        """Write the metrics of a step; a "/" in a name groups metrics in TensorBoard."""
         if self._lines is None or self._board is None:
             return
         with self._writing():
@@ -74,8 +74,8 @@ class Writer:
             yield
         except OSError as error:
             raise UserError(
-                f"{self._workdir}: cannot be written ({error.strerror or error}): make room on the "
-                "disk, or give another --workdir, and run again"
+                f"{self._workdir}: cannot be written ({error.strerror or error}): free some space "
+                "on the disk, or give another --workdir, and run again"
             ) from error
 
     def __enter__(self) -> "Writer":
@@ -91,7 +91,7 @@ class Writer:
         """Close the files."""
         if self._lines is None or self._board is None:
             return
-        # Behind another error it says nothing new that closing fails, too.
+        # After another error, a failure to close says nothing new.
         with contextlib.suppress(UserError) if error else contextlib.nullcontext():
             for file in (self._lines, self._board):
                 with self._writing():
@@ -99,8 +99,8 @@ class Writer:
 
 
 def _is_later(line: bytes, start: int) -> bool:
-    """Whether a line of metrics is of a step after another."""
+    """Return whether a line holds the metrics of a step after ``start``."""
     try:
         return json.loads(line)["step"] > start
-    except (ValueError, LookupError, TypeError):  # A part of one, or not ours.
+    except (ValueError, LookupError, TypeError):  # The line is cut off, or something else.
         return False

@@ -16,7 +16,7 @@ import train
 from hyperfunc.data import Reconstruction
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Workdir, checkpoint_files, init_variables, load_model
-from hyperfunc.training import loop as training
+from hyperfunc.training import batches, loop, step
 
 
 def test_a_dataset_that_does_not_exist(refuse, trained, tmp_path):
@@ -274,14 +274,14 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys, trained, photos):
 
 def break_batches(monkeypatch, number):
     """Make the phase of one batch NaN, so that its predictions are NaN, too."""
-    make_batches = training.make_batches
+    make_batches = batches.make_batches
 
     def broken(*args, start=0, **kwargs):
         batches = make_batches(*args, start=start, **kwargs)
         for i, batch in enumerate(batches, start + 1):
             yield {**batch, "phase": batch["phase"] * np.float32(np.nan if i == number else 1)}
 
-    monkeypatch.setattr(training, "make_batches", broken)
+    monkeypatch.setattr(batches, "make_batches", broken)
 
 
 @pytest.mark.parametrize("log_every", [1, 1000])
@@ -302,10 +302,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(refuse, flags, tmp_path, monkey
 def test_a_gradient_that_is_not_finite_is_never_saved(flags, experiment, tmp_path, monkeypatch):
     # The loss is finite and its gradient is not: the parameters would be NaN before the loss is.
     monkeypatch.setattr(
-        training, "pixel_loss", lambda loss, a, b: jax.numpy.sqrt(0 * a.sum(axis=(1, 2, 3)))
+        step, "pixel_loss", lambda loss, a, b: jax.numpy.sqrt(0 * a.sum(axis=(1, 2, 3)))
     )
     with pytest.raises(UserError, match="gradient norm is nan at step 1: nothing is saved"):
-        training.train(experiment, tmp_path)
+        loop.train(experiment, tmp_path)
     assert not list((tmp_path / "checkpoints").iterdir())
 
 

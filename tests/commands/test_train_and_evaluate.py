@@ -9,10 +9,10 @@ import skimage.data
 
 import evaluate
 import train
+from hyperfunc.data import tasks
 from hyperfunc.experiment import PRESETS, Workdir, export_model, load_model
 from hyperfunc.images import read_image, write_image
 from hyperfunc.pixels import degrade, imresize, psnr_y, ssim_y
-from hyperfunc.training import validation
 
 
 def read_lines(workdir):
@@ -166,7 +166,7 @@ def test_a_model_that_overfits_one_image_beats_bicubic(draw, tmp_path, flags, dt
 
 
 def test_validation_ranks_checkpoints_and_saves_pictures(tmp_path, flags, monkeypatch):
-    monkeypatch.setattr(validation, "SCALES", (2.0, 2.5, 3.0))  # Others take long to compile.
+    monkeypatch.setattr(tasks, "VALIDATION_SCALES", (2.0, 2.5, 3.0))  # For less to compile.
     # Logging, saving and validation have different intervals.
     run = [f"--workdir={tmp_path}", *flags, "--data.validation=0.2", "--run.steps=7"]
     intervals = ["--run.log_every=4", "--run.save_every=5", "--run.validate_every=3"]

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.data import Reconstruction, Setting, SuperResolution, add_enlarged, compress
+from hyperfunc.data import Reconstruction, Setting, SuperResolution, add_enlarged
 from hyperfunc.data.augmentation import disturb, measure_detail
-from hyperfunc.data.tasks import augment, crop_at_random, draw_disturbance
+from hyperfunc.data.host_operations import augment, crop_at_random, draw_disturbance
+from hyperfunc.data.jpeg import compress
 from hyperfunc.function import FunctionalImage, render_phases
 from hyperfunc.networks import FactoredTheta, FourierField
 from hyperfunc.pixels import PER_PIXEL, crop_margin, degrade

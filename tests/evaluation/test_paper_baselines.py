@@ -8,12 +8,13 @@ import pytest
 
 import evaluate
 import train
+from hyperfunc.data import tasks
 from hyperfunc.evaluation.methods import FixedScaleUpscaler, self_ensemble
 from hyperfunc.experiment import load_model
 from hyperfunc.images import read_image, write_image
 from hyperfunc.networks import SRCNN, RDNUpscaler
 from hyperfunc.pixels import degrade, psnr_y
-from hyperfunc.training import make_init, validation
+from hyperfunc.training import make_init
 from hyperfunc.upscaling import Upscaler
 
 SMALL = {
@@ -32,7 +33,7 @@ def runs(tmp_path_factory, photos):
     """The workdir of each network after two steps, validated on small crops."""
     folder = tmp_path_factory.mktemp("baselines")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validation, "SIDE", 32)
+        patch.setattr(tasks, "VALIDATION_SIDE", 32)
         for name, settings in SMALL.items():
             shared = ["--data.batch_size=4", "--data.validation=0.2", "--task.crop=8"]
             intervals = ["--run.steps=2", "--run.log_every=1", "--run.validate_every=2"]

@@ -11,6 +11,7 @@ import pytest
 from hyperfunc.devices import make_mesh
 from hyperfunc.experiment import Workdir, load_model
 from hyperfunc.training import loop as training
+from hyperfunc.training import make_init
 
 NAMES = ("params", "average")
 TRAIN = "import sys, train; train.main(sys.argv[1:])"
@@ -27,7 +28,7 @@ def on_four(experiment, trained):
 @pytest.fixture(scope="module")
 def assert_close(experiment, on_four, distance):
     """Asserts that parameters lie far closer to those of four devices than four steps reach."""
-    start = training.make_init(experiment)()
+    start = make_init(experiment)()
     paths = {name: distance(getattr(start, name), getattr(on_four, name)) for name in NAMES}
 
     def check(name: str, tree) -> None:
@@ -102,16 +103,16 @@ def test_two_processes_train_what_one_trains(flags, trained, tmp_path, start_pyt
 # The next test's processes need many steps, because JAX looks for the signal once a second.
 SIGTERM_AT_2 = """
 import os, signal, sys, jax, train
-from hyperfunc import training
+from hyperfunc.training import recording
 
-is_due = training._is_due
+is_due = recording.is_due
 
 def patched(step, every, last):
     if step == 2 and jax.process_index() == 1:
         os.kill(os.getpid(), signal.SIGTERM)
     return is_due(step, every, last)
 
-training._is_due = patched
+recording.is_due = patched
 train.main(sys.argv[1:])
 """
 

@@ -16,6 +16,7 @@ from hyperfunc.experiment.optimizers import Optimizer
 from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE
 from hyperfunc.training import loop as training
+from hyperfunc.training import make_init
 from hyperfunc.training.writer import Writer
 
 SIGNAL_SELF = """
@@ -187,7 +188,7 @@ def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_
 def test_it_starts_from_the_statistics_of_batches_too(experiment, tmp_path):
     experiment = faces_like(experiment)
     first = training.train(experiment, tmp_path / "first")
-    fresh = training.make_init(experiment)().batch_stats
+    fresh = make_init(experiment)().batch_stats
     after = training.train(standing(experiment, tmp_path / "first"), tmp_path / "second")
     # One batch moves them a little; from initial values they would be as near to those.
     distance = lambda a, b: sum(  # noqa: E731

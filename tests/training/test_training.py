@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.data import ImageSource, Reconstruction, make_batches
+from hyperfunc.data import ImageSource, Reconstruction, make_batches, open_dataset, tasks
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import PRESETS, Experiment, pixel_loss
@@ -24,9 +24,11 @@ from hyperfunc.training import (
     make_init,
     make_train_step,
     split_validation,
-    validation,
+    train,
 )
-from hyperfunc.training import loop as training
+from hyperfunc.training.batches import open_batches
+from hyperfunc.training.recording import is_due
+from hyperfunc.training.stop_signals import catch_stop_signals
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def experiment(tiny_experiment):
 
 @pytest.fixture
 def batch(experiment):
-    source = training.open_dataset(experiment.data.dataset, split="train")
+    source = open_dataset(experiment.data.dataset, split="train")
     return next(make_batches(source, experiment.task, batch_size=4, seed=1))
 
 
@@ -50,7 +52,7 @@ def test_images_are_drawn_by_the_weights_of_the_experiment(experiment, resident)
     )
     data = Data(batch_size=40, weights=(("dark", 9.0),), resident=resident)
     weighted = dataclasses.replace(experiment, data=data)
-    batch = next(training._open_batches(weighted, source, make_mesh(), start=0))
+    batch = next(open_batches(weighted, source, make_mesh(), start=0))
     is_dark = np.asarray(batch["target"]).mean(axis=(1, 2, 3)) < 100
     assert 0.75 < is_dark.mean() < 1.0
 
@@ -142,9 +144,9 @@ def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experi
             run=dataclasses.replace(experiment.run, steps=steps, validate_every=100),
         )
 
-    whole = training.train(run(4), tmp_path / "whole")
-    training.train(run(2), tmp_path / "stopped")
-    resumed = training.train(run(4), tmp_path / "stopped")
+    whole = train(run(4), tmp_path / "whole")
+    train(run(2), tmp_path / "stopped")
+    resumed = train(run(4), tmp_path / "stopped")
     assert int(resumed.step) == 4
     jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
 
@@ -193,7 +195,7 @@ def test_one_image_cannot_be_held_out_of_one():
 
 
 def test_the_last_step_is_always_due():
-    due = [step for step in range(1, 11) if training._is_due(step, 4, 10)]
+    due = [step for step in range(1, 11) if is_due(step, 4, 10)]
     assert due == [4, 8, 10]
 
 
@@ -271,7 +273,7 @@ def test_a_stride_would_change_a_footprint(changes):
 
 def test_a_model_for_jpegs_is_validated_on_jpegs(tiny_experiment, monkeypatch, draw):
     """A network of zeros gives the bicubic base: worse of what was compressed, always the same."""
-    monkeypatch.setattr(validation, "SCALES", (2.0,))
+    monkeypatch.setattr(tasks, "VALIDATION_SCALES", (2.0,))
     model = tiny_experiment.model
     variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
     source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
@@ -286,7 +288,7 @@ def test_a_model_for_jpegs_is_validated_on_jpegs(tiny_experiment, monkeypatch, d
 
 def test_a_flat_held_out_image_does_not_hide_the_others(tiny_experiment, monkeypatch):
     """A network of zeros gives the bicubic base: exact on white, and not on noise."""
-    monkeypatch.setattr(validation, "SCALES", (2.0,))
+    monkeypatch.setattr(tasks, "VALIDATION_SCALES", (2.0,))
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     images = [np.full((40, 40, 3), 255, np.uint8), noise]
     model = tiny_experiment.model
@@ -310,7 +312,7 @@ def test_the_logged_rates_are_those_of_the_update(experiment):
     rates = optimizer.make_schedules(experiment.run.steps)
     assert set(rates) == {"learning_rate"}
     state, step = make_init(experiment)(), jax.jit(make_train_step(experiment))
-    source = training.open_dataset(experiment.data.dataset, split="train")
+    source = open_dataset(experiment.data.dataset, split="train")
     batches = make_batches(source, experiment.task, batch_size=4, seed=1)
     for number, expected in zip(range(2), (1e-2 / 3, 1e-2 * 5 / 9), strict=True):
         before = state.params
@@ -327,16 +329,8 @@ def test_a_component_that_cannot_be_stored_is_told_before_anything_is_done(exper
 
     model = PixelHypernetwork(Mine(width=8, blocks=1), experiment.model.target)
     with pytest.raises(ValueError, match="the class Mine: add it to the union"):
-        training.train(dataclasses.replace(experiment, model=model), tmp_path / "run")
+        train(dataclasses.replace(experiment, model=model), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_task_that_cannot_be_validated_is_told(experiment, draw, monkeypatch):
-    """As one that was added elsewhere: without this it would be validated as another."""
-    monkeypatch.setattr(validation, "SuperResolution", Reconstruction)
-    source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
-    with pytest.raises(ValueError, match="validation knows no SuperResolution"):
-        Validator(experiment.model, experiment.task, source, make_mesh())
 
 
 def test_each_loss_is_another():
@@ -346,15 +340,15 @@ def test_each_loss_is_another():
 
 
 def test_ctrl_c_stops_after_the_step_and_before_the_first_at_once(capsys):
-    with training._stop_signals(), pytest.raises(KeyboardInterrupt):
+    with catch_stop_signals(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    with training._stop_signals() as is_asked_to_stop:
+    with catch_stop_signals() as is_asked_to_stop:
         assert not is_asked_to_stop(1)
         signal.raise_signal(signal.SIGINT)
-        assert "Ctrl-C again stops at once" in capsys.readouterr().out
+        assert "press Ctrl-C again to stop at once" in capsys.readouterr().out
         assert is_asked_to_stop(2)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    with training._stop_signals() as is_asked_to_stop:  # A preemption is not in a hurry.
+    with catch_stop_signals() as is_asked_to_stop:  # A preemption is not in a hurry.
         signal.raise_signal(signal.SIGTERM)
         assert is_asked_to_stop(1)

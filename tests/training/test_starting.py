@@ -1,4 +1,4 @@
-"""What may change before a run is resumed."""
+"""Which settings and images may change before a run is resumed."""
 
 import dataclasses
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
-from hyperfunc.training.resume import check_data, check_same
+from hyperfunc.training.starting import check_data, check_same
 
 
 @pytest.mark.parametrize(

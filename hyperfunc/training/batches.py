@@ -1,0 +1,70 @@
+"""The data of a run: which images train the model, which validate it, and the batches."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from hyperfunc.data import ImageSource, make_batches, make_resident_batches
+from hyperfunc.devices import shard_batch
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import Experiment
+
+
+def split_validation(source: ImageSource, share: float) -> tuple[ImageSource, ImageSource]:
+    """Hold out a share of the images, evenly over their order; at least one if it is not zero.
+
+    Args:
+        source: the images.
+        share: 0 to 0.5, rounded to a fraction with a denominator of at most 10,000.
+
+    Returns:
+        The images to train on, and the held-out ones.
+
+    Raises:
+        UserError: no image would be left to train on.
+    """
+    exact = Fraction(share).limit_denominator(10_000)
+    ends = [math.ceil(exact * i - Fraction(1, 2)) for i in range(len(source) + 1)]
+    held_out = [i for i in range(len(source)) if ends[i] < ends[i + 1]]
+    if share and not held_out:
+        held_out = [len(source) - 1]
+    kept = [i for i in range(len(source)) if i not in set(held_out)]
+    if not kept:
+        raise UserError(
+            f"{source.description} has {len(source)} images, too few to hold one out: add images "
+            "or train with --data.validation=0"
+        )
+    return source.select(kept), source.select(held_out)
+
+
+def open_batches(
+    experiment: Experiment, source: ImageSource, mesh: Mesh, *, start: int
+) -> Iterator[Any]:
+    """Iterate without end over batches that lie on the devices, from batch number ``start`` on."""
+    data, seed = experiment.data, experiment.run.seed
+    if data.resident:
+        return make_resident_batches(
+            source,
+            experiment.task,
+            mesh,
+            batch_size=data.batch_size,
+            seed=seed,
+            weights=data.weights,
+            start=start,
+        )
+    batches = make_batches(
+        source,
+        experiment.task,
+        batch_size=data.batch_size,
+        seed=seed,
+        weights=data.weights,
+        start=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=data.threads,
+    )
+    return (shard_batch(batch, mesh) for batch in batches)
