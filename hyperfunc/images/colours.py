@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from hyperfunc.images.libvips import from_array, get_field, reporting, set_field, to_array
-from hyperfunc.pixels import has_alpha, largest_value, to_integers
+from hyperfunc.pixels import has_alpha, to_integers, to_unit_range
 from hyperfunc.types import HostPixels
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
 
 def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """0..255 to [0, 1]."""
-    return image.astype(np.float32) / np.float32(255.0)
+    return to_unit_range(image)
 
 
 def split_alpha(pixels: HostPixels) -> tuple[HostPixels, HostPixels]:
@@ -45,7 +45,7 @@ def flatten(pixels: HostPixels) -> HostPixels:
     """Lay an image with alpha on white."""
     result = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), pixels.dtype)
     for start in range(0, len(pixels), ROWS):
-        part = pixels[start : start + ROWS].astype(np.float32) / largest_value(pixels.dtype)
+        part = to_unit_range(pixels[start : start + ROWS])
         colour = part[..., :-1] * part[..., -1:] + 1 - part[..., -1:]
         is_float = pixels.dtype == np.float32
         result[start : start + ROWS] = colour if is_float else to_integers(colour, pixels.dtype)
@@ -58,7 +58,7 @@ def reduce_depth(pixels: HostPixels, dtype: type[np.unsignedinteger]) -> HostPix
         return pixels
     result = np.empty(pixels.shape, dtype)
     for start in range(0, len(pixels), ROWS):
-        part = pixels[start : start + ROWS].astype(np.float32) / largest_value(pixels.dtype)
+        part = to_unit_range(pixels[start : start + ROWS])
         result[start : start + ROWS] = to_integers(part, dtype)
     return result
 
