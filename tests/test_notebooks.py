@@ -19,7 +19,7 @@ EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 
 FAKE_PIP = """
 import os, sys
-with open(os.environ["PIP_LOG"], "a") as file:
+with open(os.environ["FAKE_PIP_LOG"], "a") as file:
     print(*sys.argv[1:], sep="|", file=file)
 sys.exit("git+" not in sys.argv[-1])
 """
@@ -74,6 +74,7 @@ def test_a_notebook_is_stored_without_outputs(path):
 def test_a_notebook_installs_what_it_needs(path, tmp_path):
     """First from the index or a wheel beside it; the address of the repository is the last way."""
     (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").touch()  # A namespace package would not hide the real one.
     (tmp_path / "pip" / "__main__.py").write_text(FAKE_PIP)
     (line,) = [
         line.strip().removeprefix("!")
@@ -87,7 +88,7 @@ def test_a_notebook_installs_what_it_needs(path, tmp_path):
     subprocess.run(
         ["bash", "-c", line.format(**values)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "PIP_LOG": str(tmp_path / "log")},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "FAKE_PIP_LOG": str(tmp_path / "log")},
         check=True,
     )
     assert values["pip"].startswith(sys.executable)
