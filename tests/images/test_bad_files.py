@@ -1,4 +1,4 @@
-"""What cannot be read or written is refused in one line, and nothing half-written is left."""
+"""Bad files and full disks: the error is one line, and no half-written file is left."""
 
 import io
 import os
@@ -27,7 +27,7 @@ from hyperfunc.images import (
 SUFFIXES = [".png", ".jpg", ".tif", ".webp", ".avif"]
 
 
-def test_what_is_no_image(tmp_path):
+def test_files_that_are_no_images_are_refused(tmp_path):
     files = {"empty.png": b"", "text.jpg": b"hello", "tiff.tif": b"II*\0rubbish"}
     files |= {
         "vector.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
@@ -46,7 +46,7 @@ def test_what_is_no_image(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif", ".bmp"])
-def test_truncated_files(tmp_path, draw, suffix):
+def test_truncated_files_are_refused(tmp_path, draw, suffix):
     path = tmp_path / f"half{suffix}"
     Image.fromarray(draw(0, (96, 96))).save(path)
     data = path.read_bytes()
@@ -59,7 +59,7 @@ def test_truncated_files(tmp_path, draw, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_pixels_with_wrong_checksums(tmp_path, draw_pixels, suffix):
+def test_pixels_with_wrong_checksums_are_refused(tmp_path, draw_pixels, suffix):
     path = tmp_path / f"a{suffix}"
     write_photo(path, Photo(draw_pixels((40, 40), 3, np.uint16)))
     data = bytearray(path.read_bytes())
@@ -69,7 +69,7 @@ def test_pixels_with_wrong_checksums(tmp_path, draw_pixels, suffix):
         read_photo(path)
 
 
-def test_each_of_many_threads_names_its_file(tmp_path, draw):
+def test_errors_in_many_threads_name_the_right_file(tmp_path, draw):
     good = draw(0, (64, 64))
     write_image(tmp_path / "good.png", good)
     data = (tmp_path / "good.png").read_bytes()
@@ -88,7 +88,7 @@ def test_each_of_many_threads_names_its_file(tmp_path, draw):
         assert result == "good" if i % 2 else f"{i}.png: cannot be read as an image" in result
 
 
-def test_a_file_that_is_shortened_while_it_is_read(tmp_path, draw_pixels):
+def test_a_file_that_is_shortened_during_reading_is_refused(tmp_path, draw_pixels):
     """Mapped into memory, it would end the process."""
     path = tmp_path / "a.jpg"
     write_photo(path, Photo(draw_pixels((600, 600), 3, np.uint8)), quality=100)
@@ -152,7 +152,7 @@ def test_missing_permission_is_reported(tmp_path, draw, monkeypatch):
         read_photo(tmp_path / "a.png")
 
 
-def test_a_disk_that_fails_is_the_cause(tmp_path, draw):
+def test_an_error_of_the_disk_is_reported_as_the_cause(tmp_path, draw):
     class FailingFile(io.BytesIO):
         def read(self, size=-1):
             if self.tell() > 5000:
@@ -177,7 +177,7 @@ def test_an_interruption_while_libvips_works_is_not_lost(tmp_path, draw):
         read_image(InterruptedFile((tmp_path / "a.png").read_bytes()))
 
 
-def test_what_cannot_be_written(tmp_path, draw_pixels):
+def test_impossible_outputs_are_refused(tmp_path, draw_pixels):
     with pytest.raises(UserError, match="cannot write images as '.gif'"):
         check_output("a.gif", (4, 4))
     for name, size, largest in (
@@ -195,13 +195,13 @@ def test_what_cannot_be_written(tmp_path, draw_pixels):
 @pytest.mark.parametrize(
     ("suffix", "size"), [(".webp", (16383, 1)), (".avif", (1, 16384)), (".jpg", (65500, 1))]
 )
-def test_the_largest_sides(tmp_path, suffix, size):
+def test_images_with_the_largest_sides_are_written(tmp_path, suffix, size):
     write_photo(tmp_path / f"a{suffix}", Photo(np.zeros((*size, 3), np.uint8)))
     assert read_header(tmp_path / f"a{suffix}").size == size
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_full_disk_leaves_what_was_there(tmp_path, draw_pixels, suffix):
+def test_a_full_disk_keeps_the_old_file(tmp_path, draw_pixels, suffix):
     path = tmp_path / f"a{suffix}"
     write_photo(path, Photo(draw_pixels((4, 4), 3, np.uint8)))
     before = path.read_bytes()
@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, draw_pixels, suffix):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_an_interruption_leaves_what_was_there(tmp_path, draw_pixels, monkeypatch):
+def test_an_interruption_keeps_the_old_file(tmp_path, draw_pixels, monkeypatch):
     path = tmp_path / "a.png"
     write_photo(path, Photo(draw_pixels((4, 4), 3, np.uint8)))
     before = path.read_bytes()

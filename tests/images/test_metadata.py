@@ -147,7 +147,7 @@ def test_tags_of_any_tiff_become_exif(tmp_path, draw_pixels, byteorder, is_big):
     assert load_exif(photo.metadata.exif)[0] == {271: "Maker", 18246: 4, 33432: "me"}
 
 
-def test_what_windows_says_of_a_jpeg_is_kept_in_a_tiff(tmp_path, draw_pixels):
+def test_a_tiff_keeps_tags_of_windows_and_the_comment_of_a_jpeg(tmp_path, draw_pixels):
     exif, title = Image.Exif(), "Enten".encode("utf-16-le") + b"\0\0"
     exif[40091], exif[18246] = title, 4
     picture = Image.fromarray(draw_pixels((8, 8), 3, np.uint8))
@@ -177,7 +177,7 @@ def test_a_thumbnail_is_dropped(tmp_path, draw_pixels):
         assert load_exif(read_photo(tmp_path / f"b{suffix}").metadata.exif)[0][271] == "m"
 
 
-def test_nothing_is_made_up(tmp_path, draw_pixels):
+def test_no_metadata_is_invented(tmp_path, draw_pixels):
     """A resolution apart: libvips states the usual one where there is none, and it is ignored."""
     for suffix in (".jpg", ".png", ".tif", ".webp", ".avif"):
         write_photo(tmp_path / f"a{suffix}", Photo(draw_pixels((4, 4), 3, np.uint8)))
@@ -225,7 +225,7 @@ def test_iptc_is_kept_by_jpeg_and_tiff(tmp_path, draw_pixels):
         assert write_photo(tmp_path / f"b{suffix}", photo) == ["IPTC dropped"]
 
 
-def test_what_is_lost_is_noted(tmp_path, draw_pixels):
+def test_losses_are_noted(tmp_path, draw_pixels):
     pixels = draw_pixels((5, 6), 3, np.uint8)
     photo = Photo(pixels, Metadata(texts={"Author": "me", "comment": "ducks"}))
     lost = {
@@ -272,9 +272,7 @@ P3 = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_what_a_png_says_of_its_colours_is_kept_or_noted(
-    tmp_path, draw_pixels, srgb_profile, dtype
-):
+def test_colour_chunks_of_a_png_are_kept_or_noted(tmp_path, draw_pixels, srgb_profile, dtype):
     def find_chunks(path: Path) -> dict[bytes, bytes]:
         with path.open("rb") as file:
             return {name: data for name, data in read_chunks(file) if name in SRGB_CHUNKS}

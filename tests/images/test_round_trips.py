@@ -1,4 +1,4 @@
-"""What is written into a file is read back from it, in every format, depth and size."""
+"""What is written to a file is read back, in every format, depth and size."""
 
 import io
 from pathlib import Path
