@@ -1,4 +1,4 @@
-"""Algebra in weight space: between two images, through their target networks' parameters."""
+"""Interpolation between two images in the space of their target networks' parameters."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ def interpolate(
     Args:
         f: the image at t = 0.
         g: the image at t = 1, of the same size and from the same model.
-        t: the weight of g; outside of [0, 1] it extrapolates. May be traced.
-        layers: which layers take part: the first ``layers``, or those named ("layer_0", ...);
-            all if not given. The others stay those of ``f``. Base images always take part.
+        t: the weight of g; outside [0, 1] it extrapolates. It may be traced.
+        layers: the layers to interpolate: the first so many, or their names ("layer_0", ...); all
+            if not given. The others stay those of ``f``. Base images are always interpolated.
 
     Raises:
         ValueError: the images differ in size, model or blur, or there are no such layers.

@@ -1,6 +1,7 @@
 """An image as a continuous function: from pixels to theta, and from theta to values anywhere.
 
 `encode` is the only way in; `render`, `render_grid`, `render_phases` and `sample` are the ways out.
+`predict` goes from images to images with any model.
 """
 
 from hyperfunc.function.blur import blur_coefficients
@@ -21,15 +22,15 @@ __all__ = [
     "FunctionalImage",
     "Transform",
     "blur_coefficients",
-    "coverage",
-    "derivative",
-    "look_up",
     "bound_footprint",
+    "coverage",
     "cut_windows",
+    "derivative",
     "differentiate_grid",
     "encode",
     "evaluate_points",
     "from_pixel_matrix",
+    "look_up",
     "predict",
     "render",
     "render_grid",

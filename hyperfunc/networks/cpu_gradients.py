@@ -1,7 +1,7 @@
 """Layers whose kernels' gradients are fast on CPUs: convolutions and dense layers.
 
-XLA's own convolutions take half of a training step there, at a third of the rate of a matrix
-product; these take half of that (docs/experiments/cost-and-kernels.md).
+XLA's own convolutions take half of a training step on a CPU, at a third of the rate of a matrix
+product; these take half that time (docs/experiments/cost-and-kernels.md).
 """
 
 import functools
@@ -59,7 +59,7 @@ def check_training_layers() -> None:
     """Refuse registered layers that no traced training step uses.
 
     Raises:
-        UserError: No layer of the network suits them.
+        UserError: no layer of the network suits them.
     """
     for layers in _registered:
         layers.check_use()
@@ -77,7 +77,7 @@ def plain_convolve(
     Args:
         inputs: features.
         kernel: weights.
-        padding: how many zeros there are on each side; as many as keep the size if None.
+        padding: number of zeros on each side; as many as keep the size if None.
     """
     sides = "SAME" if padding is None else [(padding, padding)] * 2
     return lax.conv_general_dilated(
@@ -92,12 +92,12 @@ def convolve_and_add(
     *,
     is_rectified: bool = False,
 ) -> Outputs:
-    """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and rectify if asked for.
+    """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and apply a ReLU on request.
 
     Values and gradients are those of XLA's convolution except for the order of sums, unless
     registered layers (`register_training_layers`) compute in a lower precision. A 3x3 convolution
-    has reverse-mode derivatives only: use it for training, not for inference, which users may
-    differentiate as they like.
+    has no forward-mode derivatives. So it is for training only, because users may differentiate
+    inference in any way.
 
     Raises:
         ValueError: the kernel has another size.
@@ -121,9 +121,9 @@ def add_gated(
     bias: Float[Array, " c"],
     factor: float,
 ) -> Features:
-    """Add ``factor * features * sigmoid(features * kernel + bias)``, for training, to a shortcut.
+    """Add ``factor * features * sigmoid(features * kernel + bias)`` to a shortcut, for training.
 
-    With registered layers there are reverse-mode derivatives only.
+    With registered layers there are no forward-mode derivatives.
     """
     if (layers := _find_layers(features, kernel)) and shortcut.dtype == features.dtype:
         return layers.add_gated(shortcut, features, kernel, bias, factor)
@@ -133,7 +133,7 @@ def add_gated(
 
 @jax.custom_vjp
 def convolve(inputs: Features, kernel: Kernel) -> Outputs:
-    """Convolve as `plain_convolve`, with a faster gradient on CPUs."""
+    """Convolve like `plain_convolve`, with a faster gradient on CPUs."""
     return plain_convolve(inputs, kernel)
 
 
@@ -156,16 +156,17 @@ convolve.defvjp(_forward, _backward)
 def kernel_gradient(inputs: Features, gradient: Outputs) -> Kernel:
     """Compute the gradient of the kernel as XLA does it."""
     shape = (3, 3, inputs.shape[-1], gradient.shape[-1])
-    kernel = jnp.zeros(shape, inputs.dtype)  # A convolution is linear: where does not matter.
+    kernel = jnp.zeros(shape, inputs.dtype)  # Any kernel: the convolution is linear in it.
     return jax.vjp(lambda k: plain_convolve(inputs, k), kernel)[1](gradient)[0]
 
 
 def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
-    """Compute the same as a product of shifted copies.
+    """Compute the gradient of the kernel as a product of shifted copies.
 
-    Of few channels, as of an image, all nine are copies of the inputs. Else it is three shifted
-    columns by three shifted rows: a factor is copied three times instead of nine, and the product's
-    sides, 3 c and 3 d, are long enough for its full rate.
+    Inputs with few channels, such as images, are copied nine times. Otherwise three copies of the
+    inputs, shifted by columns, are multiplied by three copies of the gradient, shifted by rows:
+    each factor is copied three times instead of nine, and the product's sides, 3 c and 3 d, are
+    long enough for its full rate.
     """
     height, width, channels = inputs.shape[1:]
     if 2 * channels <= gradient.shape[-1]:
@@ -179,14 +180,14 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
 
 
 def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
-    """Convolve each channel with a kernel of its own, with zeros around the image.
+    """Convolve each channel with its own kernel, with zeros around the image.
 
-    On a CPU this is a sum of shifted products, a ninth of the time of XLA's grouped convolution
-    (docs/experiments/cost-and-kernels.md); on a GPU that is the faster one.
+    On a CPU this is a sum of shifted products, which takes a ninth of the time of XLA's grouped
+    convolution (docs/experiments/cost-and-kernels.md); on a GPU the grouped convolution is faster.
 
     Args:
         inputs: features.
-        kernel: weights, of an odd size.
+        kernel: weights; its size is odd.
     """
     return lax.platform_dependent(
         inputs, kernel, cpu=depthwise_as_sum, default=depthwise_as_grouped
@@ -195,7 +196,7 @@ def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Featu
 
 @jax.custom_vjp
 def convolve_depthwise_to_train(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
-    """Do the same as `convolve_depthwise`, with a faster gradient; reverse mode only."""
+    """Convolve like `convolve_depthwise`; gradients are faster, and reverse-mode only."""
     return convolve_depthwise(inputs, kernel)
 
 
@@ -219,14 +220,14 @@ convolve_depthwise_to_train.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def depthwise_as_sum(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
-    """Convolve each channel, as a sum of shifted products."""
+    """Convolve each channel by a sum of shifted products."""
     taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
     shifted = _shift(inputs, kernel.shape[0])
     return functools.reduce(jnp.add, (x * tap for x, tap in zip(shifted, taps, strict=True)))
 
 
 def depthwise_as_grouped(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
-    """Convolve each channel, as XLA's convolution of as many groups as there are channels."""
+    """Convolve each channel by XLA's convolution with one group per channel."""
     return lax.conv_general_dilated(
         inputs,
         kernel[:, :, None],
@@ -240,7 +241,7 @@ def depthwise_as_grouped(inputs: Features, kernel: Float[Array, "n n c"]) -> Fea
 def depthwise_gradient_in_one_pass(
     inputs: Features, gradient: Features, *, size: int
 ) -> Float[Array, "n n c"]:
-    """Compute the gradient of the kernel, all taps in one loop over the pixels."""
+    """Compute the gradient of the kernel, with all taps in one loop over the pixels."""
     products = tuple(x.astype(jnp.float32) * gradient for x in _shift(inputs, size))
     sums = lax.reduce(
         products,
@@ -252,13 +253,13 @@ def depthwise_gradient_in_one_pass(
 
 
 def depthwise_gradient(inputs: Features, gradient: Features, *, size: int) -> Float[Array, "n n c"]:
-    """Compute the same as XLA's grouped convolution does."""
+    """Compute the gradient of the kernel by XLA's grouped convolution."""
     kernel = jnp.zeros((size, size, inputs.shape[-1]), inputs.dtype)
     return jax.vjp(lambda k: depthwise_as_grouped(inputs, k), kernel)[1](gradient)[0]
 
 
 def _shift(x: Features, size: int) -> list[Features]:
-    """What each tap of a kernel sees, row by row."""
+    """Return the inputs of each tap of a kernel, row by row."""
     height, width = x.shape[1:3]
     reach = size // 2
     x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
@@ -268,12 +269,12 @@ def _shift(x: Features, size: int) -> list[Features]:
 def lay_out_patches(
     x: Float[Array, "b h w c"], size: tuple[int, int], padding: int
 ) -> Float[Array, "b y x n"]:
-    """Lay the pixels of each patch side by side, row by row.
+    """Concatenate the pixels of each patch, row by row.
 
     Args:
-        x: what the patches are of, with zeros around.
+        x: features.
         size: (rows, columns) of a patch.
-        padding: how many zeros there are on each side.
+        padding: number of zeros to add on each side of the features.
     """
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = (n - extent + 1 for n, extent in zip(x.shape[1:3], size, strict=True))
@@ -287,20 +288,20 @@ def dot_for_flax(
     axes: Any,
     precision: Any = None,
 ) -> Float[Array, "*b n"]:
-    """Multiply, as `flax.linen.Dense.dot_general` with Flax' defaults.
+    """Multiply, in place of `flax.linen.Dense.dot_general` with Flax' defaults.
 
-    JAX computes the kernel's gradient transposed, and XLA transposes it back wherever the optimiser
-    reads it, element by element: that takes longer than all other work on a wide layer. There are
-    reverse-mode derivatives only, as of 3x3 convolutions here.
+    JAX computes the kernel's gradient transposed, and XLA transposes it back, element by element,
+    wherever the optimiser reads it. That takes longer than all other work on a wide layer. There
+    are no forward-mode derivatives.
 
     Args:
         inputs: features.
         kernel: weights.
-        axes: of the product; must be the inputs' last and the kernel's first.
+        axes: the axes of the product; they must be the inputs' last and the kernel's first.
         precision: must be None.
 
     Raises:
-        ValueError: it is another product.
+        ValueError: another product is asked for.
     """
     if axes != (((inputs.ndim - 1,), (0,)), ((), ())) or precision is not None:
         raise ValueError(
@@ -312,7 +313,7 @@ def dot_for_flax(
 
 @jax.custom_vjp
 def dense(inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"]) -> Float[Array, "*b n"]:
-    """Multiply by a matrix whose gradient lies in memory as the matrix does."""
+    """Multiply by a matrix whose gradient has the memory layout of the matrix."""
     return inputs @ kernel
 
 

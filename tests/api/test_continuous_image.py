@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 import hyperfunc
-from hyperfunc.api import ContinuousImage, interpolate, represent
-from hyperfunc.api import representing as encoding
+from hyperfunc.api import ContinuousImage, interpolate, represent, representing
 from hyperfunc.api.representing import to_pixels
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment, Model
@@ -41,7 +40,7 @@ def f(model: Model, draw) -> ContinuousImage:
 
 @pytest.fixture(scope="module")
 def layered() -> list[ContinuousImage]:
-    """Two images of three emitted layers and without a base, in overlapping patches."""
+    """Make two images in overlapping patches, with three emitted layers and no base."""
     target, layout, size = CosineMLP(hidden=(4, 6)), WindowLayout(8, 4, 0.0), (16, 12)
     keys = jax.random.split(jax.random.key(0), (2, 1, *layout.grid(size)))
     draw = jax.jit(jax.vmap(jax.vmap(jax.vmap(jax.vmap(lambda key: target.init(key)[0])))))
@@ -77,7 +76,9 @@ class TestRepresent:
         assert leaves_close(f.function.theta, whole.theta, 2e-6)
         assert leaves_close(f.function.base, whole.base)
 
-    def test_tiles_are_the_whole(self, model: Model, f: ContinuousImage, draw, monkeypatch) -> None:
+    def test_tiles_equal_the_whole(
+        self, model: Model, f: ContinuousImage, draw, monkeypatch
+    ) -> None:
         monkeypatch.setattr(tile_grid, "LARGEST_TILE", 18)
         monkeypatch.setattr(tile_grid, "EXTENT_MULTIPLE", 1)
         tiled = represent(draw(0, SIZE), checkpoint=model)
@@ -112,8 +113,8 @@ class TestRepresent:
         with pytest.raises(ValueError, match=message):
             to_pixels(image)
 
-    def test_names_the_way_for_huge_pictures(self, model: Model, draw, monkeypatch) -> None:
-        monkeypatch.setattr(encoding, "MAX_THETA_BYTES", 2**10)
+    def test_refuses_huge_pictures(self, model: Model, draw, monkeypatch) -> None:
+        monkeypatch.setattr(representing, "MAX_THETA_BYTES", 2**10)
         with pytest.raises(UserError, match="hyperfunc upscale.*Upscaler"):
             represent(draw(0, SIZE), checkpoint=model)
 
@@ -158,7 +159,7 @@ class TestRender:
         np.testing.assert_allclose(moved, whole[20:, :28], atol=1e-5)
         assert in_strips._render_window._cache_size() == compiled
 
-    def test_strips_are_the_whole(self, f: ContinuousImage, monkeypatch) -> None:
+    def test_strips_equal_the_whole(self, f: ContinuousImage, monkeypatch) -> None:
         rows, cols = 37, 44
         whole = f.render(rows, cols, clip=False)
         monkeypatch.setattr(in_strips, "STRIP_SIZE", 8 * cols)
@@ -166,7 +167,7 @@ class TestRender:
         np.testing.assert_allclose(f.render(rows, cols, clip=False), whole, atol=1e-5)
         in_strips._render_whole.clear_cache()
 
-    def test_batches_of_points_are_the_whole(self, f: ContinuousImage, monkeypatch) -> None:
+    def test_batches_of_points_equal_the_whole(self, f: ContinuousImage, monkeypatch) -> None:
         coords = jax.random.uniform(jax.random.key(0), (45, 2))
         whole = f(coords)
         monkeypatch.setattr(in_strips, "points_at_once", lambda *_: 16)
@@ -174,7 +175,7 @@ class TestRender:
         np.testing.assert_allclose(f(coords), whole, atol=1e-6)
         in_strips.evaluate_points.clear_cache()
 
-    def test_a_scale_may_be_of_numpy(self, f: ContinuousImage) -> None:
+    def test_a_scale_may_be_a_numpy_number(self, f: ContinuousImage) -> None:
         for scale in (np.int64(2), np.float32(2)):
             np.testing.assert_array_equal(f.render(scale=scale), f.render(scale=2))
 
@@ -190,8 +191,8 @@ class TestRender:
 
 
 class TestDeepZoom:
-    def test_a_window_may_be_as_small_as_a_number(self, f: ContinuousImage) -> None:
-        """The pitch keeps its digits however small it is."""
+    def test_a_part_may_be_tiny(self, f: ContinuousImage) -> None:
+        """The pitch keeps its digits, however small it is."""
         for side in (1e-6, 1e-9):
             part = f.crop(0.5, 0.5, 0.5 + side, 0.5 + side, 8, 8)
             expected = np.broadcast_to(f(np.array([[0.5, 0.5]]), 0.0), part.shape)
@@ -211,14 +212,15 @@ class TestPytree:
         np.testing.assert_allclose(
             blurred(grid).reshape(-1, 3), blurred(points), atol=1e-5, rtol=1e-5
         )
-        inside = ~jnp.isin(points, jnp.array([0.0, 1.0])).any(axis=1)  # On it are two slopes.
+        # On the border there are two slopes.
+        inside = ~jnp.isin(points, jnp.array([0.0, 1.0])).any(axis=1)
         for name in ("gradient", "laplacian"):
             whole, single = getattr(blurred, name)(grid), getattr(blurred, name)(points)
             whole = whole.reshape(single.shape)[inside]
             scale = float(jnp.abs(single).max())
             np.testing.assert_allclose(whole / scale, single[inside] / scale, atol=1e-4)
 
-    def test_a_size_of_nothing_is_no_size(self, f: ContinuousImage) -> None:
+    def test_warp_refuses_empty_sizes(self, f: ContinuousImage) -> None:
         for size in ((0, 5), (5, 0), (0, 0)):
             with pytest.raises(ValueError, match="at least 1 x 1"):
                 f.warp(np.eye(3), *size)
@@ -244,7 +246,7 @@ class TestPytree:
         moved = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, f, gradient)
         assert loss(moved) < loss(f)
 
-    def test_says_what_it_is(self, f: ContinuousImage) -> None:
+    def test_repr(self, f: ContinuousImage) -> None:
         assert repr(f.gaussian(2.0)).startswith("ContinuousImage(20 x 28, FourierField")
 
 
@@ -301,7 +303,7 @@ class TestFile:
         coords = jax.random.uniform(jax.random.key(0), (5, 2))
         np.testing.assert_allclose(hyperfunc.load(path)(coords), f(coords), atol=1e-2)
 
-    def test_refuses_a_blur_by_quadrature(self, f: ContinuousImage, tmp_path: Path) -> None:
+    def test_refuses_to_save_an_exact_blur(self, f: ContinuousImage, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="exact=False"):
             f.gaussian(1.0).save(tmp_path / "picture.hyf")
 

@@ -31,13 +31,13 @@ def f() -> ContinuousImage:
 
 @pytest.fixture(scope="module")
 def trained() -> ContinuousImage:
-    """An eye, by the bundled network."""
+    """Represent an eye with the bundled network."""
     return hyperfunc.represent(skimage.data.astronaut()[90:122, 200:240])
 
 
 @pytest.fixture(scope="module")
 def smooth() -> ContinuousImage:
-    """One cosine network for the whole image."""
+    """Make one cosine network for the whole image."""
     target = CosineMLP(hidden=(8, 8), frequency=2.0)
     theta, shared = target.init(jax.random.key(2))
     return ContinuousImage(
@@ -55,14 +55,14 @@ def smooth() -> ContinuousImage:
 
 @pytest.fixture(scope="module")
 def points() -> np.ndarray:
-    """Positions in input pixels, away from the kinks at half-integers, borders included."""
+    """Draw positions in input pixels, also at the border, but not on the kinks at half-integers."""
     rng = np.random.default_rng(0)
     cells = rng.integers(0, [2 * n for n in SIZE], size=(40, 2)) / 2
     return cells + rng.uniform(0.05, 0.45, size=(40, 2))
 
 
 def closed_form(f: ContinuousImage, point: np.ndarray) -> list[np.ndarray]:
-    """f, its gradient [c, 2] and its second derivatives [c, 2] per input pixel, in NumPy.
+    """Compute f, its gradient [c, 2] and second derivatives [c, 2] per input pixel, in NumPy.
 
     The product rule by hand: windows (w, w', 0) times waves i w times the wave; Keys' cubic.
     """
@@ -141,7 +141,7 @@ class TestDerivatives:
     @pytest.mark.parametrize("name", ["f", "smooth"])
     def test_finite_differences(self, name: str, points: np.ndarray, request) -> None:
         f = request.getfixturevalue(name)
-        step = 0.02  # Pixels: what rounding and the fourth order leave is about 1e-4.
+        step = 0.02  # Pixels; rounding and the fourth order leave an error of about 1e-4.
         gradient = f.gradient(points / SIZE, FOOTPRINT, per="pixel")
         for axis in range(2):
             shift = np.zeros(2)
@@ -167,7 +167,7 @@ class TestDerivatives:
 
 
 def brute_force(f: ContinuousImage, coords: np.ndarray, sigma: float, nodes: int) -> np.ndarray:
-    """The integral over the plane by the midpoint rule."""
+    """Integrate over the plane by the midpoint rule."""
     step = np.linspace(-4.6, 4.6, nodes)
     weight = np.exp(-0.5 * step**2)
     weight /= weight.sum()
@@ -192,7 +192,7 @@ class TestGaussian:
         crop = blurred.crop(0.2, 0.0, 1.0, 1 / 3, scale=1.5, clip=False)
         np.testing.assert_allclose(crop, values[3:, :7], atol=1e-5)
 
-    def test_a_grid_shares_what_scattered_points_do_not(self, f: ContinuousImage) -> None:
+    def test_the_points_of_a_grid_share_integrals(self, f: ContinuousImage) -> None:
         """Every row and column of a grid is integrated once; a list of points is not a grid."""
         blurred, grid = f.gaussian(0.4), pixel_centres((3, 4)) * 1.1 - 0.03
         for method in (blurred.gradient, blurred.laplacian):
@@ -200,7 +200,7 @@ class TestGaussian:
             assert on_grid.shape[:2] == (3, 4)
             scattered = scattered.reshape(on_grid.shape)
             np.testing.assert_allclose(on_grid, scattered, atol=1e-4 * np.abs(scattered).max())
-        # The function may be traced where the grid is not.
+        # The function may be traced while the grid is not.
         known = np.asarray(grid)
         traced = jax.jit(lambda f: f.gradient(known, FOOTPRINT))(blurred)
         expected = blurred.gradient(grid, FOOTPRINT)
@@ -209,8 +209,8 @@ class TestGaussian:
         with pytest.raises(ValueError, match="points have shape"):
             blurred.laplacian(np.zeros((2, 2, 3)), FOOTPRINT)
 
-    def test_a_wide_blur_takes_no_more_than_the_image(self, f: ContinuousImage) -> None:
-        """A band is no wider than the image, and far beyond it is the same again, mirrored."""
+    def test_a_wide_blur_reads_no_more_than_the_image(self, f: ContinuousImage) -> None:
+        """A band is no wider than the image, and the mirrored image repeats far beyond it."""
         grid = pixel_centres((2, 3))
         expected = brute_force(f, np.asarray(grid).reshape(-1, 2), 12.0, 601).reshape(2, 3, 3)
         np.testing.assert_allclose(f.gaussian(12.0)(grid, FOOTPRINT), expected, atol=2e-3)
@@ -229,7 +229,7 @@ class TestGaussian:
 
     @pytest.mark.parametrize("sigma", [0.3, 0.7, 2.0])
     def test_closed_form_is_near(self, trained: ContinuousImage, sigma: float) -> None:
-        """What changes from window to window is no detail that a blur may leave."""
+        """The blur must not leave what changes from window to window."""
         exact, near = (
             trained.gaussian(sigma, exact=e).render(scale=2, clip=False) for e in (True, False)
         )

@@ -23,7 +23,7 @@ def keys(x: float) -> float:
 
 
 def interpolate(image: np.ndarray, position, footprint) -> np.ndarray:
-    """Bicubic, with the kernel as wide as the footprint, of an image that is mirrored for ever."""
+    """Interpolate the mirrored image with a cubic kernel as wide as the footprint."""
     value, total = np.zeros(3), 0.0
     for i in range(-30, 30):
         for j in range(-30, 30):
@@ -46,13 +46,13 @@ def positions_of(size):
 
 
 def draw_field(image, coefficients, shared, size) -> np.ndarray:
-    """A Fourier field per pixel, tents two pixels wide, bicubic base."""
+    """Draw a Fourier field per pixel, with tents two pixels wide and a bicubic base."""
     footprint = (HEIGHT / size[0], WIDTH / size[1])
     omega, kappa = shared["frequencies"], np.exp(shared["log_kappa"])
     result = np.zeros((*size, 3))
     for pixel, position in positions_of(size):
         result[pixel] = interpolate(image, position, footprint)
-        # Beyond the outermost centres the outermost fields go on alone.
+        # Beyond the outermost centres there is only the outermost field.
         clipped = [
             min(max(p, 0.5), n - 0.5) for p, n in zip(position, (HEIGHT, WIDTH), strict=True)
         ]
@@ -76,9 +76,9 @@ def draw_field(image, coefficients, shared, size) -> np.ndarray:
 
 
 def draw_patches(theta, size) -> np.ndarray:
-    """A cosine MLP for each patch of 2 x 2 pixels, stride 1, tents: weighted average."""
+    """Draw a cosine MLP for each patch of 2 x 2 pixels, with stride 1 and tents."""
     footprint = (HEIGHT / size[0], WIDTH / size[1])
-    alpha = np.sqrt(footprint[0] * footprint[1])  # half a patch is one pixel
+    alpha = np.sqrt(footprint[0] * footprint[1])  # Half a patch is one pixel.
     first, second, last = (theta[f"layer_{i}"] for i in range(3))
     result = np.zeros((*size, 3))
     for pixel, position in positions_of(size):

@@ -1,4 +1,4 @@
-"""All ways to render agree, whatever the model, the scale, the phase and the part of the image."""
+"""All renderers agree, for any model, scale, phase and part of the image."""
 
 import dataclasses
 import functools
@@ -63,7 +63,7 @@ MODELS = {
     ),
 }
 
-# Compiled functions: op by op the same would take minutes.
+# Compiled, because these functions would take minutes op by op.
 encode_jit = jax.jit(
     lambda model, variables, images, exists=None: encode(model, variables, images, exists=exists)[
         0
@@ -116,7 +116,7 @@ def functions(images, variables):
 
 
 def close(a, b, tolerance: float = 2e-5) -> None:
-    """Agreement to rounding; the correction of the models here is of the order of one."""
+    """Compare up to rounding errors; the models here correct the base by about one."""
     np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=tolerance)
 
 
@@ -134,19 +134,19 @@ def steps(size) -> tuple[float, float]:
     ids=str,
 )
 def test_all_renderers_agree(functions, name, size):
-    """At an integer scale, at real scales that differ between the axes, and in minification."""
+    """At an integer scale, at real scales that differ between the axes, and when reducing."""
     function = functions(name)
     rendered = render_jit(function, size=size)
     assert rendered.shape == (2, *size, 3)
     coords = pixel_centres(size)
     close(sample_jit(function, coords, footprint=steps(size)), rendered)
-    if name == "field":  # The others have but the one renderer.
+    if name == "field":  # The others have only one renderer.
         close(grid_jit(function, jnp.zeros(2), steps(size), size), rendered)
         close(grid_jit(function, jnp.zeros(2), steps(size), size, windows=True), rendered)
 
 
 @pytest.mark.parametrize("name", ["pixels", "patches"])
-def test_rows_one_after_the_other_are_all_rows_at_once(functions, name, monkeypatch):
+def test_rows_of_windows_one_by_one_and_at_once(functions, name, monkeypatch):
     function, size = functions(name), (14, 17)
 
     def evaluate(few):
@@ -159,8 +159,8 @@ def test_rows_one_after_the_other_are_all_rows_at_once(functions, name, monkeypa
     jax.tree.map(lambda a, b: close(a, b, 1e-4), at_once, in_turn)
 
 
-def test_columns_together_are_one_after_the_other(functions, monkeypatch):
-    """Accelerators take several columns of a field at a time, the last of them fewer."""
+def test_columns_of_windows_one_by_one_and_together(functions, monkeypatch):
+    """Accelerators render several columns of a field together; the last group has fewer."""
     function, size = functions("field"), (14, 17)
     monkeypatch.setattr(fourier_grid, "COLUMNS_AT_ONCE", 2)
 
@@ -188,7 +188,7 @@ def test_a_phase_shifts_the_grid(functions, name, scale):
     function, size = functions(name), (HEIGHT * scale, WIDTH * scale)
     step = (1 / scale, 1 / scale)
     phases = np.random.default_rng(scale).uniform(-scale / 2, scale / 2, size=(3, 2))
-    # The ends of the range, and what is not shifted at all.
+    # The ends of the range, and no shift.
     extremes = [[-scale / 2, scale / 2], [0.0, 0.0]]
     for phase in np.concatenate([phases, extremes]).astype(np.float32):
         shifted = phases_jit(function, scale=scale, phase=phase)
@@ -198,7 +198,7 @@ def test_a_phase_shifts_the_grid(functions, name, scale):
 
 
 def test_phases_without_a_factored_theta(functions):
-    """A theta that was computed with (blended, say) is no product any more."""
+    """A theta that is the result of a computation, such as a blend, is no product."""
     function = functions("field")
     assert isinstance(function.theta, FactoredTheta)
     expanded = dataclasses.replace(function, theta=function.theta.expand())
@@ -206,8 +206,8 @@ def test_phases_without_a_factored_theta(functions):
 
 
 @pytest.mark.parametrize("scale", [1, 3])
-def test_phases_for_training_are_the_same(functions, scale):
-    """And so is their gradient, which is what they are for."""
+def test_fast_gradients_are_the_same(functions, scale):
+    """Values and gradients do not depend on how they are computed."""
     function, phase = functions("field"), jnp.asarray([0.3, -0.4])
     theta = function.theta
 
@@ -234,7 +234,7 @@ def test_a_window_is_a_crop(functions, name):
 
 
 def test_tiny_images(variables):
-    """One pixel is an image, too."""
+    """An image may have a single pixel."""
     for size in ((1, 1), (4, 1)):
         images = np.random.default_rng(0).uniform(size=(1, *size, 3)).astype(np.float32)
         function = encode_jit(MODELS["field"], variables("field"), images)
@@ -244,7 +244,7 @@ def test_tiny_images(variables):
 
 
 @pytest.mark.parametrize("name", ["field", "patches"])
-def test_images_of_a_batch_do_not_meet(functions, variables, images, name):
+def test_images_of_a_batch_are_independent(functions, variables, images, name):
     together = render_jit(functions(name), size=(14, 17))
     for i in range(2):
         alone = encode_jit(MODELS[name], variables(name), images[i : i + 1])
@@ -252,7 +252,7 @@ def test_images_of_a_batch_do_not_meet(functions, variables, images, name):
 
 
 def test_the_function_is_continuous(functions):
-    """Across the edges of windows, where the target networks change."""
+    """The function is continuous across the edges of windows, where target networks change."""
     rng = np.random.default_rng(0)
     edges = rng.integers(1, 2 * HEIGHT, size=(50, 2)) / 2 / np.array([HEIGHT, WIDTH])
     other = rng.uniform(size=50)
@@ -269,7 +269,7 @@ def test_the_function_is_continuous(functions):
 
 
 @pytest.mark.parametrize("size", [(12, 10), (24, 20), (14, 17), (3, 11)], ids=str)
-def test_without_a_correction_it_is_bicubic_interpolation(functions, images, size):
+def test_without_target_networks_the_base_is_interpolated(functions, images, size):
     function = functions("field")
     theta = FactoredTheta(function.theta.features, jnp.zeros_like(function.theta.kernel))
     plain = dataclasses.replace(function, theta=theta)
@@ -278,7 +278,7 @@ def test_without_a_correction_it_is_bicubic_interpolation(functions, images, siz
 
 @pytest.mark.parametrize("size", [(12, 10), (14, 17)], ids=str)
 @pytest.mark.parametrize("name", ["field", "pixels"])
-def test_padding_that_does_not_exist_changes_nothing(functions, variables, images, name, size):
+def test_masked_padding_changes_nothing(functions, variables, images, name, size):
     padded = np.pad(images, ((0, 0), (0, 3), (0, 4), (0, 0)), mode="symmetric")
     exists = tuple((np.arange(n + p) < n).astype(np.float32) for n, p in ((HEIGHT, 3), (WIDTH, 4)))
     function = encode_jit(MODELS[name], variables(name), padded, exists)
@@ -313,7 +313,7 @@ def test_gradients_through_rendering_are_finite(variables, images, name, size):
         ({"size": (4, 4), "window": (0.0, 0.0, 1.0, 1.5)}, "1.5"),
     ],
 )
-def test_what_cannot_be_rendered_says_so(functions, arguments, named):
+def test_impossible_sizes_and_windows_are_refused(functions, arguments, named):
     with pytest.raises(ValueError, match=named):
         render(functions("field"), **arguments)
 
@@ -333,14 +333,14 @@ def test_an_axis_over_the_window_is_what_render_uses(functions):
 def test_the_base_takes_over_where_pixels_are_large(functions):
     function = functions("field")
     alone = function.replace(base=None)
-    assert alone.field_share((3.0, 3.0)) == 1.0  # There is nothing to take over.
+    assert alone.field_share((3.0, 3.0)) == 1.0  # There is no base.
     assert function.field_share((0.8, 0.5)) == 1.0
     close(function.field_share((1.0, 0.1)), np.exp(-8 * 0.2**2))
     close(function.field_share((1.0, 1.5)), np.exp(-8 * (0.2**2 + 0.7**2)))
     slope = jax.grad(lambda step: function.field_share((step, 0.5)))
-    close([slope(0.79), slope(0.8)], [0, 0])  # It sets in smoothly.
+    close([slope(0.79), slope(0.8)], [0, 0])  # The fade begins smoothly.
 
-    # At less than half the size it is the base, and the windows are gone.
+    # At less than half the size only the base is left.
     axes = [axis_over((0.0, 1.0), 2, cells) for cells in (HEIGHT, WIDTH)]
     close(render_jit(function, (2, 2)), interpolate_grid(function.base, *axes))
     assert np.abs(render_jit(alone, (2, 2))).max() > 1e-2

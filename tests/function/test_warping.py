@@ -32,7 +32,7 @@ def f(draw) -> ContinuousImage:
 
 
 def rotation(degrees: float, zoom: float = 1.0) -> jnp.ndarray:
-    """About the centre, in pixels of SIZE: an output pixel covers ``zoom`` input pixels."""
+    """Rotate and scale about the centre; an output pixel covers ``zoom`` input pixels."""
     angle = np.deg2rad(degrees)
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     centre = np.array([SIZE[1] / 2 - 0.5, SIZE[0] / 2 - 0.5])
@@ -70,7 +70,7 @@ class TestGeometry:
             )
             excess = np.diag(np.square(footprint[0, 0])) - jacobian @ jacobian.T
             assert np.linalg.eigvalsh(excess).min() > -1e-5
-            assert np.linalg.det(excess) < 1e-4  # It touches: no smaller one would do.
+            assert np.linalg.det(excess) < 1e-4  # No smaller footprint contains it.
 
     def test_footprints_of_rotations_and_scalings(self) -> None:
         _, footprint = look_up(rotation(33.0, 1.7), SIZE, SIZE)
@@ -109,7 +109,7 @@ class TestWarp:
         )
 
     def test_agrees_with_another_library(self, draw) -> None:
-        # Smooth, so that how one interpolates does not matter.
+        # A smooth image, so that the interpolation does not matter.
         y, x = np.mgrid[: SIZE[0], : SIZE[1]]
         image = 0.5 + 0.4 * np.stack([np.cos(0.3 * y), np.sin(0.2 * x), np.cos(0.2 * (x + y))], -1)
         matrix = np.array([[0.9, 0.2, 3.0], [-0.1, 0.8, 4.0], [1e-3, 2e-3, 1.0]])
@@ -120,7 +120,7 @@ class TestWarp:
     @pytest.mark.parametrize("degrees", [0.0, 30.0])
     def test_minification_does_not_alias(self, degrees: float) -> None:
         stripes = np.zeros((*SIZE, 3))
-        stripes[:, ::3] = 1  # Below the pitch of three input pixels everything is grey.
+        stripes[:, ::3] = 1  # Coarser than three input pixels, everything is grey.
         f = make(stripes, only_base=True)
         size = (SIZE[0] // 4, SIZE[1] // 4)
         small = f.warp(rotation(degrees, 0.7) @ jnp.eye(3), *size)[2:-2, 2:-2]
@@ -154,7 +154,7 @@ def test_a_homography_is_found_by_gradient_descent(f: ContinuousImage) -> None:
     target = f.warp(jnp.eye(3) + offset, *size, clip=False)
 
     def loss(offset: jax.Array) -> jax.Array:
-        # Two input pixels of blur carry the gradient further than edges are wide.
+        # A blur of two input pixels makes the gradient reach further than an edge is wide.
         picture = f.warp(jnp.eye(3) + offset, *size, clip=False, widest=2.0)
         return jnp.square(picture - target).mean()
 

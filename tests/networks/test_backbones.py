@@ -1,4 +1,4 @@
-"""What is special to one backbone; what all of them owe is in the contract tests."""
+"""Properties of single backbones; test_components.py tests what all backbones have in common."""
 
 import functools
 
@@ -13,7 +13,7 @@ IMAGES = np.random.default_rng(0).uniform(size=(2, 16, 24, 3)).astype(np.float32
 
 
 def convolve(x, layer):
-    """A zero-padded convolution as a loop over the taps of its kernel."""
+    """Convolve with zero padding, in a loop over the taps of the kernel."""
     kernel, (height, width) = np.asarray(layer["kernel"]), x.shape[1:3]
     half = kernel.shape[0] // 2
     padded = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
@@ -22,7 +22,7 @@ def convolve(x, layer):
     return total + np.asarray(layer["bias"])
 
 
-def test_a_dense_block_reads_all_that_came_before():
+def test_a_dense_block_reads_all_earlier_layers():
     """Equations (1) to (8) of Zhang et al., written out for two blocks of two layers."""
     model = RDN(width=4, blocks=2, layers=2, growth=3)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
@@ -42,7 +42,7 @@ def test_a_dense_block_reads_all_that_came_before():
     np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
-def test_features_weigh_features():
+def test_vapsr_multiplies_features_by_features():
     """Blocks of VapSR written out, tap by tap."""
     model = VapSR(width=4, attention_width=6, blocks=2)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
@@ -78,7 +78,7 @@ def test_an_inception_trunk_reduces_by_twice_its_stride(stride):
     variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
     features = jax.eval_shape(model.apply, variables, IMAGES)
     assert features.shape == (2, 8 // stride, 12 // stride, 5)
-    # The parameters are the same ones: what was trained at one stride fits the other.
+    # A checkpoint of one stride fits the other.
     other = jax.eval_shape(model.clone(stride=3 - stride).init, jax.random.key(0), IMAGES)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, other)
 

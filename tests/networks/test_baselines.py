@@ -1,4 +1,4 @@
-"""What the hypernetwork is compared with."""
+"""The baselines of the paper: SRCNN and RDN."""
 
 import dataclasses
 from pathlib import Path
@@ -31,14 +31,14 @@ def draw_variables(model, size=(6, 8)):
 @pytest.mark.parametrize(
     ("model", "parameters"),
     [
-        (SRCNN(), 57_184 + 97),  # The weights that Dong et al. count, and biases.
+        (SRCNN(), 57_184 + 97),  # Dong et al. count weights only; 97 are biases.
         (RDNUpscaler(scale=2), 22_123_395),
         (RDNUpscaler(scale=3), 22_308_035),
         (RDNUpscaler(scale=4), 22_271_107),
     ],
     ids=["SRCNN", "RDN x2", "RDN x3", "RDN x4"],
 )
-def test_the_published_networks_have_their_published_size(model, parameters):
+def test_networks_have_their_published_size(model, parameters):
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == parameters
 
@@ -57,12 +57,12 @@ def test_srcnn_starts_from_bicubic_interpolation(draw):
     enlarged = jax.jit(model.apply)(variables, to_float(image)[None])[0]
     expected = imresize(to_float(image), size)
     np.testing.assert_allclose(enlarged, expected, atol=1e-5)
-    # As a method it differs from MATLAB's by the roundings, which are one for each axis there.
+    # MATLAB rounds after each axis, the method only once.
     as_method = FixedScaleUpscaler(model, variables)(image, size)
     assert np.abs(as_method.astype(int) - bicubic(image, size)).max() <= 1
 
 
-def test_srcnn_changes_the_luma_by_what_its_convolutions_say(draw):
+def test_srcnn_changes_only_the_luma(draw):
     model = SRCNN(scale=2, widths=(4, 5), sizes=(5, 3, 3))
     variables = draw_variables(model)
     variables = jax.tree.map(lambda leaf: 10 * leaf + 0.01, variables)
@@ -71,7 +71,7 @@ def test_srcnn_changes_the_luma_by_what_its_convolutions_say(draw):
     luma, *chroma = np.moveaxis(change @ YCBCR.T, -1, 0)
     assert np.abs(luma).max() > 1  # Grey levels.
     np.testing.assert_allclose(chroma, 0, atol=1e-3)
-    # What it adds depends on the luma of its input only: an image of the same luma and no colour.
+    # The change depends only on the luma of the input: it is the same for a grey image.
     grey = image @ (YCBCR[0] / YCBCR[0].sum()).astype(np.float32)
     grey = np.repeat(grey[..., None], 3, axis=-1)
     other = jax.jit(model.apply)(variables, grey[None])[0] - imresize(grey, (18, 14))
@@ -92,9 +92,9 @@ def test_pixel_shuffle_against_a_loop():
     np.testing.assert_array_equal(pixel_shuffle(jnp.asarray(x), factor), expected)
 
 
-@pytest.mark.parametrize("scale", [3, 4])  # Of one and of two sub-pixel convolutions.
+@pytest.mark.parametrize("scale", [3, 4])  # One and two sub-pixel convolutions.
 def test_rdn_enlarges_by_its_scale(scale):
-    """Shifting the image shifts the result by as many pixels, away from the border."""
+    """Shifting the image by a pixel shifts the result by ``scale`` pixels, except at the border."""
     model = RDNUpscaler(SMALL_RDN, scale=scale)
     image = np.random.default_rng(0).uniform(size=(1, 22, 24, 3)).astype(np.float32)
     variables = draw_variables(model, image.shape[1:3])
@@ -111,29 +111,9 @@ def test_rdn_enlarges_by_its_scale(scale):
 
 
 @pytest.mark.parametrize("scale", [0, 1, 5, 8])
-def test_scales_that_rdn_has_not(scale):
+def test_rdn_refuses_other_scales(scale):
     with pytest.raises(ValueError, match=f"scale {scale}: .* 2, 3 and 4"):
         RDNUpscaler(scale=scale)
-
-
-# As methods and as models
-
-
-def test_a_method_is_its_network_rounded(draw):
-    model = RDNUpscaler(SMALL_RDN, scale=2)
-    variables, image = draw_variables(model), draw(0, (6, 8))
-    size = (6 * model.scale, 8 * model.scale)
-    result = FixedScaleUpscaler(model, variables)(image, size)
-    expected = np.asarray(jax.jit(model.apply)(variables, to_float(image)[None])[0])
-    assert result.shape == (*size, 3) and result.dtype == np.uint8
-    assert np.abs(result - 255 * np.clip(expected, 0, 1)).max() <= 0.501
-
-
-@pytest.mark.parametrize("size", [(18, 24), (12, 15), (11, 16), (16, 12), (6, 8)])
-def test_another_size_is_refused(draw, size):
-    enlarge = FixedScaleUpscaler(SRCNN(scale=2), variables={})  # Not even tried.
-    with pytest.raises(UserError, match=f"scale 2 .* into {size[0]} x {size[1]}: .*--scale=2"):
-        enlarge(draw(0, (6, 8)), size)
 
 
 @pytest.mark.parametrize("network", [SRCNN(scale=3), RDNUpscaler(scale=3)], ids=["SRCNN", "RDN"])

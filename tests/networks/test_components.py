@@ -1,4 +1,4 @@
-"""What every component owes: a new one is tested by being named in its union."""
+"""Contracts of all components; to test a new one, name it in its union."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ from hyperfunc.networks import (
 from hyperfunc.networks.protocols import BackboneProtocol, TargetProtocol
 from hyperfunc.pixels import WindowLayout, pixel_centres
 
-# Settings that make a component small, and switch on what is off by default.
+# Settings that make components small and switch on everything that is off by default.
 SMALL = {
     EDSR: EDSR(width=4, blocks=1, attention=True, fusion=True),
     RDN: RDN(width=4, blocks=2, layers=2, growth=3),
@@ -70,7 +70,7 @@ SMALL = {
 
 @dataclasses.dataclass(frozen=True)
 class Plane(CosineMLP):
-    """Linear in theta, and no Fourier field: what only the general way can render."""
+    """A target network without a fast renderer."""
 
     def init(self, key):
         return {"slopes": 0.1 * jax.random.normal(key, (3, self.channels))}, {}
@@ -91,7 +91,7 @@ def name_of(component) -> str:
 
 
 def models() -> list:
-    """Every hypernetwork, and one around every backbone and every target network."""
+    """Return every hypernetwork, and one for every backbone and every target network."""
     found = members(Hypernetwork)
     patches = SMALL[PatchHypernetwork]
     found += [patches.clone(backbone=backbone) for backbone in members(Backbone)]
@@ -105,7 +105,7 @@ def describe(model) -> str:
 
 
 IMAGES = np.random.default_rng(0).uniform(size=(2, 8, 6, 3)).astype(np.float32)
-"""Not square, so that no axis is taken for the other."""
+"""They are not square, so that swapped axes are noticed."""
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_backbone(backbone):
     features, variables = jax.jit(backbone.init_with_output)(jax.random.key(0), IMAGES)
     assert features.ndim == 4 and features.shape[0] == 2 and features.shape[-1] == backbone.width
     assert features.dtype == backbone.dtype and np.isfinite(features).all()
-    # In half precision, too, with the same parameters.
+    # In half precision the same parameters give nearly the same features.
     half = backbone.clone(dtype="bfloat16")
     in_half = jax.jit(half.apply)(variables, IMAGES)
     assert in_half.dtype == jnp.bfloat16
@@ -141,7 +141,7 @@ def test_backbone(backbone):
 
 @pytest.mark.parametrize("backbone", members(Backbone), ids=name_of)
 def test_backbone_on_padding(backbone):
-    """A mask makes padding as if it were not there, or is refused."""
+    """With a mask, padding changes nothing; a backbone that cannot use a mask refuses it."""
     variables = jax.jit(backbone.init)(jax.random.key(0), IMAGES)
     padded = np.pad(IMAGES, ((0, 0), (0, 3), (0, 2), (0, 0)), constant_values=0.7)
     mask = np.pad(np.ones((1, 8, 6, 1), np.float32), ((0, 0), (0, 3), (0, 2), (0, 0)))
@@ -158,7 +158,7 @@ def test_backbone_on_padding(backbone):
     "backbone", [x for x in members(Backbone) if x.receptive_radius is not None], ids=name_of
 )
 def test_backbone_receptive_radius(backbone):
-    """How far a pixel is seen, exactly: a tile's halo is as wide."""
+    """A change of a pixel reaches exactly so far. A tile's halo is as wide."""
     radius = backbone.receptive_radius
     side = 2 * radius + 5
     image = np.random.default_rng(0).uniform(size=(1, side, side, 3)).astype(np.float32)
@@ -170,7 +170,7 @@ def test_backbone_receptive_radius(backbone):
     rows, cols = np.nonzero(difference)
     reach = max(np.abs(rows - side // 2).max(), np.abs(cols - side // 2).max())
     assert reach <= radius
-    assert reach >= radius - 1  # A ReLU may hide the last one.
+    assert reach >= radius - 1  # A ReLU may hide the last pixel.
 
 
 @pytest.mark.parametrize("target", members(Target), ids=name_of)
@@ -195,7 +195,7 @@ def test_target(target):
 
 @pytest.mark.parametrize("target", [*members(Target), Plane()], ids=name_of)
 def test_target_at_any_scale(target):
-    """A grid is what its points are, at an integer scale and at others."""
+    """Renderings equal samples at the pixel centres, at integer and other scales."""
     model = SMALL[PixelHypernetwork].clone(target=target)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
     function, _ = jax.jit(lambda v, x: encode(model, v, x))(variables, IMAGES)
@@ -215,12 +215,12 @@ def test_target_at_any_scale(target):
 
 @pytest.mark.parametrize("model", models(), ids=describe)
 def test_hypernetwork_trains_all_of_its_parameters(model):
-    """A training loss has a finite gradient, and one that is not zero for each parameter."""
+    """The gradient of a training loss is finite, and not zero for any parameter."""
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
     target = np.random.default_rng(1).uniform(size=(2, 16, 12, 3)).astype(np.float32)
 
     def loss(params, images, target, phase):
-        # Away from the start, where coefficients may be zero and hide what they multiply.
+        # Initial coefficients may be zero, which would make gradients zero.
         params = jax.tree.map(lambda leaf: leaf + 0.01, params)
         function, stats = encode(model, {**variables, "params": params}, images, mode=TRAINING)
         predicted = render_phases(function, 2, phase=phase)
@@ -241,9 +241,9 @@ def test_hypernetwork_trains_all_of_its_parameters(model):
 
 @pytest.mark.parametrize("model", members(FixedScale), ids=name_of)
 def test_a_network_for_one_scale(model):
-    """It enlarges by its scale, and a training loss has a gradient for each parameter."""
+    """The network enlarges by its scale, and a loss has a gradient for each parameter."""
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
-    assert set(variables) == {"params"}  # Nothing that training and evaluation had to carry.
+    assert set(variables) == {"params"}  # There are no batch statistics.
     size = (2, 8 * model.scale, 6 * model.scale, 3)
     target = np.random.default_rng(1).uniform(size=size).astype(np.float32)
 
@@ -268,7 +268,7 @@ def test_task(task, draw):
     target = (size[0] * setting.scale, size[1] * setting.scale, 3)
     assert example["target"].shape == target and example["target"].dtype == np.uint8
     assert example["phase"].shape == (2,) and example["phase"].dtype == np.float32
-    # The same numbers, the same example.
+    # Equal random numbers give equal examples.
     again = task.make_example(draw(0, (80, 70)), setting, np.random.default_rng(0))
     assert all(np.array_equal(example[name], again[name]) for name in example)
 
@@ -295,7 +295,7 @@ def test_component_round_trips_through_json(experiment):
     assert type(restored.model) is type(experiment.model)
     parts = [getattr(e.model, "backbone", None) for e in (restored, experiment)]
     assert type(parts[0]) is type(parts[1])
-    # One other setting is another experiment.
+    # Another setting makes another experiment.
     task = restored.task
     changed = {"crop": task.crop + 1} if hasattr(task, "crop") else {"size": task.size + 1}
     assert dataclasses.replace(restored, task=dataclasses.replace(task, **changed)) != experiment

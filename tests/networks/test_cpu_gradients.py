@@ -1,4 +1,4 @@
-"""The layers for training agree with XLA's, in values and in gradients."""
+"""The layers with fast gradients have the values and gradients of XLA's."""
 
 import flax.linen as nn
 import jax
@@ -42,7 +42,7 @@ def draw(*shape):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 4)])
-def test_gradients_are_those_of_xla(size):
+def test_gradients_equal_those_of_xla(size):
     inputs, kernel, weight = draw(2, *size, 3), draw(3, 3, 3, 5), draw(2, *size, 5)
 
     def loss(function, inputs, kernel):
@@ -56,7 +56,7 @@ def test_gradients_are_those_of_xla(size):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 4), (9, 5)])
-def test_depthwise_is_a_convolution_of_each_channel(size):
+def test_depthwise_convolves_each_channel(size):
     inputs, kernel, weight = draw(2, *size, 6), draw(5, 5, 6), draw(2, *size, 6)
 
     def one_by_one(inputs, kernel):
@@ -92,7 +92,7 @@ def test_depthwise_is_a_convolution_of_each_channel(size):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("is_rectified", [False, True])
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_layer_is_that_of_flax(size, is_rectified, dtype):
+def test_a_layer_equals_that_of_flax(size, is_rectified, dtype):
     layer = Convolution(5, size, is_rectified, dtype)
     flax = nn.Conv(5, (size, size), dtype=jnp.dtype(dtype))
     inputs = draw(2, 7, 4, 3)
@@ -106,7 +106,7 @@ def test_a_layer_is_that_of_flax(size, is_rectified, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_pixel_attention_is_what_it_says(dtype):
+def test_pixel_attention_equals_its_formula(dtype):
     attention = PixelAttention(0.3, dtype)
     shortcut, inputs = draw(2, 7, 4, 5), draw(2, 7, 4, 5).astype(dtype) - 1
     shortcut = shortcut.astype(dtype)
@@ -126,7 +126,7 @@ def assert_near(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-def test_it_refuses_to_be_another_convolution():
+def test_other_kernel_sizes_are_refused():
     with pytest.raises(ValueError, match=r"3x3 or 1x1, not \(5, 5\)"):
         convolve_and_add(draw(1, 4, 4, 3), draw(5, 5, 3, 3), draw(3))
 
@@ -144,7 +144,7 @@ def test_both_forms_of_the_kernels_gradient_agree(channels):
 
 
 @pytest.mark.parametrize("leading", [(4,), (2, 1, 3)])
-def test_a_dense_layers_gradients_are_those_of_xla(leading):
+def test_gradients_of_a_dense_layer_equal_those_of_xla(leading):
     inputs, kernel, weight = draw(*leading, 5), draw(5, 7), draw(*leading, 7)
 
     def loss(function, inputs, kernel):
@@ -160,17 +160,17 @@ def test_a_dense_layers_gradients_are_those_of_xla(leading):
 @pytest.mark.parametrize(
     ("axes", "precision"), [((((0,), (0,)), ((), ())), None), ((((1,), (0,)), ((), ())), "highest")]
 )
-def test_it_refuses_to_be_another_product(axes, precision):
+def test_other_products_are_refused(axes, precision):
     with pytest.raises(ValueError, match="leave it to Flax"):
         dot_for_flax(draw(5, 5), draw(5, 5), axes, precision=precision)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_fusion_is_a_convolution_of_all_channels(dtype):
+def test_a_fusion_equals_a_convolution_of_the_concatenation(dtype):
     features = [draw(2, 5, 4, channels) for channels in (3, 8, 5)]
     fusion, conv = Fusion(6, dtype), nn.Conv(6, (1, 1), dtype=jnp.dtype(dtype))
     variables = fusion.init(jax.random.key(0), features)
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # A bias of zero says nothing.
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)  # So that the bias is not zero.
     expected = conv.apply(variables, jnp.concatenate(features, axis=-1))
     fused = fusion.apply(variables, features)
     assert_near(fused, expected)
@@ -179,7 +179,7 @@ def test_a_fusion_is_a_convolution_of_all_channels(dtype):
 
 
 def test_the_gradient_of_a_dense_kernel_is_not_transposed():
-    # The optimiser would read it column by column: more than half of a step of the faces.
+    # The optimiser would read it column by column, in more than half of the time of a step.
     def gradient(function):
         def loss(kernel):
             return jnp.square(function(jnp.ones((4, 5)), kernel)).sum()
@@ -195,7 +195,7 @@ def test_the_gradient_of_a_dense_kernel_is_not_transposed():
     "trunk",
     [EDSR(width=8, blocks=2, attention=True, fusion=True), RDN(8, 1, 2, 4), DenseTrunk(8)],
 )
-def test_trunks_train_with_it_as_they_would_without(trunk, dtype):
+def test_trunks_have_the_same_gradients_in_training(trunk, dtype):
     trunk = trunk.clone(dtype=dtype)
     images = draw(2, 6, 6, 3)
     variables = trunk.init(jax.random.key(0), images)
@@ -219,8 +219,8 @@ def test_trunks_train_with_it_as_they_would_without(trunk, dtype):
         np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
 
 
-def test_a_patch_hypernetwork_trains_with_it_as_it_would_without():
-    # Dense layers all through: with batch normalisation, training would differ by its statistics.
+def test_a_patch_hypernetwork_has_the_same_gradients_in_training():
+    # Only dense layers, because batch normalisation changes values in training.
     network = PatchHypernetwork(
         DenseTrunk(8), CosineMLP(hidden=(4,), normalization="batch"), branch_convs=0, code=6
     )

@@ -1,4 +1,4 @@
-"""From features to theta."""
+"""Properties of single hypernetworks: from features to theta."""
 
 import math
 
@@ -22,10 +22,10 @@ from hyperfunc.pixels import WHOLE_IMAGE
 MODEL = PatchHypernetwork(
     EDSR(width=4, blocks=0), CosineMLP((6, 5)), WHOLE_IMAGE, branch_width=8, branch_convs=1, pool=4
 )
-"""Each branch ends with 4 x 4 x 8 features."""
+"""A small model, whose branches end with 4 x 4 x 8 features."""
 
 
-def test_a_code_bounds_the_rank_of_what_is_emitted():
+def test_a_code_bounds_the_rank_of_theta():
     images = np.random.default_rng(0).uniform(size=(12, 8, 8, 3)).astype(np.float32)
     model = MODEL.clone(code=2)
     variables = jax.jit(model.init)(jax.random.key(0), images)
@@ -35,10 +35,10 @@ def test_a_code_bounds_the_rank_of_what_is_emitted():
         leaves = zip(jax.tree.leaves(layer), jax.tree.leaves(mean[name]), strict=True)
         offsets = np.concatenate([(a - b).reshape(12, -1) for a, b in leaves], axis=1)
         values = np.linalg.svd(offsets - offsets.mean(axis=0), compute_uv=False)
-        assert (values > 1e-4 * values[0]).sum() == 2  # Of the eleven that twelve images can have.
+        assert (values > 1e-4 * values[0]).sum() == 2  # Twelve images could have rank eleven.
 
 
-def test_a_code_changes_the_number_of_parameters_as_it_should():
+def test_the_number_of_parameters_with_a_code():
     def count(model):
         shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
         return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
@@ -52,14 +52,14 @@ def test_a_code_changes_the_number_of_parameters_as_it_should():
 
 
 def test_a_backbone_without_a_radius_is_refused():
-    """Which the tiles of an image need to know; windows of a size are read whole."""
+    """Tiles of an image need a radius; a patch hypernetwork reads whole windows."""
     with pytest.raises(ValueError, match="InceptionTrunk has no receptive_radius, which"):
         PixelHypernetwork(InceptionTrunk(), FourierField())
     PatchHypernetwork(InceptionTrunk())
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 13), (6, 4), (3, 9), (4, 4), (2, 3)])
-def test_pooling_averages_cells_that_cover_everything(size):
+def test_pooling_averages_cells(size):
     features = np.random.default_rng(0).uniform(size=(2, *size, 3)).astype(np.float32)
     cells = [
         [slice(i * n // 4, math.ceil((i + 1) * n / 4)) for i in range(4)]
@@ -73,7 +73,7 @@ def test_pooling_averages_cells_that_cover_everything(size):
     np.testing.assert_array_equal(pool_to(jnp.asarray(features), 0), features)
 
 
-def test_images_of_other_sizes_than_those_trained_on():
+def test_larger_images_are_pooled_and_smaller_ones_refused():
     variables = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
 
     def emit(size):

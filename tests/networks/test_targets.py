@@ -22,7 +22,7 @@ def points(*shape: int, seed: int = 1) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def evaluate(target, theta, shared, coords, footprint):
-    """Values at many coords [n, 2], all with one footprint [2]."""
+    """Evaluate at many coords [n, 2] with one footprint [2]."""
     prepared = target.prepare(theta, shared)
     return jax.vmap(target.apply, (None, None, 0, None))(prepared, shared, coords, footprint)
 
@@ -31,11 +31,11 @@ def evaluate(target, theta, shared, coords, footprint):
 
 
 @pytest.mark.parametrize(("largest", "error"), [(10.0, 1e-6), (100.0, 1e-5)])
-def test_the_cosine_is_as_exact_as_it_says(largest, error):
+def test_the_error_of_the_cosine(largest, error):
     x = np.random.default_rng(0).uniform(-largest, largest, size=100_000).astype(np.float32)
     exact = np.cos(x.astype(np.float64))
     np.testing.assert_allclose(jax.jit(cosine)(x), exact, rtol=0, atol=error)
-    # A derivative is a cosine of an argument that was rounded once more.
+    # The derivative rounds the argument once more.
     first = jax.grad(cosine)
     np.testing.assert_allclose(
         jax.jit(jax.vmap(first))(x), -np.sin(x.astype(np.float64)), rtol=0, atol=2 * error
@@ -44,7 +44,7 @@ def test_the_cosine_is_as_exact_as_it_says(largest, error):
     np.testing.assert_allclose(second(x), -exact, rtol=0, atol=2 * error)
 
 
-def test_the_cosine_where_its_polynomials_meet():
+def test_the_cosine_is_continuous_between_its_polynomials():
     halves = np.arange(-20, 21) * np.pi / 2
     x = np.concatenate([np.nextafter(halves.astype(np.float32), side) for side in (-1e9, 1e9)])
     np.testing.assert_allclose(jax.jit(cosine)(x), np.cos(x.astype(np.float64)), atol=4e-6)
@@ -63,13 +63,13 @@ def test_the_cosine_has_both_modes_of_derivatives():
 # The paper's network.
 
 
-def test_the_paper_s_network_has_the_paper_s_size():
+def test_the_size_of_the_papers_network():
     for footprint, parameters in ((False, 35_491), (True, 35_523)):
         shapes = jax.eval_shape(CosineMLP(footprint=footprint).init, KEY)
         assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == parameters
 
 
-def test_a_cosine_mlp_is_its_formula():
+def test_a_cosine_mlp_equals_its_formula():
     target = CosineMLP(hidden=(4, 5), footprint=True, output="linear")
     theta, shared = init(target)
     coords, footprint = points(6), jnp.array([0.3, 0.6])
@@ -95,7 +95,7 @@ def test_the_residual_connection_joins_the_layers_of_equal_width():
         np.abs(evaluate(CosineMLP((4, 6, 7, 6)), theta, shared, coords, footprint) - values).max()
         > 1e-3
     )
-    # Where the widths differ there is none.
+    # Layers of different widths have no connection.
     plain = CosineMLP((4, 6, 7, 5), residual=False)
     theta, shared = init(plain)
     np.testing.assert_array_equal(
@@ -104,7 +104,7 @@ def test_the_residual_connection_joins_the_layers_of_equal_width():
     )
 
 
-def test_a_value_does_not_depend_on_what_else_is_asked_for():
+def test_a_value_does_not_depend_on_other_points():
     target = CosineMLP((4, 6, 7, 6), normalization="batch")
     theta, shared = init(target)
     coords, footprint = points(20), jnp.ones(2)
@@ -118,7 +118,7 @@ def test_batch_normalisation_normalises():
     """Over the reference grid a hidden layer has mean ``bias`` and deviation ``scale``."""
     target = CosineMLP((8, 6), normalization="batch")
     theta, shared = init(target)
-    theta["layer_0"]["kernel"] *= 7.0  # A gain that has to go away.
+    theta["layer_0"]["kernel"] *= 7.0  # Normalisation removes this gain.
     prepared = jax.device_get(jax.jit(target.prepare)(theta, shared))
     ticks = np.linspace(-0.875, 0.875, 8)
     inputs = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -162,14 +162,14 @@ def test_impossible_fields_say_what_is_wrong(make, named):
 
 @pytest.fixture(scope="module")
 def field():
-    """A field, random coefficients and its shared parameters."""
+    """Draw a field, its coefficients and its shared parameters."""
     target = FourierField(frequencies=5, bandwidth=2.0)
     theta, shared = init(target)
     theta = {"coefficients": jax.random.normal(KEY, theta["coefficients"].shape)}
     return target, theta, shared
 
 
-def test_a_field_is_its_formula(field):
+def test_a_field_equals_its_formula(field):
     target, theta, shared = field
     coords, footprint = points(6), jnp.array([0.4, 1.3])
     values = evaluate(target, theta, shared, coords, footprint)
@@ -209,7 +209,7 @@ def test_the_axes_factors_multiply_to_the_basis(field):
 
 
 def test_the_footprint_averages_over_a_gaussian(field):
-    """A footprint a is the mean over normal offsets of variance 2 kappa a^2, for each axis."""
+    """A footprint a averages over normal offsets of variance 2 kappa a^2 along each axis."""
     target, theta, shared = field
     footprint = np.array([0.5, 1.2])
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)

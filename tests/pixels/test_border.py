@@ -6,7 +6,7 @@ from hyperfunc.pixels import mirror_indices
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 5])
-def test_folds_as_symmetric_padding_does(pixels):
+def test_the_border_is_mirrored_like_symmetric_padding(pixels):
     margin = 3 * pixels + 1
     expected = np.pad(np.arange(pixels), margin, mode="symmetric")
     index = np.arange(-margin, pixels + margin)

@@ -15,13 +15,13 @@ from hyperfunc.pixels import (
 from hyperfunc.upscaling import Request
 
 
-def test_samples_of_an_axis_lie_at_the_centres_of_its_pixels():
+def test_samples_of_an_axis_are_pixel_centres():
     np.testing.assert_allclose(Axis(0.0, 1.0, 4).positions(), [0.5, 1.5, 2.5, 3.5])
     np.testing.assert_allclose(Axis(2.0, 0.5, 3).positions(), [2.25, 2.75, 3.25])
 
 
 def test_an_axis_over_the_whole_keeps_the_corners():
-    # Half a step inside of both ends, at any number of samples.
+    # The outermost samples lie half a step inside, for any number of samples.
     for count in (1, 7, 10, 37):
         axis = axis_over((0.0, 1.0), count, input_pixels=10)
         positions = np.asarray(axis.positions())
@@ -36,7 +36,7 @@ def test_an_axis_over_a_part_continues_the_axis_over_the_whole():
     np.testing.assert_allclose(part, whole[6:21], rtol=1e-5)
 
 
-def test_coordinates_and_axes_name_the_same_places():
+def test_coordinates_and_axes_agree():
     size = (3, 5)
     coords = pixel_centres(size)
     assert coords.shape == (3, 5, 2)
@@ -59,7 +59,7 @@ def test_python_and_the_command_line_enlarge_to_the_same_size():
         assert Request(scale=(scale, scale)).find_size("a", size) == rounded
 
 
-def test_a_scale_is_whole_where_it_is_that_of_both_axes():
+def test_an_integer_scale_is_that_of_both_axes():
     assert integer_scale((6, 8), (3, 4)) == 2
     assert integer_scale((3, 4), (3, 4)) == 1
     for size in ((6, 12), (7, 8), (6, 9), (2, 2)):

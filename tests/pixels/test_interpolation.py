@@ -55,13 +55,13 @@ def test_a_ramp_stays_a_ramp_away_from_the_border(output):
     np.testing.assert_allclose(resized[inner], (0.2 * ys - 0.1 * xs + 0.3)[inner], atol=1e-5)
 
 
-def test_the_pixels_themselves_are_kept():
+def test_pixels_keep_their_values():
     images = noise(1, 5, 4, 3)
     np.testing.assert_allclose(grid(images, *over((5, 4), (5, 4))), images, atol=1e-6)
 
 
 @pytest.mark.parametrize("output", [(11, 8), (3, 9)])
-def test_scattered_points_are_those_of_the_grid(output):
+def test_scattered_points_equal_the_grid(output):
     images = noise(2, 6, 5, 3)
     rows, cols = over((6, 5), output)
     positions = np.stack(np.meshgrid(rows.positions(), cols.positions(), indexing="ij"), axis=-1)
@@ -73,7 +73,7 @@ def test_scattered_points_are_those_of_the_grid(output):
 
 
 @pytest.mark.parametrize("footprint", [0.3, 1.0, 1.7, 4.0])
-def test_weights_sum_to_one_and_read_the_image_only(footprint):
+def test_weights_sum_to_one_and_read_inside_the_image(footprint):
     taps = jax.jit(cubic_taps, static_argnums=(2, 3, 4))
     for pixels in (1, 2, 30):
         positions = np.linspace(-0.5, pixels + 0.5, 77, dtype=np.float32)
@@ -88,14 +88,14 @@ def test_gradients_are_finite():
         axis = Axis(start, 0.5, 6)
         return jnp.square(interpolate_grid(images, axis, axis)).sum()
 
-    # Start where samples meet the kernel's knots.
+    # Start where samples lie on the kernel's knots.
     by_start, by_image = jax.jit(jax.grad(energy, argnums=(0, 1)))(0.25, noise(1, 4, 4, 1))
     assert np.isfinite(by_start) and np.isfinite(by_image).all()
     assert np.abs(by_image).max() > 0
 
 
-def test_a_great_reduction_is_no_larger_a_program():
-    """Neither is its gradient: written out, 161 taps took five minutes to compile."""
+def test_a_great_reduction_compiles_to_no_larger_program():
+    """Unrolled, the gradient of 161 taps took five minutes to compile."""
 
     def count_gathers(step):
         axis = Axis(step / 2, step, 5)

@@ -12,12 +12,12 @@ from hyperfunc.pixels import border_for, luma, psnr_rgb, psnr_y, ssim_rgb, ssim_
 
 
 def noise(*shape, seed=0):
-    """Random pixels."""
+    """Draw random pixels."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 def slow_ssim(a, b):
-    """Wang et al. 2004, Eq. (13), over windows that lie inside of the image."""
+    """Compute Wang et al. 2004, Eq. (13), over windows inside the image."""
     g = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
     window = np.outer(g, g) / np.sum(np.outer(g, g))
 
@@ -33,7 +33,7 @@ def slow_ssim(a, b):
 
 
 def slow_luma(image):
-    """BT.601 with the coefficients of MATLAB's rgb2ycbcr, one pixel at a time."""
+    """Compute BT.601 luma with the coefficients of MATLAB's rgb2ycbcr, pixel by pixel."""
     r, g, b = (image[..., k] / 255.0 for k in range(3))
     return 65.481 * r + 128.553 * g + 24.966 * b + 16
 
@@ -115,7 +115,7 @@ def test_border_for_rounds_up():
 
 @pytest.mark.parametrize("metric", [psnr_y, psnr_rgb, ssim_y, ssim_rgb])
 def test_errors_show_the_shapes(metric):
-    metric = inspect.unwrap(metric)  # without the annotations that are checked in tests only
+    metric = inspect.unwrap(metric)  # Without the check of annotations, which is on in tests only.
     with pytest.raises(ValueError, match=r"\(12, 12, 3\) and \(12, 13, 3\)"):
         metric(noise(12, 12, 3), noise(12, 13, 3))
     with pytest.raises(ValueError, match=r"float64 \(12, 12, 3\)"):

@@ -19,7 +19,7 @@ from hyperfunc.pixels import (
 
 
 def keys(x):
-    """Keys 1981, Eq. (4) with the constants left in place."""
+    """Evaluate Keys 1981, Eq. (4), with its constant a."""
     a, x = -0.5, abs(x)
     if x < 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
@@ -27,7 +27,7 @@ def keys(x):
 
 
 def slow_axis(line, n_out, scale, offset, rounded):
-    """Resizes one line of pixels, one output pixel and one input pixel at a time."""
+    """Resize one line of pixels, one output pixel and one input pixel at a time."""
     n, widen, result = len(line), max(1.0, 1.0 / scale), []
     for i in range(n_out):
         centre = (i + 0.5 + offset) / scale
@@ -45,7 +45,7 @@ def slow_axis(line, n_out, scale, offset, rounded):
 
 
 def slow_imresize(image, size, *, scale=None, offset=(0.0, 0.0)):
-    """Resizes both axes, the one that shrinks more first."""
+    """Resize both axes, first the one that shrinks more."""
     scale = scale or (size[0] / image.shape[0], size[1] / image.shape[1])
     rounded = image.dtype == np.uint8
     image = image.astype(np.float64)
@@ -57,12 +57,12 @@ def slow_imresize(image, size, *, scale=None, offset=(0.0, 0.0)):
 
 
 def noise(*shape):
-    """Random pixels, the hardest image there is to resize."""
+    """Draw random pixels, the hardest image to resize."""
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def photograph_like(height, width):
-    """A smooth image with an edge, 0..255."""
+    """Draw a smooth image with an edge."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [
         120 + 90 * np.sin(0.11 * x + 0.07 * y + k) + 40 * (x + k * y > width) for k in range(3)
@@ -179,16 +179,16 @@ def test_degrade_keeps_the_whole_image_at_a_real_scale():
     np.testing.assert_array_equal(cropped, hr)
     np.testing.assert_array_equal(lr, imresize(hr, (10, 8)))
     assert degrade(hr, (2.0, 2.5))[1].shape == (24, 31, 3)
-    assert degrade(noise(9, 9, 3), (3.6, 3.6))[0].shape == (3, 3, 3)  # 2.5 is rounded up
+    assert degrade(noise(9, 9, 3), (3.6, 3.6))[0].shape == (3, 3, 3)  # 2.5 is rounded up.
 
 
 @pytest.mark.parametrize("scale", [(0.0, 2.0), (-1.0, 2.0), (math.nan, 2.0), (2.0, math.inf)])
-def test_degrade_refuses_a_scale_that_is_none(scale):
+def test_degrade_refuses_impossible_scales(scale):
     with pytest.raises(UserError, match="scale"):
         degrade(noise(8, 8, 3), scale)
 
 
-def test_degrade_names_an_image_that_is_too_small():
+def test_degrade_refuses_an_image_that_is_too_small():
     with pytest.raises(UserError, match="3 x 9 pixels .* scale of 4"):
         degrade(noise(3, 9, 3), (4.0, 4.0))
 

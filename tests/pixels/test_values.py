@@ -11,7 +11,7 @@ def test_alpha_is_the_second_or_the_fourth_channel():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_integer_survives_the_way_to_floats_and_back(dtype):
+def test_every_integer_survives_a_round_trip_through_floats(dtype):
     integers = np.arange(largest_value(dtype) + 1).astype(dtype)
     floats = to_unit_range(integers)
     assert floats.dtype == np.float32 and floats[0] == 0 and floats[-1] == 1

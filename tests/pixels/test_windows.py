@@ -27,7 +27,7 @@ def dense(low: float, high: float) -> np.ndarray:
 
 
 def per_window(axis: WindowAxis, positions: np.ndarray) -> np.ndarray:
-    """The weight of every window at every position, [positions, windows]."""
+    """Return the weight of every window at every position, [positions, windows]."""
     cover = axis.cover(jnp.asarray(positions))
     weights = np.zeros((positions.size, axis.count))
     for index, weight in zip(cover.index.T, cover.weight.T, strict=True):
@@ -39,12 +39,12 @@ def per_window(axis: WindowAxis, positions: np.ndarray) -> np.ndarray:
 def test_windows_cover_everything_and_their_weights_sum_to_one(layout):
     for pixels in (1, 5, 12, 17):
         axis = layout.axis(pixels)
-        # As far beyond the image as the grid of a training phase reaches.
+        # The grid of a training phase reaches half a pixel beyond the image.
         weights = per_window(axis, dense(-0.5, pixels + 0.5))
         np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-5)
         assert (weights >= 0).all()
 
-        # A window has no say where it does not reach.
+        # A window has no weight outside its extent.
         positions = dense(0, pixels)
         centres = axis.first + np.arange(axis.count) * axis.stride
         reached = np.abs(positions[:, None] - centres) <= axis.half_width * (1 + 1e-3)
@@ -53,11 +53,11 @@ def test_windows_cover_everything_and_their_weights_sum_to_one(layout):
 
 @pytest.mark.parametrize("layout", [x for x in LAYOUTS if x.profile == "tent"], ids=str)
 def test_tents_are_continuous(layout):
-    """Where images are blended there are no seams, the border included."""
+    """There are no seams between windows, and none at the border."""
     for pixels in (5, 17):
         axis = layout.axis(pixels)
         weights = per_window(axis, dense(-0.5, pixels + 0.5))
-        # All windows that cover a point together weigh at least ``least`` before they are divided.
+        # Before they are normalised, the weights at a point sum to at least ``least``.
         least = 1 - axis.stride / 2 / axis.half_width if axis.count > 1 else 1.0
         step = (pixels + 1) / (SAMPLES - 1)
         assert np.abs(np.diff(weights, axis=0)).max() <= 2 * step / axis.half_width / least + 1e-5
@@ -71,7 +71,7 @@ def test_windows_that_do_not_exist_have_no_weight(layout):
     np.testing.assert_allclose(cover.weight.sum(axis=1), 1.0, atol=1e-6)
     assert (cover.index[cover.weight > 0] < 5).all()
     nowhere = axis.cover(jnp.asarray(dense(0, 9)), jnp.zeros(axis.count))
-    assert (nowhere.weight == 0).all()  # and not NaN
+    assert (nowhere.weight == 0).all()  # Not NaN.
 
 
 def test_a_window_per_pixel_is_linear_interpolation():
@@ -92,14 +92,14 @@ def test_a_box_is_a_plain_average():
     )
 
 
-def test_boxes_that_abut_share_nothing():
+def test_adjacent_boxes_share_no_sample():
     axis = WindowLayout(size=3, stride=3, overhang=0.0, profile="box").axis(300)
-    for scale in (1.5, 2.0, 3.7):  # Samples on the very edges, too.
+    for scale in (1.5, 2.0, 3.7):  # Also with samples on the edges.
         weights = per_window(axis, (np.arange(300 * scale, dtype=np.float32) + 0.5) / scale)
         assert (weights.max(axis=1) == 1).all()
 
 
-@settings(  # Most of what is drawn is refused, as it should be.
+@settings(  # Most of the drawn layouts are impossible, and refused.
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
 @given(
@@ -109,7 +109,7 @@ def test_boxes_that_abut_share_nothing():
     profile=st.sampled_from(["tent", "box"]),
     pixels=st.integers(1, 40),
 )
-def test_every_layout_that_is_accepted_covers_everything(size, stride, overhang, profile, pixels):
+def test_every_accepted_layout_covers_everything(size, stride, overhang, profile, pixels):
     try:
         layout = WindowLayout(size, stride, overhang, profile)
     except ValueError:
@@ -154,7 +154,7 @@ def test_layouts_are_values():
 
 
 def test_covers_have_finite_gradients():
-    """Where a tent has its tip and its feet, too."""
+    """Gradients are finite at the tip and the ends of a tent, too."""
     weight = lambda p: PER_PIXEL.axis(4).cover(p[None]).weight[0, 0]  # noqa: E731
     for position in (0.0, 0.5, 1.0, 1.5, 4.0):
         assert jnp.isfinite(jax.grad(weight)(jnp.asarray(position)))
