@@ -29,7 +29,7 @@ from jaxtyping import Array, Complex, Float, Int
 from hyperfunc.function.functional_image import FunctionalImage
 from hyperfunc.function.rendering import sample
 from hyperfunc.networks import FourierField
-from hyperfunc.pixels import Axis, cubic_taps, find_cells, mirrored
+from hyperfunc.pixels import Axis, cubic_taps, find_cells, mirrored, to_positions
 
 CUTOFF = 4.5
 """Where the Gaussian is cut off, in sigma; 7e-6 of it is lost."""
@@ -83,8 +83,7 @@ def sample_blurred(
     if not function.is_field_per_pixel:
         return _sample_hermite(function, coords, footprint, sigma, widest)
 
-    def at_point(coord: Array, pitch: Array) -> Array:
-        position = coord * jnp.asarray(function.size, coord.dtype)
+    def at_point(position: Array, pitch: Array) -> Array:
         row, col = (_field_band(function, i, position[i], pitch[i], sigma) for i in range(2))
         cells = _coefficients(function, row.index[:, None], col.index[None, :])
         value = jnp.einsum("ijfc,if,jf->c", cells, row.weight, col.weight).real
@@ -95,7 +94,7 @@ def sample_blurred(
         share = function.field_share((pitch[0], pitch[1]))
         return share * value + jnp.einsum("ijc,i,j->c", pixels, row.weight, col.weight)
 
-    return jax.vmap(at_point)(coords, footprint)
+    return jax.vmap(at_point)(to_positions(coords, function.size), footprint)
 
 
 def render_blurred(

@@ -21,6 +21,9 @@ from jaxtyping import Array, Bool, Float, Int
 from hyperfunc.errors import UserError
 from hyperfunc.types import Coords, Size
 
+MAX_POSITION = 2.0**24
+"""The farthest position, in pixels: beyond it float32 cannot tell two neighbouring pixels apart."""
+
 
 class Axis(NamedTuple):
     """Evenly spaced sample positions along one axis, in input pixels.
@@ -223,7 +226,11 @@ def find_lines(coords: Coords) -> tuple[Float[Array, " h"], Float[Array, " w"]] 
 
 def to_positions(coords: Coords, size: Size) -> Coords:
     """Turn coordinates in [0, 1] into positions in pixels of an image of ``size``."""
-    return jnp.stack([coords[..., i] * size[i] for i in range(2)], axis=-1)
+    positions = jnp.stack([coords[..., i] * size[i] for i in range(2)], axis=-1)
+    # XLA computes a position again wherever it is used, and on a CPU may contract its product with
+    # a sum that follows, which is then rounded once instead of twice. An index and the weights that
+    # belong to it would disagree by one where both round a whole number. This prevents it.
+    return jnp.clip(positions, -MAX_POSITION, MAX_POSITION)
 
 
 def mirrored(coords: Float[Array, "*points"], extent: float | int = 1.0) -> Float[Array, "*points"]:
