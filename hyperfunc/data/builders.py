@@ -23,7 +23,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from hyperfunc.errors import UserError
-from hyperfunc.images import ImageFile, find_images, name_files
+from hyperfunc.images import SUFFIXES, ImageFile, find_images, name_files
 
 _DENOISING_DATASETS = "https://github.com/majedelhelou/denoising_datasets/archive/58234876.zip"
 _BSDS500 = "https://github.com/BIDS/BSDS500/archive/a04b7c6c3a9f0ace74bf205c72a43d32e1c72722.zip"
@@ -172,7 +172,7 @@ def prepare(name: str, data_dir: Path | None = None, *, folder: Path | None = No
     if name not in BUILDERS:
         raise UserError(f"there is no builder for {name!r}; give one of {', '.join(BUILDERS)}")
     if folder is not None and not find_images(folder):
-        raise UserError(f"{folder}: holds no images; give the folder with .png, .jpg or .webp")
+        raise UserError(f"{folder}: holds no images; give the folder with {', '.join(SUFFIXES)}")
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
     if folder is None and builder.URL is not None and not builder.is_prepared():
         _check_reachable(builder.URL)

@@ -20,7 +20,7 @@ from hyperfunc.data.faces import make_face_transform
 from hyperfunc.data.prepared import find_prepared, open_prepared
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
-from hyperfunc.images import FileReader, ImageFile, find_images, name_files
+from hyperfunc.images import SUFFIXES, FileReader, ImageFile, find_images, name_files
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
     if not files and path.is_dir() and (prepared := find_prepared(path)):
         return open_prepared(prepared, split=split)
     if not files:
-        raise UserError(f"{path}: holds no images; give a folder or zip with .png, .jpg or .webp")
+        raise UserError(f"{path}: holds no images; give a folder or zip with {', '.join(SUFFIXES)}")
     return _open_files(str(path), files).verify(strict=strict)
 
 

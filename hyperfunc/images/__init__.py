@@ -4,12 +4,12 @@ What a file says besides its pixels (orientation, colour profile, metadata) is h
 """
 
 from hyperfunc.images.colours import to_float, to_uint8
-from hyperfunc.images.folders import FileReader, ImageFile, find_images, name_files
-from hyperfunc.images.opening import Header
+from hyperfunc.images.folders import SUFFIXES, FileReader, ImageFile, find_images, name_files
+from hyperfunc.images.metadata import Photo
 from hyperfunc.images.other_formats import unwrap_pillow
 from hyperfunc.images.read import (
     FLOAT_TOLERANCE,
-    Photo,
+    Header,
     read_as_shown,
     read_header,
     read_image,
@@ -30,6 +30,7 @@ __all__ = [
     "Header",
     "ImageFile",
     "Photo",
+    "SUFFIXES",
     "check_output",
     "find_images",
     "name_files",

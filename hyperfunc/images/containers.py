@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 
 from hyperfunc.images.libvips import File
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_HEADER_BYTES = len(PNG_SIGNATURE) + 25
+PNG_SIGNATURE_BYTES, PNG_HEADER_BYTES = 8, 33
 MAX_CHUNK_BYTES = 2**24
 """Larger chunks are left out."""
 
@@ -31,7 +30,7 @@ LUMA_STEPS_AT_50 = 3688
 
 def read_chunks(file: File) -> Iterator[tuple[bytes, bytes]]:
     """Yield the name and the data of each chunk of a PNG, except the pixels."""
-    file.seek(len(PNG_SIGNATURE))
+    file.seek(PNG_SIGNATURE_BYTES)
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
         if name == b"IDAT" or length > MAX_CHUNK_BYTES:

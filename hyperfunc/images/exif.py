@@ -41,18 +41,9 @@ class Tag(enum.IntEnum):
 CHILDREN = {Tag.EXIF: {Tag.INTEROP: {}}, Tag.GPS: {}}
 """The directories that are read below the first one, by the tags that point to them."""
 
-MAX_VALUE_BYTES = 2**20
-"""Larger values are not metadata of a photograph."""
-
-MAX_TAGS = 2000
-"""Tags of one directory; a larger number is a sign of damage."""
-
 WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 WIDTHS |= {16: 8, 17: 8, 18: 8}
 """Bytes of one element, by the type of a tag."""
-
-RATIONALS = (5, 10)
-"""Types whose elements are two integers of 4 bytes."""
 
 
 class Value(NamedTuple):
@@ -80,12 +71,10 @@ class Layout(NamedTuple):
         return struct.unpack_from(self.order + format_, data, start)[0]
 
 
-def read_directory(file: File, *, max_bytes: int = MAX_VALUE_BYTES) -> Directory:
-    """Read the first directory of a TIFF, and the EXIF and GPS directories in it.
+def read_directory(file: File, *, max_bytes: int = 2**20) -> Directory:
+    """Read the first directory of a TIFF or an EXIF block, and the EXIF and GPS directories in it.
 
-    Args:
-        file: a TIFF, or an EXIF block without the prefix "Exif".
-        max_bytes: larger values are left out.
+    Larger values than ``max_bytes`` are left out.
 
     Raises:
         ValueError: the file has no such structure.
@@ -148,7 +137,7 @@ def _read_at(file: File, start: int, layout: Layout, children: dict, max_bytes: 
     file.seek(start)
     number = layout.unpack(layout.count, file.read(struct.calcsize("<" + layout.count)))
     row = struct.Struct(layout.order + layout.row)
-    rows = file.read(min(number, MAX_TAGS) * row.size)
+    rows = file.read(min(number, 2000) * row.size)  # A larger number is a sign of damage.
     directory: Directory = {}
     for tag, kind, count, field in row.iter_unpack(rows[: len(rows) // row.size * row.size]):
         size = WIDTHS.get(kind, 0) * count
@@ -165,7 +154,7 @@ def _read_at(file: File, start: int, layout: Layout, children: dict, max_bytes: 
             file.seek(place)
         data = file.read(size) if size > len(field) else field[:size]
         if len(data) == size:
-            width = 4 if kind in RATIONALS else WIDTHS[kind]
+            width = 4 if kind in (5, 10) else WIDTHS[kind]  # Fractions: two integers.
             swapped = np.frombuffer(data, f"{layout.order}u{width}").astype(f"<u{width}")
             directory[tag] = Value(kind, count, swapped.tobytes())
     return directory

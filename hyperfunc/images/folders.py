@@ -13,24 +13,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
+from hyperfunc.images.libvips import CODECS
+from hyperfunc.images.other_formats import PILLOW_SUFFIXES
 from hyperfunc.images.read import read_image
 
-SUFFIXES = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".pfm",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tga",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+SUFFIXES = sorted({*(x for codec in CODECS.values() for x in codec.suffixes), *PILLOW_SUFFIXES})
 """Suffixes of the files that are taken for images."""
 
 
@@ -105,34 +92,32 @@ def find_images(
     else:
         members = (
             (Path(folder) / file).relative_to(root).as_posix()
-            for folder, files in _walk(root, note or _refuse)
+            for folder, files in _walk(root, note)
             for file in files
         )
     return [ImageFile(root, m, in_zip) for m in sorted(members) if _is_image(m)]
 
 
-def _refuse(folder: Path, error: UserError) -> None:
-    raise error
-
-
-def _walk(root: Path, note: Callable[[Path, UserError], None]) -> Iterator[tuple[str, list[str]]]:
+def _walk(
+    root: Path, note: Callable[[Path, UserError], None] | None
+) -> Iterator[tuple[str, list[str]]]:
     """Yield folders and the names of their files; follow links, except to a folder above them."""
 
     def note_folder(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):  # It never existed, or was removed meanwhile.
             return
         reason = f"{error.filename}: cannot be looked into ({error.strerror})"
-        note(Path(error.filename), UserError(f"{reason}; check who may read it, or move it away"))
+        refusal = UserError(f"{reason}; check who may read it, or move it away")
+        if note is None:
+            raise refusal
+        note(Path(error.filename), refusal)
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=note_folder):
         yield folder, files
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
-        if links:
-            above = [Path(folder), *Path(folder).parents]
-            above = {path.resolve() for path in above[: above.index(root) + 1]}
-            circles = {path.name for path in links if path.resolve() in above}
-            folders[:] = [name for name in folders if name not in circles]
+        chain = [Path(folder), *Path(folder).parents]
+        above = {path.resolve() for path in chain[: chain.index(root) + 1]}
+        paths = [Path(folder, name) for name in folders if not name.startswith(".")]
+        folders[:] = [x.name for x in paths if not (x.is_symlink() and x.resolve() in above)]
 
 
 def name_files(files: Sequence[ImageFile]) -> list[str]:

@@ -1,4 +1,4 @@
-"""libvips: its settings, and images in and out of open files.
+"""libvips: its formats and settings, and images in and out of open files.
 
 It is loaded when the first file is read or written, because that takes a moment.
 """
@@ -7,8 +7,8 @@ import contextlib
 import functools
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,24 +21,31 @@ if TYPE_CHECKING:
 File = io.BufferedIOBase
 """An open binary file, or bytes in memory."""
 
-LOADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "AVIF": ("heifload_source", {}),
-    "GIF": ("gifload_source", {}),
-    "JPEG": ("jpegload_source", {}),
-    "PNG": ("pngload_source", {}),
-    # By default libvips refuses strips of more than 50 MB: some programs write only one.
-    "TIFF": ("tiffload_source", {"unlimited": True}),
-    "WebP": ("webpload_source", {}),
-}
-"""Loaders and their options by format. libvips does not choose the loader: it has others, such as
-SVG's, that are not meant for untrusted files."""
 
-INTERPRETATIONS = {
-    np.uint8: ("b-w", "srgb"),
-    np.uint16: ("grey16", "rgb16"),
-    np.float32: ("b-w", "scrgb"),
+class Codec(NamedTuple):
+    """How files of one format are named, recognised, read and written."""
+
+    suffixes: tuple[str, ...]
+    start: bytes
+    """A pattern of their first bytes. libvips could choose the loader, but it has others, such as
+    SVG's, that are not meant for untrusted files."""
+    prefix: str
+    """Of libvips' functions."""
+    max_side: int = 0
+    """Pixels along one side that can be written, at most; 0 if libvips only reads the format."""
+    max_bits: int = 0
+    """Bits per channel that can be written, at most; 32 stand for floats."""
+
+
+CODECS = {
+    "AVIF": Codec((".avif",), rb"(?s)....ftyp", "heif", 16384, 12),
+    "GIF": Codec((".gif",), rb"GIF8", "gif"),
+    "JPEG": Codec((".jpeg", ".jpg"), rb"\xff\xd8\xff", "jpeg", 65500, 8),
+    "PNG": Codec((".png",), rb"\x89PNG\r\n\x1a\n", "png", 2**31 - 1, 16),
+    "TIFF": Codec((".tif", ".tiff"), rb"II[*+]\0|MM\0[*+]", "tiff", 2**32 - 1, 32),
+    "WebP": Codec((".webp",), rb"(?s)RIFF....WEBP", "webp", 16383, 8),
 }
-"""libvips' names for grey and RGB, by the type of the pixels."""
+"""The formats that libvips reads and writes, by name."""
 
 DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 """Types of pixels by libvips' names for them."""
@@ -46,11 +53,7 @@ DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 
 @functools.cache
 def load() -> Any:
-    """Import and set up the module `pyvips`.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
+    """Import and set up the module `pyvips`."""
     # What libvips warns of is either raised as an error as well, or harmless.
     logging.getLogger("pyvips").setLevel(logging.ERROR)
     try:
@@ -64,31 +67,60 @@ def load() -> Any:
 
 
 @contextlib.contextmanager
+def reporting() -> Iterator[Callable[..., Any]]:
+    """Raise an error of libvips as a ValueError of one line.
+
+    Yields:
+        A function that guards a callback. No exception can pass through C, so that the first one
+        is raised at the end, and the callback returns the second argument.
+    """
+    failures: list[BaseException] = []
+
+    def guard(call: Callable[..., Any], result: Any) -> Callable[..., Any]:
+        def callback(*args: Any) -> Any:
+            try:
+                return call(*args)
+            except BaseException as error:  # Also Ctrl-C.
+                failures.append(error)
+                return result
+
+        return callback
+
+    try:
+        yield guard
+        if failures:
+            raise failures[0]
+    except load().Error as error:
+        if failures:
+            raise failures[0] from error
+        lines = dict.fromkeys(line.strip() for line in str(error.detail).splitlines())
+        reasons = [line for line in lines if line and "bad seek" not in line]
+        raise ValueError("; ".join(reasons[:3]) or "its data is damaged") from error
+
+
+@contextlib.contextmanager
 def open_source(file: File, format_: str) -> "Iterator[pyvips.Image]":
-    """Open an image of one of `LOADERS`, which is decoded while it is used, once.
+    """Open an image of one of `CODECS`, which is decoded while it is used, once.
 
     libvips reads through Python's file. Given a path, it would map the file into memory, and the
     process would crash if another program shortened the file meanwhile.
-
-    Raises:
-        ValueError: the file is damaged.
-        OSError: the file cannot be read.
     """
-    failures: list[BaseException] = []
-    source = load().SourceCustom()
-    source.on_read(_collecting(failures, file.read, None))
-    source.on_seek(_collecting(failures, file.seek, -1))
     file.seek(0)
-    loader, options = LOADERS[format_]
-    with reporting(failures):
-        # By default libvips fills what is missing from a damaged file with grey.
-        yield getattr(load().Image, loader)(source, access="sequential", fail_on="error", **options)
+    source = load().SourceCustom()
+    with reporting() as guard:
+        source.on_read(guard(file.read, None))
+        source.on_seek(guard(file.seek, -1))
+        open_ = getattr(load().Image, f"{CODECS[format_].prefix}load_source")
+        # By default libvips refuses strips of a TIFF of more than 50 MB: some programs write only
+        # one. It fills what is missing from a damaged file with grey.
+        options = {"unlimited": True} if format_ == "TIFF" else {}
+        yield open_(source, access="sequential", fail_on="error", **options)
 
 
 def save_target(
     image: "pyvips.Image",
     file: File,
-    saver: str,
+    format_: str,
     *,
     insertion: tuple[int, bytes] = (0, b""),
     **options: Any,
@@ -98,15 +130,10 @@ def save_target(
     Args:
         image: the image.
         file: the file.
-        saver: the function of libvips.
+        format_: one of `CODECS`.
         insertion: bytes that libvips does not write, and how many of its bytes precede them.
-        options: for the saver.
-
-    Raises:
-        ValueError: the format cannot hold the image.
-        OSError: the file cannot be written.
+        options: of libvips' function.
     """
-    failures: list[BaseException] = []
     place, inserted = insertion
 
     def write(data: Any) -> int:
@@ -120,54 +147,22 @@ def save_target(
         return len(data)
 
     target = load().TargetCustom()
-    target.on_write(_collecting(failures, write, -1))
-    target.on_read(_collecting(failures, file.read, None))
-    target.on_seek(_collecting(failures, file.seek, -1))
-    with reporting(failures):
-        getattr(image, saver)(target, **options)
+    with reporting() as guard:
+        target.on_write(guard(write, -1))
+        target.on_read(guard(file.read, None))
+        target.on_seek(guard(file.seek, -1))
+        getattr(image, f"{CODECS[format_].prefix}save_target")(target, **options)
 
 
-def _collecting(
-    failures: list[BaseException], call: Callable[..., Any], result: Any
-) -> Callable[..., Any]:
-    """Make a callback that collects its exceptions for `reporting`: none can pass through C."""
-
-    def callback(*args: Any) -> Any:
-        try:
-            return call(*args)
-        except BaseException as error:  # Also Ctrl-C.
-            failures.append(error)
-            return result
-
-    return callback
-
-
-@contextlib.contextmanager
-def reporting(failures: Sequence[BaseException] = ()) -> Iterator[None]:
-    """Raise the first of the failures, or an error of libvips as a ValueError of one line."""
-    try:
-        yield
-        if failures:
-            raise failures[0]
-    except load().Error as error:
-        if failures:
-            raise failures[0] from error
-        lines = dict.fromkeys(line.strip() for line in str(error.detail).splitlines())
-        reasons = [line for line in lines if line and "bad seek" not in line]
-        raise ValueError("; ".join(reasons[:3]) or "its data is damaged") from error
-
-
-def from_array(pixels: HostPixels, interpretation: str | None = None) -> "pyvips.Image":
+def from_array(pixels: HostPixels, interpretation: str = "auto") -> "pyvips.Image":
     """Wrap an array of 1 to 4 channels without a copy; its memory is shared."""
-    usual = INTERPRETATIONS[pixels.dtype.type][pixels.shape[2] >= 3]
-    image = load().Image.new_from_array(np.ascontiguousarray(pixels))
-    return image.copy(interpretation=interpretation or usual)
+    array = np.ascontiguousarray(pixels)
+    return load().Image.new_from_array(array, interpretation=interpretation)
 
 
 def to_array(image: "pyvips.Image") -> HostPixels:
     """Decode an image of one of `DTYPES`; `[h, w, c]`. Wrap the call in `reporting`."""
-    data = np.frombuffer(image.write_to_memory(), DTYPES[str(image.format)])
-    return data.reshape(image.height, image.width, image.bands)
+    return image.numpy().reshape(image.height, image.width, image.bands)
 
 
 def get_field(image: "pyvips.Image", name: str, default: Any = None) -> Any:

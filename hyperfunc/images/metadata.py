@@ -25,13 +25,10 @@ from hyperfunc.images.exif import (
     read_directory,
 )
 from hyperfunc.images.libvips import File, get_field, set_field
-from hyperfunc.types import Size
+from hyperfunc.types import HostPixels, Size
 
 if TYPE_CHECKING:
     import pyvips
-
-INCH, CENTIMETRE = 2, 3
-"""Values of `Tag.RESOLUTION_UNIT`."""
 
 EXIF_TAGS = {269, 270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
 EXIF_TAGS |= {Tag.EXIF, Tag.GPS}
@@ -45,29 +42,21 @@ SRGB_CHUNKS = {
 }
 """PNG's chunks of the colour space besides the ICC profile, as they are for sRGB."""
 
-CHUNK_TOLERANCE = 100
-"""By how much gAMA and cHRM may differ from those of sRGB, in their unit of 1/100,000."""
-
 XMP_KEYWORD, RAW_EXIF_KEYWORD = "XML:com.adobe.xmp", "Raw profile type exif"
 """Keywords of texts of a PNG that hold metadata; older versions of ImageMagick write the second."""
 
 PHOTOSHOP, IPTC_RESOURCE = b"Photoshop 3.0\0", b"8BIM\x04\x04\0\0"
 """What precedes the IPTC of a JPEG, which is one of the resources of Photoshop there."""
 
-IPTC_MARKER = b"\x1c"
-"""The first byte of IPTC records."""
-
-USUAL_DPI = (25.4, 72.0)
-"""Resolutions that libvips gives to files without one: 1 pixel per millimetre, or 72 dpi."""
+XMP_ORIENTATION = re.compile(
+    rb"""tiff:Orientation=["'][0-9]["']|<tiff:Orientation>[0-9]</tiff:Orientation>"""
+)
 
 MAX_EXIF_BYTES = 65527
 """libexif keeps no more, in any format but TIFF."""
 
 MAX_JPEG_XMP_BYTES = 60000
 """libvips writes no more into a JPEG."""
-
-KEPT_TEXTS = {"JPEG": {"comment"}, "TIFF": {"comment"}}
-"""Texts that formats other than PNG have a place for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,16 +83,28 @@ class Metadata:
     colour: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """An image and its metadata.
+
+    Attributes:
+        pixels: `[h, w, c]`, uint8 (0..255), uint16 (0..65535) or float32, of 1 to 4 channels (grey,
+            grey + alpha, RGB, RGBA; alpha is straight), upright.
+        metadata: what the file says besides the pixels.
+        notes: what reading could not keep, for people to read.
+    """
+
+    pixels: HostPixels
+    metadata: Metadata = Metadata()
+    notes: tuple[str, ...] = ()
+
+
 def read_metadata(
     image: "pyvips.Image", file: File, format_: str, tags: Directory
 ) -> tuple[Metadata, int]:
     """Read the metadata and the orientation (1 to 8 as EXIF counts) of an opened image.
 
-    Args:
-        image: the image.
-        file: the file.
-        format_: its format.
-        tags: its tags, if it is a TIFF.
+    ``tags`` are those of a TIFF.
     """
     block, texts, colour = get_field(image, "exif-data"), {}, {}
     if format_ == "PNG":
@@ -115,19 +116,19 @@ def read_metadata(
         for marker, data in containers.read_segments(file):
             if marker == containers.COMMENT:
                 texts["comment"] = data.decode("utf-8", "replace")
-    found = Metadata(exif=block.removeprefix(b"Exif\0\0") if block else None)
+    exif = block.removeprefix(b"Exif\0\0") if block else None
     if not tags:
         with contextlib.suppress(ValueError):
-            tags = _read_exif(found)
+            tags = _read_exif(exif)
     orientation = get_field(image, "orientation", 1)
     if format_ == "PNG":  # libvips has not seen EXIF after the pixels.
         orientation = get_int(tags, Tag.ORIENTATION, orientation)
     orientation = orientation if orientation in range(1, 9) else 1
     xmp = texts.pop(XMP_KEYWORD, "").encode() or get_field(image, "xmp-data")
     metadata = Metadata(
-        exif=found.exif,
+        exif=exif,
         icc=get_field(image, "icc-profile-data"),
-        xmp=_drop_orientation(xmp) if xmp else None,
+        xmp=XMP_ORIENTATION.sub(b"", xmp) if xmp else None,
         iptc=_read_iptc(image, tags),
         dpi=_read_dpi(image, tags, is_turned=orientation >= 5),
         texts={key: text for key, text in texts.items() if not key.startswith("Raw profile type")},
@@ -152,16 +153,11 @@ def _read_png(file: File) -> tuple[bytes | None, dict[str, str], dict[bytes, byt
 
 
 def _means_srgb(name: bytes, data: bytes) -> bool:
-    usual, tolerance = SRGB_CHUNKS[name], 0 if name == b"cICP" else CHUNK_TOLERANCE
+    usual, tolerance = SRGB_CHUNKS[name], 0 if name == b"cICP" else 100  # In units of 1/100,000.
     if len(data) != len(usual):
         return False
     numbers, wanted = (np.frombuffer(each, ">u4").astype(np.int64) for each in (data, usual))
     return bool(np.abs(numbers - wanted).max() <= tolerance)
-
-
-def _drop_orientation(xmp: bytes) -> bytes:
-    pattern = rb"""tiff:Orientation=["'][0-9]["']|<tiff:Orientation>[0-9]</tiff:Orientation>"""
-    return re.sub(pattern, b"", xmp)
 
 
 def _read_iptc(image: "pyvips.Image", tags: Directory) -> bytes | None:
@@ -169,29 +165,28 @@ def _read_iptc(image: "pyvips.Image", tags: Directory) -> bytes | None:
     if Tag.IPTC in tags:
         data = tags[Tag.IPTC].data
         # Programs that state integers of 4 bytes do not mean them: the bytes are not to be swapped.
-        is_swapped = not data.startswith(IPTC_MARKER) and len(data) % 4 == 0
+        is_swapped = not data.startswith(b"\x1c") and len(data) % 4 == 0  # The start of a record.
         return np.frombuffer(data, ">u4").astype("<u4").tobytes() if is_swapped else data
     _, _, rest = get_field(image, "iptc-data", b"").partition(IPTC_RESOURCE)
     return rest[4 : 4 + int.from_bytes(rest[:4], "big")] or None
-
-
-def _wrap_iptc(data: bytes) -> bytes:
-    size = struct.pack(">I", len(data))
-    return PHOTOSHOP + IPTC_RESOURCE + size + data + b"\0" * (len(data) % 2)
 
 
 def _read_dpi(
     image: "pyvips.Image", tags: Directory, *, is_turned: bool
 ) -> tuple[float, float] | None:
     x, y = 25.4 * image.xres, 25.4 * image.yres
-    if any(max(abs(x - dpi), abs(y - dpi)) < 0.05 for dpi in USUAL_DPI):
-        # libvips overlooks that of WebP and AVIF, which is in the EXIF.
-        per_inch = 2.54 if get_int(tags, Tag.RESOLUTION_UNIT, INCH) == CENTIMETRE else 1.0
+    if _is_square(x, y, 25.4) or _is_square(x, y, 72.0):
+        # libvips gives 1 pixel per millimetre, or 72 dpi, to files without a resolution. It
+        # overlooks that of WebP and AVIF, which is in the EXIF.
+        per_inch = 2.54 if get_int(tags, Tag.RESOLUTION_UNIT, 2) == 3 else 1.0
         x, y = (per_inch * get_rational(tags, tag) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
-    is_usual = max(abs(x - 72), abs(y - 72)) < 0.05
-    if is_usual or not (0 < x < 1e6 and 0 < y < 1e6):
+    if _is_square(x, y, 72.0) or not (0 < x < 1e6 and 0 < y < 1e6):
         return None
     return (y, x) if is_turned else (x, y)
+
+
+def _is_square(x: float, y: float, dpi: float) -> bool:
+    return max(abs(x - dpi), abs(y - dpi)) < 0.05
 
 
 def fit_metadata(metadata: Metadata, format_: str, notes: list[str]) -> Metadata:
@@ -199,27 +194,29 @@ def fit_metadata(metadata: Metadata, format_: str, notes: list[str]) -> Metadata
     if metadata.colour and format_ != "PNG":
         names = ", ".join(name.decode() for name in metadata.colour)
         notes.append(f"{names} dropped, which only PNG has: colours may look different")
-    if format_ != "PNG" and (lost := metadata.texts.keys() - KEPT_TEXTS.get(format_, set())):
+    kept = {"comment"} if format_ in ("JPEG", "TIFF") else set()
+    if format_ != "PNG" and (lost := metadata.texts.keys() - kept):
         notes.append(f"texts dropped: {', '.join(sorted(lost))[:200]}")
-    if metadata.iptc and format_ not in ("JPEG", "TIFF"):
+    exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
+    if iptc and format_ not in ("JPEG", "TIFF"):
         notes.append("IPTC dropped")
-        metadata = dataclasses.replace(metadata, iptc=None)
-    if format_ == "JPEG" and len(metadata.xmp or b"") > MAX_JPEG_XMP_BYTES:
+        iptc = None
+    if format_ == "JPEG" and len(xmp or b"") > MAX_JPEG_XMP_BYTES:
         notes.append(f"XMP dropped: a JPEG holds at most {MAX_JPEG_XMP_BYTES} bytes of it")
-        metadata = dataclasses.replace(metadata, xmp=None)
-    if format_ != "TIFF" and len(metadata.exif or b"") > MAX_EXIF_BYTES:
+        xmp = None
+    if format_ != "TIFF" and len(exif or b"") > MAX_EXIF_BYTES:
         notes.append(f"EXIF dropped: {format_} holds at most {MAX_EXIF_BYTES} bytes of it")
-        metadata = dataclasses.replace(metadata, exif=None)
+        exif = None
     try:
-        _read_exif(metadata)
+        _read_exif(exif)
     except ValueError:
         notes.append("EXIF dropped: it is damaged")
-        metadata = dataclasses.replace(metadata, exif=None)
-    return metadata
+        exif = None
+    return dataclasses.replace(metadata, exif=exif, xmp=xmp, iptc=iptc)
 
 
-def _read_exif(metadata: Metadata) -> Directory:
-    return read_directory(io.BytesIO(metadata.exif)) if metadata.exif else {}
+def _read_exif(block: bytes | None) -> Directory:
+    return read_directory(io.BytesIO(block)) if block else {}
 
 
 def attach_metadata(image: "pyvips.Image", metadata: Metadata, format_: str) -> "pyvips.Image":
@@ -229,11 +226,13 @@ def attach_metadata(image: "pyvips.Image", metadata: Metadata, format_: str) -> 
         set_field(image, "exif-data", metadata.exif)
         if image.get_typeof("jpeg-thumbnail-data"):  # It shows the image as it was before.
             image.remove("jpeg-thumbnail-data")
-        if not metadata.icc and Tag.COLOUR_SPACE not in _read_exif(metadata).get(Tag.EXIF, {}):
+        if not metadata.icc and Tag.COLOUR_SPACE not in _read_exif(metadata.exif).get(Tag.EXIF, {}):
             # The tag is mandatory. libvips would add it, but for colours other than sRGB.
             set_field(image, "exif-ifd2-ColorSpace", "1")
-    # libvips 8.18 writes a quarter of the IPTC into a TIFF.
-    iptc = _wrap_iptc(metadata.iptc) if metadata.iptc and format_ == "JPEG" else None
+    iptc = None
+    if metadata.iptc and format_ == "JPEG":  # libvips 8.18 writes a quarter of it into a TIFF.
+        size = struct.pack(">I", len(metadata.iptc))
+        iptc = PHOTOSHOP + IPTC_RESOURCE + size + metadata.iptc + b"\0" * (len(metadata.iptc) % 2)
     for name, data in (("icc-profile", metadata.icc), ("xmp", metadata.xmp), ("iptc", iptc)):
         if data:
             set_field(image, f"{name}-data", data)
@@ -244,7 +243,7 @@ def attach_metadata(image: "pyvips.Image", metadata: Metadata, format_: str) -> 
 
 def append_tags(path: Path, metadata: Metadata, size: Size) -> None:
     """Add EXIF, IPTC and the comment to the tags of a TIFF, which libvips does not write."""
-    tags = {tag: x for tag, x in _read_exif(metadata).items() if tag in EXIF_TAGS}
+    tags = {tag: x for tag, x in _read_exif(metadata.exif).items() if tag in EXIF_TAGS}
     for tag, pixels in ((Tag.PIXEL_HEIGHT, size[0]), (Tag.PIXEL_WIDTH, size[1])):
         if tag in tags.get(Tag.EXIF, {}):
             tags[Tag.EXIF][tag] = Value(4, 1, struct.pack("<I", pixels))

@@ -7,19 +7,26 @@ Lab of 8 bits ("bad labq format").
 
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hyperfunc.images.exif import Directory, Tag, get_int
-from hyperfunc.images.libvips import File
+from hyperfunc.images.libvips import File, from_array, set_field
+from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels
+
+if TYPE_CHECKING:
+    import pyvips
 
 READABLE = ("BMP", "JPEG2000", "PPM", "TGA")
 """Formats that Pillow reads; "PPM" includes PGM, PBM and PFM."""
 
 WRITABLE = {".bmp": "BMP", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".tga": "TGA"}
 """Formats that Pillow writes, by the suffix of the path."""
+
+PILLOW_SUFFIXES = (*WRITABLE, ".pfm")
+"""Suffixes of the files that Pillow reads."""
 
 PPM_HEADER = re.compile(
     rb"P6\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,5})\s".replace(rb"\s+", rb"(?:\s|#[^\r\n]*[\r\n])+")
@@ -30,29 +37,21 @@ LAB = 8
 """A value of `Tag.PHOTOMETRIC`."""
 
 
-def decode(file: File) -> tuple[str, HostPixels, int]:
-    """Read a file of none of libvips' formats.
-
-    Returns:
-        The name of the format, the pixels, and the bits per channel in the file.
-
-    Raises:
-        ValueError: it is no image, or damaged.
-        OSError: likewise.
-    """
+def decode(file: File) -> "tuple[str, pyvips.Image]":
+    """Read a file of none of libvips' formats, and name its format."""
     from PIL import Image, UnidentifiedImageError
 
     file.seek(0)
     header = PPM_HEADER.match(file.read(1024))
     if header and int(header.group(3)) > 255:
-        return "PPM", _decode_ppm(file, header), 16
+        return "PPM", _wrap(_decode_ppm(file, header), 16)
     file.seek(0)
     source: Any = file
     try:
         with Image.open(source, formats=READABLE) as image:
             pixels = _to_pixels(image)
             bits = 1 if image.mode == "1" else 8 * pixels.dtype.itemsize
-            return image.format or "?", pixels, bits
+            return image.format or "?", _wrap(pixels, bits)
     except UnidentifiedImageError:
         raise ValueError("it has no known format") from None
     # Pillow raises these, too, about damaged data.
@@ -64,17 +63,14 @@ def _to_pixels(image: Any) -> HostPixels:
     if image.mode.startswith("I"):
         return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)[..., None]
     if image.mode not in ("F", "L", "LA", "RGB", "RGBA"):
-        has_alpha = "A" in image.mode or "transparency" in image.info
-        image = image.convert("L" if image.mode == "1" else "RGBA" if has_alpha else "RGB")
+        is_clear = "A" in image.mode or "transparency" in image.info
+        image = image.convert("L" if image.mode == "1" else "RGBA" if is_clear else "RGB")
     pixels = np.array(image)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _decode_ppm(file: File, header: re.Match[bytes]) -> HostPixels:
-    """Read a binary PPM of 16 bits; its maximum becomes 65535.
-
-    Reference: netpbm's manual, "PPM format".
-    """
+    """Read a binary PPM of 16 bits; its maximum becomes 65535 (netpbm's manual, "PPM format")."""
     width, height, largest = (int(number) for number in header.groups())
     size = 6 * width * height
     if file.seek(0, 2) - header.end() < size:
@@ -92,12 +88,8 @@ def unwrap_pillow(image: Any) -> Any:
         return image
     from PIL import ImageOps
 
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # A conversion directly to RGB would warn.
-    return np.asarray(image if image.mode == "F" else image.convert("RGB"))
+    pixels = _to_pixels(ImageOps.exif_transpose(image))
+    return pixels[..., : pixels.shape[2] - has_alpha(pixels.shape[2])]
 
 
 def encode(file: File, pixels: HostPixels, suffix: str) -> None:
@@ -116,8 +108,8 @@ def is_rare_tiff(tags: Directory) -> bool:
     return bits == 64 or (bits == 8 and get_int(tags, Tag.PHOTOMETRIC, 0) == LAB)
 
 
-def decode_rare_tiff(file: File) -> HostPixels:
-    """Read a TIFF of 64-bit floats, or of Lab: as floats of 0 to 100, and -128 to 127."""
+def decode_rare_tiff(file: File, tags: Directory) -> "pyvips.Image":
+    """Read a TIFF of 64-bit floats, or of Lab."""
     import tifffile
 
     file.seek(0)
@@ -127,8 +119,17 @@ def decode_rare_tiff(file: File) -> HostPixels:
         pixels = page.asarray()
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if page.photometric == LAB:
+    pixels, interpretation = pixels.reshape(*pixels.shape[:2], -1), "auto"
+    if page.photometric == LAB:  # Floats of 0 to 100, and -128 to 127.
         a_and_b = np.ascontiguousarray(pixels[..., 1:3]).view(np.int8)
         pixels = np.concatenate([pixels[..., :1] * (100 / 255), a_and_b], axis=-1)
-    return pixels.astype(np.float32)
+        interpretation = "lab"
+    image = _wrap(pixels.astype(np.float32), get_int(tags, Tag.BITS_PER_SAMPLE, 8), interpretation)
+    set_field(image, "orientation", get_int(tags, Tag.ORIENTATION, 1))
+    return image
+
+
+def _wrap(pixels: HostPixels, bits: int, interpretation: str = "auto") -> "pyvips.Image":
+    image = from_array(pixels, interpretation)
+    set_field(image, "bits-per-sample", bits)
+    return image

@@ -1,19 +1,29 @@
 """Reading image files: as they are (`read_photo`), as a browser shows them, or as 8-bit RGB."""
 
+import contextlib
 import dataclasses
 import math
 import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
-from hyperfunc.images.colours import convert_to_srgb, flatten, reduce_depth, split_alpha
-from hyperfunc.images.libvips import File, set_field, to_array
-from hyperfunc.images.metadata import Metadata
-from hyperfunc.images.opening import Header, open_image
+from hyperfunc.images import colours, libvips, other_formats
+from hyperfunc.images.containers import estimate_quality
+from hyperfunc.images.exif import Directory, read_directory
+from hyperfunc.images.libvips import File, get_field
+from hyperfunc.images.metadata import Metadata, Photo, read_metadata
 from hyperfunc.pixels import has_alpha
-from hyperfunc.types import HostPixels
+from hyperfunc.types import Size
+
+if TYPE_CHECKING:
+    import pyvips
 
 MAX_PIXELS = 2**31
 """Larger images are refused: no output may be larger, either."""
@@ -26,19 +36,39 @@ FLOAT_TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Photo:
-    """An image and its metadata.
+class Header:
+    """What an image file holds, without its pixels.
 
     Attributes:
-        pixels: `[h, w, c]`, uint8 (0..255), uint16 (0..65535) or float32, of 1 to 4 channels (grey,
-            grey + alpha, RGB, RGBA; alpha is straight), upright.
+        format: "PNG", "JPEG", ...
+        size: (height, width) in pixels, upright.
+        channels: of the `Photo` that is read.
+        dtype: of the `Photo` that is read.
+        colours: how the file stores them, such as "palette with transparency".
+        bits: per channel, or per pixel of a palette, in the file.
+        orientation: 1 to 8 as EXIF counts; a `Photo` is upright already.
+        frames: images in the file, of which the first is read.
+        quality: of a JPEG, 1 to 100 as libjpeg counts, estimated from its quantisation.
         metadata: what the file says besides the pixels.
-        notes: what reading could not keep, for people to read.
+        notes: what a `Photo` of the file cannot keep, for people to read.
     """
 
-    pixels: HostPixels
-    metadata: Metadata = Metadata()
-    notes: tuple[str, ...] = ()
+    format: str
+    size: Size
+    channels: int
+    dtype: np.dtype[Any]
+    colours: str
+    bits: int
+    orientation: int
+    frames: int
+    quality: int | None
+    metadata: Metadata
+    notes: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the decoded image."""
+        return math.prod(self.size) * self.channels * self.dtype.itemsize
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -47,7 +77,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     Raises:
         UserError: there is no such file, or it is no image.
     """
-    with open_image(path) as (_, header):
+    with _open_image(path) as (_, header):
         return header
 
 
@@ -77,9 +107,9 @@ def read_as_shown(path: str | os.PathLike[str]) -> Photo:
         raise UserError(
             f"{os.fspath(path)}: values from {low:g} to {high:g}; floats have to be in [0, 1]"
         )
-    photo = to_srgb(photo)
+    photo = colours.to_srgb(photo)
     if has_alpha(photo.pixels.shape[2]):
-        photo = dataclasses.replace(photo, pixels=flatten(photo.pixels))
+        photo = dataclasses.replace(photo, pixels=colours.flatten(photo.pixels))
     return photo
 
 
@@ -99,28 +129,107 @@ def read_image(
         UserError: there is no such file, or it is no image, damaged, or of an unknown kind.
     """
     pixels = _read(source, MAX_PIXELS_TO_ENCODE, name).pixels
-    colour = reduce_depth(split_alpha(pixels)[0], np.uint8)
+    colour = colours.reduce_depth(colours.split_alpha(pixels)[0], np.uint8)
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
-def to_srgb(photo: Photo) -> Photo:
-    """Convert to sRGB through the ICC profile, unless that is sRGB already."""
-    pixels, icc, note = convert_to_srgb(photo.pixels, photo.metadata.icc)
-    if note is None:
-        return photo
-    return Photo(pixels, dataclasses.replace(photo.metadata, icc=icc), (*photo.notes, note))
-
-
 def _read(source: str | os.PathLike[str] | File, max_pixels: int, name: str | None = None) -> Photo:
-    with open_image(source, name) as (image, header):
+    with _open_image(source, name) as (image, header):
         height, width = header.size
         if math.prod(header.size) > max_pixels:
             raise ValueError(f"its {width} x {height} pixels are more than {max_pixels:,}")
         if header.orientation != 1:
             image = image.copy_memory()  # Turning needs the pixels in another order.
-            set_field(image, "orientation", header.orientation)
+            libvips.set_field(image, "orientation", header.orientation)
             image = image.autorot()
-        pixels = to_array(image)
+        pixels = libvips.to_array(image)
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
             raise ValueError("it holds values that are not finite numbers")
     return Photo(pixels, header.metadata, header.notes)
+
+
+@contextlib.contextmanager
+def _open_image(
+    source: str | os.PathLike[str] | File, name: str | None = None
+) -> "Iterator[tuple[pyvips.Image, Header]]":
+    """Open an image: what is decoded from it has the channels and the type of a `Photo`.
+
+    Args:
+        source: a path, or an open binary file.
+        name: of the image in error messages; the path or the name of the file if None.
+
+    Raises:
+        UserError: there is no such file, or it is no image, damaged, or of an unknown kind.
+    """
+    is_path = isinstance(source, str | os.PathLike)
+    name = name or str(source if is_path else getattr(source, "name", "image"))
+    with _reporting(name), contextlib.ExitStack() as stack:
+        file = stack.enter_context(_open_file(Path(source))) if is_path else source
+        file.seek(0)
+        start = file.read(16)
+        matches = [x for x, codec in libvips.CODECS.items() if re.match(codec.start, start)]
+        tags = read_directory(file) if matches == ["TIFF"] else {}
+        if tags and other_formats.is_rare_tiff(tags):
+            format_, image = "TIFF", other_formats.decode_rare_tiff(file, tags)
+        elif matches:
+            (format_,) = matches
+            image = stack.enter_context(libvips.open_source(file, format_))
+        else:
+            format_, image = other_formats.decode(file)
+        yield _describe(image, file, format_, tags)
+
+
+@contextlib.contextmanager
+def _reporting(name: str) -> Iterator[None]:
+    """Report in one line what is wrong with a file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; check the path") from None
+    except PermissionError:
+        raise UserError(f"{name}: permission denied; check who may read it") from None
+    except IsADirectoryError:
+        raise UserError(f"{name}: cannot be read: it is a folder; give an image") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{name}: cannot be read as an image ({reason}); repair or remove it"
+        ) from error
+
+
+def _open_file(path: Path) -> File:
+    # Opening a pipe would wait for a program that writes into it.
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise ValueError("a pipe or a device, not a file")
+    return path.open("rb")
+
+
+def _describe(
+    image: "pyvips.Image", file: File, format_: str, tags: Directory
+) -> "tuple[pyvips.Image, Header]":
+    """Convert an opened image to what a `Photo` can hold, and say what the file holds."""
+    metadata, orientation = read_metadata(image, file, format_, tags)
+    kind, bits = colours.name_colours(image)
+    frames = get_field(image, "n-pages", 1)
+    notes = [f"only the first of {frames} images"] if frames > 1 else []
+    image = colours.select_channels(image, tags, notes)
+    if image.interpretation in ("cmyk", "lab", "labs"):
+        image, note = colours.decode_to_srgb(image, metadata.icc)
+        metadata = dataclasses.replace(metadata, icc=get_field(image, "icc-profile-data"))
+        notes.append(note)
+    image = colours.check_depth(image, bits)
+    height, width = image.height, image.width
+    header = Header(
+        format=format_,
+        size=(width, height) if orientation >= 5 else (height, width),
+        channels=image.bands,
+        dtype=np.dtype(libvips.DTYPES[str(image.format)]),
+        colours=kind,
+        bits=bits,
+        orientation=orientation,
+        frames=frames,
+        quality=estimate_quality(file) if format_ == "JPEG" else None,
+        metadata=metadata,
+        notes=tuple(notes),
+    )
+    return image, header

@@ -12,42 +12,15 @@ from jaxtyping import UInt8
 from hyperfunc.errors import UserError
 from hyperfunc.files import replacing
 from hyperfunc.images import other_formats
-from hyperfunc.images.colours import flatten, is_profile, reduce_depth
+from hyperfunc.images.colours import flatten, is_profile, reduce_depth, to_srgb
 from hyperfunc.images.containers import make_insertion
-from hyperfunc.images.libvips import from_array, save_target, set_field
-from hyperfunc.images.metadata import Metadata, append_tags, attach_metadata, fit_metadata
-from hyperfunc.images.read import Photo, to_srgb
+from hyperfunc.images.libvips import CODECS, from_array, save_target, set_field
+from hyperfunc.images.metadata import Metadata, Photo, append_tags, attach_metadata, fit_metadata
 from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels, Size
 
-FORMATS = {
-    ".avif": "AVIF",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WebP",
-}
+FORMATS = {x: name for name, codec in CODECS.items() if codec.max_side for x in codec.suffixes}
 """Formats that are written with metadata, by the suffix of the path."""
-
-SAVERS = {
-    "AVIF": "heifsave_target",
-    "JPEG": "jpegsave_target",
-    "PNG": "pngsave_target",
-    "TIFF": "tiffsave_target",
-    "WebP": "webpsave_target",
-}
-"""libvips' functions by format."""
-
-MAX_SIDE = {"AVIF": 16384, "JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**32 - 1, "WebP": 16383}
-"""Pixels along one side, at most (of AVIF and JPEG: what libvips and libjpeg write)."""
-
-MAX_BITS = {"AVIF": 12, "JPEG": 8, "PNG": 16, "TIFF": 32, "WebP": 8}
-"""Bits per channel, at most; 32 stand for floats."""
-
-BIG_TIFF_BYTES = 2**32 - 2**26
-"""Larger arrays may need a TIFF with offsets of 64 bits, which fewer programs read."""
 
 
 def check_output(path: str | os.PathLike[str], size: Size) -> str:
@@ -62,10 +35,11 @@ def check_output(path: str | os.PathLike[str], size: Size) -> str:
         raise UserError(
             f"{path}: cannot write images as {path.suffix!r}; use one of {', '.join(FORMATS)}"
         )
-    if max(size) > MAX_SIDE[format_]:
+    largest = CODECS[format_].max_side
+    if max(size) > largest:
         raise UserError(
             f"{path}: {size[1]} x {size[0]} pixels are too many for {format_}, which ends at "
-            f"{MAX_SIDE[format_]} a side; use .png or .tif"
+            f"{largest} a side; use .png or .tif"
         )
     return format_
 
@@ -98,7 +72,7 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
             save_target(
                 attach_metadata(from_array(pixels), metadata, format_),
                 file,
-                SAVERS[format_],
+                format_,
                 insertion=make_insertion(format_, metadata.texts, metadata.colour),
                 **_options(format_, pixels, metadata, quality),
             )
@@ -145,7 +119,7 @@ def write_animation(
     set_field(image, "loop", 0)
     set_field(image, "delay", [milliseconds] * len(frames))
     with replacing(Path(path)) as beside, beside.open("wb") as file:
-        save_target(image, file, SAVERS["WebP"], lossless=True)
+        save_target(image, file, "WebP", lossless=True)
 
 
 def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
@@ -154,11 +128,11 @@ def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
     if format_ == "JPEG" and has_alpha(pixels.shape[2]):
         pixels = flatten(pixels)
         notes.append("JPEG has no alpha: laid on white")
-    bits = 8 * pixels.dtype.itemsize
-    if bits > MAX_BITS[format_]:
+    bits, most = 8 * pixels.dtype.itemsize, CODECS[format_].max_bits
+    if bits > most:
         depth = "floats" if pixels.dtype == np.float32 else f"{bits} bits"
-        notes.append(f"{format_} holds {MAX_BITS[format_]} bits per channel: reduced from {depth}")
-        pixels = reduce_depth(pixels, np.uint8 if MAX_BITS[format_] == 8 else np.uint16)
+        notes.append(f"{format_} holds {most} bits per channel: reduced from {depth}")
+        pixels = reduce_depth(pixels, np.uint8 if most == 8 else np.uint16)
     metadata = photo.metadata
     space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "
     if metadata.icc and format_ in ("AVIF", "WebP") and space == b"GRAY":
@@ -174,22 +148,19 @@ def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
 
 def _options(format_: str, pixels: HostPixels, metadata: Metadata, quality: int) -> dict[str, Any]:
     """Options of libvips' function for a format."""
+    lossy = {"Q": quality, "lossless": quality == 100}
+    options: dict[str, dict[str, Any]] = {
+        "AVIF": {**lossy, "compression": "av1", "bitdepth": 8 if pixels.dtype == np.uint8 else 12},
+        "JPEG": {"Q": quality, "subsample_mode": "off"},
+        "PNG": {"filter": "all"},  # By default none, and photographs are a third larger.
+        "TIFF": {
+            "compression": "deflate",
+            "predictor": "none" if pixels.dtype == np.float32 else "horizontal",
+            # Larger arrays may need offsets of 64 bits, which fewer programs read.
+            "bigtiff": pixels.nbytes > 2**32 - 2**26,
+        },
+        "WebP": {**lossy, "exact": quality == 100},
+    }
     # libvips would make up EXIF to put the resolution into.
     needs_exif = metadata.exif or (metadata.dpi and format_ not in ("PNG", "TIFF"))
-    options: dict[str, Any] = {"keep": "all" if needs_exif else "xmp:iptc:icc:other"}
-    is_lossless = quality == 100
-    if format_ == "PNG":
-        options |= {"filter": "all"}  # By default none, and photographs are a third larger.
-    elif format_ == "TIFF":
-        is_float = pixels.dtype == np.float32
-        options |= {"compression": "deflate", "predictor": "none" if is_float else "horizontal"}
-        options |= {"bigtiff": pixels.nbytes > BIG_TIFF_BYTES}
-    elif format_ == "JPEG":
-        options |= {"Q": quality, "subsample_mode": "off"}
-    elif format_ == "WebP":
-        options |= {"Q": quality, "lossless": is_lossless, "exact": is_lossless}
-    elif format_ == "AVIF":
-        bits = 8 if pixels.dtype == np.uint8 else 12
-        options |= {"compression": "av1", "bitdepth": bits}
-        options |= {"Q": quality, "lossless": is_lossless}
-    return options
+    return {"keep": "all" if needs_exif else "xmp:iptc:icc:other", **options[format_]}

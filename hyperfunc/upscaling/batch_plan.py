@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import save_json
-from hyperfunc.images import FORMATS, Header, check_output, find_images, read_header
+from hyperfunc.images import FORMATS, SUFFIXES, Header, check_output, find_images, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
 
@@ -267,7 +267,7 @@ def _pair_folder(
     if not members:
         if unreadable:
             raise UserError(unreadable[0].error)
-        raise UserError(f"{source}: holds no images; give a folder of .png, .jpg, .webp, .tif")
+        raise UserError(f"{source}: holds no images; give a folder with {', '.join(SUFFIXES)}")
     names = _choose_names(members, suffix)
     pairs = [(source / x, target / name) for x, name in zip(members, names, strict=True)]
     return pairs, unreadable

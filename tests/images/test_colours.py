@@ -10,9 +10,9 @@ from PIL import Image, ImageCms
 from hyperfunc.api.representing import to_pixels
 from hyperfunc.errors import UserError
 from hyperfunc.images import Photo, read_as_shown, read_header, read_photo, write_photo
+from hyperfunc.images.colours import to_srgb
 from hyperfunc.images.libvips import load
 from hyperfunc.images.metadata import Metadata
-from hyperfunc.images.read import to_srgb
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
