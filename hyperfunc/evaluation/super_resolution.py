@@ -8,7 +8,7 @@ bicubic interpolation with it.
 # which calls `evaluate_super_resolution` here. The method is an `Upscaler`
 # (`upscaling/upscaler.py`), which divides the image into tiles (`upscaling/tiles.py`). Each tile is
 # encoded (`function/functional_image.py`) by a hypernetwork (`networks/hypernetworks.py`) on a
-# backbone (`networks/pixel_backbones.py`), and rendered at its pixels (`function/rendering.py`).
+# backbone (`networks/backbones.py`), and rendered at its pixels (`function/rendering.py`).
 
 import time
 from collections.abc import Mapping

@@ -3,7 +3,14 @@
 A hypernetwork turns an image into theta, the parameters of its target networks; Flax stays here.
 """
 
-from hyperfunc.networks.backbones import Backbone
+from hyperfunc.networks.backbones import (
+    EDSR,
+    RDN,
+    Backbone,
+    DenseTrunk,
+    InceptionTrunk,
+    VapSR,
+)
 from hyperfunc.networks.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.networks.cpu_gradients import (
     check_training_layers,
@@ -11,12 +18,7 @@ from hyperfunc.networks.cpu_gradients import (
     plain_convolve,
     register_training_layers,
 )
-from hyperfunc.networks.hypernetworks import (
-    Hypernetwork,
-    PatchHypernetwork,
-    PixelHypernetwork,
-)
-from hyperfunc.networks.pixel_backbones import EDSR, RDN, VapSR
+from hyperfunc.networks.hypernetworks import Hypernetwork, PatchHypernetwork, PixelHypernetwork
 from hyperfunc.networks.protocols import (
     INFERENCE,
     TRAINING,
@@ -33,7 +35,6 @@ from hyperfunc.networks.theta import (
     mix,
     order_layers,
 )
-from hyperfunc.networks.window_backbones import DenseTrunk, InceptionTrunk
 
 __all__ = [
     "Backbone",

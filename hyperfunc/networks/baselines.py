@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from hyperfunc.errors import check_range
+from hyperfunc.networks.backbones import RDN
 from hyperfunc.networks.layers import Precision
-from hyperfunc.networks.pixel_backbones import RDN
 from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.pixels import YCBCR, axis_over, interpolate_grid
 from hyperfunc.types import Images
@@ -42,8 +42,10 @@ class SRCNN(nn.Module):
     widths: tuple[int, int] = (64, 32)
     sizes: tuple[int, int, int] = (9, 5, 5)
 
+    depends_on_footprint = True
+    """A network for one scale knows one pixel pitch only."""
+
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "scale", "widths", "sizes", least=1)
         super().__post_init__()
 
@@ -51,11 +53,6 @@ class SRCNN(nn.Module):
     def fixed_scale(self) -> int:
         """The scale."""
         return self.scale
-
-    @property
-    def depends_on_footprint(self) -> bool:
-        """A network for one scale knows one pixel pitch only."""
-        return True
 
     def with_dtype(self, dtype: Precision) -> "SRCNN":
         """Return the network itself, which always computes in float32."""
@@ -91,8 +88,10 @@ class RDNUpscaler(nn.Module):
     backbone: RDN = dataclasses.field(default_factory=RDN)
     scale: int = 2
 
+    depends_on_footprint = True
+    """A network for one scale knows one pixel pitch only."""
+
     def __post_init__(self) -> None:
-        """Check the scale."""
         if self.scale not in _RDN_FACTORS:
             raise ValueError(f"scale {self.scale}: RDN is defined for 2, 3 and 4")
         super().__post_init__()
@@ -101,11 +100,6 @@ class RDNUpscaler(nn.Module):
     def fixed_scale(self) -> int:
         """The scale."""
         return self.scale
-
-    @property
-    def depends_on_footprint(self) -> bool:
-        """A network for one scale knows one pixel pitch only."""
-        return True
 
     def with_dtype(self, dtype: Precision) -> "RDNUpscaler":
         """Return the same network with its backbone computing in another precision."""

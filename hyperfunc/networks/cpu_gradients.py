@@ -16,6 +16,8 @@ Features = Float[Array, "b h w c"]
 Outputs = Float[Array, "b h w d"]
 Kernel = Float[Array, "3 3 c d"]
 
+_AXES = ("NHWC", "HWIO", "NHWC")
+
 
 @runtime_checkable
 class TrainingLayers(Protocol):
@@ -72,17 +74,9 @@ def _find_layers(inputs: Features, kernel: Float[Array, "m n c d"]) -> TrainingL
 def plain_convolve(
     inputs: Features, kernel: Float[Array, "m n c d"], padding: int | None = None
 ) -> Float[Array, "b y x d"]:
-    """Convolve with zeros around the image.
-
-    Args:
-        inputs: features.
-        kernel: weights.
-        padding: number of zeros on each side; as many as keep the size if None.
-    """
+    """Convolve with ``padding`` zeros around the image; if None, as many as keep its size."""
     sides = "SAME" if padding is None else [(padding, padding)] * 2
-    return lax.conv_general_dilated(
-        inputs, kernel, (1, 1), sides, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return lax.conv_general_dilated(inputs, kernel, (1, 1), sides, dimension_numbers=_AXES)
 
 
 def convolve_and_add(
@@ -137,11 +131,7 @@ def convolve(inputs: Features, kernel: Kernel) -> Outputs:
     return plain_convolve(inputs, kernel)
 
 
-def _forward(inputs: Features, kernel: Kernel) -> tuple[Outputs, tuple[Features, Kernel]]:
-    return plain_convolve(inputs, kernel), (inputs, kernel)
-
-
-def _backward(kept: tuple[Features, Kernel], gradient: Outputs) -> tuple[Features, Kernel]:
+def _convolve_backward(kept: tuple[Features, Kernel], gradient: Outputs) -> tuple[Features, Kernel]:
     inputs, kernel = kept
     (for_inputs,) = jax.vjp(lambda x: plain_convolve(x, kernel), inputs)[1](gradient)
     for_kernel = lax.platform_dependent(
@@ -150,7 +140,7 @@ def _backward(kept: tuple[Features, Kernel], gradient: Outputs) -> tuple[Feature
     return for_inputs, for_kernel
 
 
-convolve.defvjp(_forward, _backward)
+convolve.defvjp(lambda x, kernel: (plain_convolve(x, kernel), (x, kernel)), _convolve_backward)
 
 
 def kernel_gradient(inputs: Features, gradient: Outputs) -> Kernel:
@@ -184,10 +174,7 @@ def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Featu
 
     On a CPU this is a sum of shifted products, which takes a ninth of the time of XLA's grouped
     convolution (docs/experiments/cost-and-kernels.md); on a GPU the grouped convolution is faster.
-
-    Args:
-        inputs: features.
-        kernel: weights; its size is odd.
+    The kernel's size is odd.
     """
     return lax.platform_dependent(
         inputs, kernel, cpu=depthwise_as_sum, default=depthwise_as_grouped
@@ -200,41 +187,34 @@ def convolve_depthwise_to_train(inputs: Features, kernel: Float[Array, "n n c"])
     return convolve_depthwise(inputs, kernel)
 
 
-def _depthwise_forward(inputs: Array, kernel: Array) -> tuple[Array, Any]:
-    return convolve_depthwise(inputs, kernel), (inputs, kernel)
-
-
 def _depthwise_backward(kept: Any, gradient: Array) -> tuple[Array, Array]:
     inputs, kernel = kept
     for_inputs = convolve_depthwise(gradient, kernel[::-1, ::-1])
-    for_kernel = lax.platform_dependent(
-        inputs,
-        gradient,
-        cpu=functools.partial(depthwise_gradient_in_one_pass, size=kernel.shape[0]),
-        default=functools.partial(depthwise_gradient, size=kernel.shape[0]),
+    cpu, default = (
+        functools.partial(gradient_of, size=kernel.shape[0])
+        for gradient_of in (depthwise_gradient_in_one_pass, depthwise_gradient)
     )
+    for_kernel = lax.platform_dependent(inputs, gradient, cpu=cpu, default=default)
     return for_inputs, for_kernel
 
 
-convolve_depthwise_to_train.defvjp(_depthwise_forward, _depthwise_backward)
+convolve_depthwise_to_train.defvjp(
+    lambda x, kernel: (convolve_depthwise(x, kernel), (x, kernel)), _depthwise_backward
+)
 
 
 def depthwise_as_sum(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
     """Convolve each channel by a sum of shifted products."""
     taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
-    shifted = _shift(inputs, kernel.shape[0])
+    shifted = _shift(inputs, kernel.shape[:2], kernel.shape[0] // 2)
     return functools.reduce(jnp.add, (x * tap for x, tap in zip(shifted, taps, strict=True)))
 
 
 def depthwise_as_grouped(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
     """Convolve each channel by XLA's convolution with one group per channel."""
+    kernel, groups = kernel[:, :, None], inputs.shape[-1]
     return lax.conv_general_dilated(
-        inputs,
-        kernel[:, :, None],
-        (1, 1),
-        "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=inputs.shape[-1],
+        inputs, kernel, (1, 1), "SAME", dimension_numbers=_AXES, feature_group_count=groups
     )
 
 
@@ -242,7 +222,9 @@ def depthwise_gradient_in_one_pass(
     inputs: Features, gradient: Features, *, size: int
 ) -> Float[Array, "n n c"]:
     """Compute the gradient of the kernel, with all taps in one loop over the pixels."""
-    products = tuple(x.astype(jnp.float32) * gradient for x in _shift(inputs, size))
+    products = tuple(
+        x.astype(jnp.float32) * gradient for x in _shift(inputs, (size, size), size // 2)
+    )
     sums = lax.reduce(
         products,
         tuple(jnp.float32(0) for _ in products),
@@ -258,35 +240,25 @@ def depthwise_gradient(inputs: Features, gradient: Features, *, size: int) -> Fl
     return jax.vjp(lambda k: depthwise_as_grouped(inputs, k), kernel)[1](gradient)[0]
 
 
-def _shift(x: Features, size: int) -> list[Features]:
-    """Return the inputs of each tap of a kernel, row by row."""
-    height, width = x.shape[1:3]
-    reach = size // 2
-    x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    return [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
-
-
 def lay_out_patches(
     x: Float[Array, "b h w c"], size: tuple[int, int], padding: int
 ) -> Float[Array, "b y x n"]:
-    """Concatenate the pixels of each patch, row by row.
+    """Concatenate the pixels of each patch of (rows, columns), row by row.
 
-    Args:
-        x: features.
-        size: (rows, columns) of a patch.
-        padding: number of zeros to add on each side of the features.
+    ``padding`` zeros are added on each side of the features.
     """
+    return jnp.concatenate(_shift(x, size, padding), axis=-1)
+
+
+def _shift(x: Features, size: tuple[int, ...], padding: int) -> list[Float[Array, "b y x c"]]:
+    """Return the pixels of patches for each place within a patch, row by row."""
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = (n - extent + 1 for n, extent in zip(x.shape[1:3], size, strict=True))
-    shifts = [x[:, i : i + height, j : j + width] for i in range(size[0]) for j in range(size[1])]
-    return jnp.concatenate(shifts, axis=-1)
+    return [x[:, i : i + height, j : j + width] for i in range(size[0]) for j in range(size[1])]
 
 
 def dot_for_flax(
-    inputs: Float[Array, "*b k"],
-    kernel: Float[Array, "k n"],
-    axes: Any,
-    precision: Any = None,
+    inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"], axes: Any, precision: Any = None
 ) -> Float[Array, "*b n"]:
     """Multiply, in place of `flax.linen.Dense.dot_general` with Flax' defaults.
 
@@ -294,14 +266,8 @@ def dot_for_flax(
     wherever the optimiser reads it. That takes longer than all other work on a wide layer. There
     are no forward-mode derivatives.
 
-    Args:
-        inputs: features.
-        kernel: weights.
-        axes: the axes of the product; they must be the inputs' last and the kernel's first.
-        precision: must be None.
-
     Raises:
-        ValueError: another product is asked for.
+        ValueError: another product than of the last axis by the first is asked for, or a precision.
     """
     if axes != (((inputs.ndim - 1,), (0,)), ((), ())) or precision is not None:
         raise ValueError(
@@ -317,10 +283,6 @@ def dense(inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"]) -> Float[Ar
     return inputs @ kernel
 
 
-def _dense_forward(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return inputs @ kernel, (inputs, kernel)
-
-
 def _dense_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     inputs, kernel = kept
     return (
@@ -329,4 +291,4 @@ def _dense_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, 
     )
 
 
-dense.defvjp(_dense_forward, _dense_backward)
+dense.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _dense_backward)

@@ -7,23 +7,24 @@ what `ModelProtocol` states, and name it in the union at the foot of the file.
 """
 
 import dataclasses
+import itertools
 import math
+from functools import partial
 from typing import Literal, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from hyperfunc.errors import check_range
-from hyperfunc.networks.backbones import Backbone
+from hyperfunc.networks.backbones import EDSR, Backbone, InceptionTrunk
 from hyperfunc.networks.cpu_gradients import dot_for_flax
 from hyperfunc.networks.layers import FactorizedConv, Mask, Precision, pool_to
-from hyperfunc.networks.pixel_backbones import EDSR
 from hyperfunc.networks.protocols import INFERENCE, Mode, ThetaProtocol
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 from hyperfunc.networks.theta import FactoredTheta, PlainTheta
-from hyperfunc.networks.window_backbones import InceptionTrunk
 from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
 from hyperfunc.types import Images, Shared, Theta
 
@@ -45,8 +46,11 @@ class PixelHypernetwork(nn.Module):
     base: Base = "bicubic"
     branch_scale: float = 0.05
 
+    layout = PER_PIXEL
+    fixed_scale = None
+    """There is none: functions can be rendered at any scale."""
+
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "branch_scale", least=0)
         if self.backbone.receptive_radius is None:
             raise ValueError(
@@ -54,15 +58,6 @@ class PixelHypernetwork(nn.Module):
                 "need: use another --model.backbone, such as EDSR"
             )
         super().__post_init__()
-
-    @property
-    def layout(self) -> WindowLayout:
-        """One window per pixel."""
-        return PER_PIXEL
-
-    @property
-    def fixed_scale(self) -> None:
-        """There is none: functions can be rendered at any scale."""
 
     @property
     def depends_on_footprint(self) -> bool:
@@ -84,17 +79,15 @@ class PixelHypernetwork(nn.Module):
                 f"the backbone turned {images.shape[1:3]} pixels into {features.shape[1:3]} "
                 "features: a PixelHypernetwork needs one that keeps the resolution, such as EDSR"
             )
-        shared = learn_shared(self, self.target)
+        shared = self.param("shared", lambda key: self.target.init(key)[1])
         init = nn.initializers.normal(self.branch_scale / math.sqrt(features.shape[-1]))
         if self.target.is_linear:
             target = cast(FourierField, self.target)
             shape = (features.shape[-1], target.basis_size, target.channels)
             return FactoredTheta(features, self.param("branch", init, shape)), shared
-        mean = learn_mean(self, self.target)
-        offsets = nn.Dense(count_parameters(mean), use_bias=False, kernel_init=init, name="branch")(
-            features
-        )
-        return PlainTheta(add_flat(mean, offsets)), shared
+        mean = self.param("mean", lambda key: self.target.init(key)[0])
+        branch = nn.Dense(optax.tree.size(mean), use_bias=False, kernel_init=init, name="branch")
+        return PlainTheta(add_flat(mean, branch(features))), shared
 
 
 class PatchHypernetwork(nn.Module):
@@ -127,15 +120,13 @@ class PatchHypernetwork(nn.Module):
     code: int = 0
     branch_scale: float = 0.05
 
+    fixed_scale = None
+    """There is none: functions can be rendered at any scale."""
+
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "branch_width", least=1)
         check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
         super().__post_init__()
-
-    @property
-    def fixed_scale(self) -> None:
-        """There is none: functions can be rendered at any scale."""
 
     @property
     def depends_on_footprint(self) -> bool:
@@ -155,61 +146,41 @@ class PatchHypernetwork(nn.Module):
         grid = windows.shape[:3]
         patches = windows.reshape(-1, *windows.shape[3:])
         features = self.backbone(patches, mask=mask, mode=mode)
-        mean, shared = learn_mean(self, self.target), learn_shared(self, self.target)
+        mean = self.param("mean", lambda key: self.target.init(key)[0])
+        shared = self.param("shared", lambda key: self.target.init(key)[1])
+        init = nn.initializers.variance_scaling(self.branch_scale**2, "fan_in", "normal")
+        dense = partial(nn.Dense, dot_general=dot_for_flax if mode.fast_gradients else None)
         theta = {}
         for name, layer_mean in mean.items():
             x = features
             for i in range(self.branch_convs):
-                x = FactorizedConv(
+                convolution = FactorizedConv(
                     self.branch_width, 3, 2, dtype=self.backbone.dtype, name=f"{name}_conv_{i}"
-                )(x, batch_statistics=mode.batch_statistics)
+                )
+                x = convolution(x, batch_statistics=mode.batch_statistics)
             x = pool_to(x, self.pool).reshape(x.shape[0], -1).astype(jnp.float32)
-            dot = dot_for_flax if mode.fast_gradients else None
             if self.code:
-                x = nn.Dense(self.code, dot_general=dot, name=f"{name}_code")(x)
-            flat = nn.Dense(
-                count_parameters(layer_mean),
-                use_bias=False,
-                kernel_init=nn.initializers.variance_scaling(
-                    self.branch_scale**2, "fan_in", "normal"
-                ),
-                dot_general=dot,
-                name=name,
-            )(x)
+                x = dense(self.code, name=f"{name}_code")(x)
+            size = optax.tree.size(layer_mean)
+            flat = dense(size, use_bias=False, kernel_init=init, name=name)(x)
             theta[name] = add_flat(layer_mean, flat.reshape(*grid, -1))
         return PlainTheta(theta), shared
 
 
-def learn_shared(module: nn.Module, target: Target) -> Shared:
-    """Declare the parameters that all target networks share."""
-    return module.param("shared", lambda key: target.init(key)[1])
-
-
-def learn_mean(module: nn.Module, target: Target) -> Theta:
-    """Declare the mean of theta, drawn as a target network's own initial parameters.
-
-    The hypernetwork emits offsets from the mean, so that training starts from target networks with
-    their usual initialisation.
-    """
-    return module.param("mean", lambda key: target.init(key)[0])
-
-
-def count_parameters(tree: Theta) -> int:
-    """Count the numbers in a parameter pytree."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
-
-
 def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
-    """Split flat offsets into the leaves of ``mean``, and add the two."""
+    """Split flat offsets into the leaves of ``mean``, and add the two.
+
+    The mean is drawn as a target network's own initial parameters, so that training starts from
+    target networks with their usual initialisation.
+    """
     leaves, structure = jax.tree.flatten(mean)
-    ends = [0]
-    for leaf in leaves:
-        ends.append(ends[-1] + leaf.size)
+    offsets = jnp.split(
+        flat, list(itertools.accumulate(leaf.size for leaf in leaves))[:-1], axis=-1
+    )
     windows = flat.shape[:-1]
     parts = [
-        leaf.reshape(*[1] * len(windows), *leaf.shape)
-        + flat[..., start:end].reshape(*windows, *leaf.shape)
-        for leaf, start, end in zip(leaves, ends, ends[1:], strict=False)
+        leaf.reshape(*[1] * len(windows), *leaf.shape) + part.reshape(*windows, *leaf.shape)
+        for leaf, part in zip(leaves, offsets, strict=True)
     ]
     return jax.tree.unflatten(structure, parts)
 

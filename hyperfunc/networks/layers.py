@@ -30,18 +30,13 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Convolution(nn.Module):
-    """A convolution of stride 1 with a bias; the image is padded with zeros.
-
-    Attributes:
-        width: output channels.
-        size: side of the kernel, 1 or 3.
-        is_rectified: whether a ReLU follows.
-        dtype: type of the computation.
-    """
+    """A convolution of stride 1 with a bias; the image is padded with zeros."""
 
     width: int
     size: int
+    """Side of the kernel, 1 or 3."""
     is_rectified: bool
+    """Whether a ReLU follows."""
     dtype: str
 
     @nn.compact
@@ -58,12 +53,7 @@ class Convolution(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """A convolution of each channel with its own kernel, and a bias; zeros pad the image.
-
-    Attributes:
-        size: side of the kernels.
-        dtype: type of the computation.
-    """
+    """A convolution of each channel with its own kernel, and a bias; zeros pad the image."""
 
     size: int
     dtype: str
@@ -84,12 +74,7 @@ class Depthwise(nn.Module):
 
 
 class Fusion(nn.Module):
-    """A 1x1 convolution of several features, without concatenating them in memory.
-
-    Attributes:
-        width: output channels.
-        dtype: type of the computation.
-    """
+    """A 1x1 convolution of several features, without concatenating them in memory."""
 
     width: int
     dtype: str
@@ -113,11 +98,7 @@ class Fusion(nn.Module):
 class PixelAttention(nn.Module):
     """Weighs each pixel and channel by twice a sigmoid of a 1x1 projection, and adds a shortcut.
 
-    The factor 2 makes an untrained gate pass about everything.
-
-    Attributes:
-        factor: another factor on what is weighed.
-        dtype: type of the computation.
+    The factor 2 makes an untrained gate pass about everything; ``factor`` multiplies it.
 
     Reference: Zhao et al. 2020, "Efficient image super-resolution using pixel attention".
     """

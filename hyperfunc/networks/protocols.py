@@ -37,14 +37,12 @@ class BackboneProtocol(Protocol):
     width: int
     dtype: Any
 
-    @property
-    def receptive_radius(self) -> int | None:
-        """How many pixels away a feature depends on the image, at the image's resolution.
+    receptive_radius: int | None
+    """How many pixels away a feature depends on the image, at the image's resolution.
 
-        None: the backbone changes the resolution and cannot be applied to tiles. Otherwise it
-        accepts a mask, so that a padded tile gives the features of the image.
-        """
-        ...
+    None: the backbone changes the resolution and cannot be applied to tiles. Otherwise it accepts a
+    mask, so that a padded tile gives the features of the image.
+    """
 
 
 @runtime_checkable
@@ -58,23 +56,15 @@ class TargetProtocol(Protocol):
     channels: int
     """Output channels."""
 
-    @property
-    def depends_on_footprint(self) -> bool:
-        """Whether a value depends on the pixel pitch for which it is asked."""
-        ...
+    depends_on_footprint: bool
+    """Whether a value depends on the pixel pitch for which it is asked."""
+    is_linear: bool
+    """Whether T = basis(x, a) . theta["coefficients"], with ``basis_size`` basis functions.
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether T = basis(x, a) . theta["coefficients"], with ``basis_size`` basis functions.
-
-        Then `prepare` changes nothing, and a hypernetwork may emit a `FactoredTheta`.
-        """
-        ...
-
-    @property
-    def is_fourier_series(self) -> bool:
-        """Whether it is linear and its basis is that of `FourierField`, for the fast renderers."""
-        ...
+    Then `prepare` changes nothing, and a hypernetwork may emit a `FactoredTheta`.
+    """
+    is_fourier_series: bool
+    """Whether it is linear and its basis is that of `FourierField`, for the fast renderers."""
 
     def init(self, key: jax.Array) -> tuple[Theta, Shared]:
         """Draw parameters: the mean of theta, and what all target networks share."""
@@ -87,13 +77,9 @@ class TargetProtocol(Protocol):
     def apply(
         self, theta: Theta, shared: Shared, coord: Float[Array, " 2"], footprint: Float[Array, " 2"]
     ) -> Float[Array, " c"]:
-        """Evaluate at one point, with parameters from `prepare`.
+        """Evaluate at one point (y, x) of the window's frame, [-1, 1]^2.
 
-        Args:
-            theta: emitted parameters.
-            shared: shared parameters.
-            coord: (y, x) in the window's frame, [-1, 1]^2.
-            footprint: the pixel pitch, per axis, in the same units.
+        Theta comes from `prepare`. The footprint is the pixel pitch, per axis, in the same units.
         """
         ...
 
@@ -122,21 +108,17 @@ class ThetaProtocol(Protocol):
         ...
 
     def map_windows(self, change: Callable[..., Any], *others: Any) -> Any:
-        """Apply a function to every array that differs between windows.
+        """Apply a function to every array [b, window rows, window columns, ...].
 
-        Args:
-            change: maps an array [b, window rows, window columns, ...] to another one.
-            others: more thetas of the same structure, whose arrays ``change`` gets as well. What
-                does not differ between windows is taken from the first theta.
+        It also gets the arrays of ``others``, thetas of the same structure. What does not differ
+        between windows is taken from the first theta.
         """
         ...
 
     def select(self, rows: Any, cols: Any) -> Theta:
         """Return the parameters of some windows of each image, [b, *index, ...].
 
-        Args:
-            rows: window rows, integers of any shape that broadcasts against ``cols``.
-            cols: window columns.
+        ``rows`` and ``cols`` are integers; their shapes broadcast to ``index``.
         """
         ...
 
@@ -206,7 +188,6 @@ class ModelProtocol(Protocol):
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
         """Apply the network to images in [0, 1].
 
-        Returns:
-            The enlarged images, or, if ``fixed_scale`` is None, theta and the shared parameters.
+        It returns the enlarged images, or, without ``fixed_scale``, theta and shared parameters.
         """
         ...

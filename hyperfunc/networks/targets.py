@@ -85,8 +85,10 @@ class CosineMLP:
     frequency: float = 4.0
     emitted: tuple[int, ...] = ()
 
+    is_linear = is_fourier_series = False
+    """What `TargetProtocol` asks."""
+
     def __post_init__(self) -> None:
-        """Check the widths and the layers' indices."""
         check_range(self, "channels", least=1)
         check_range(self, "frequency", least=0)
         if not self.hidden or min(self.hidden) < 1:
@@ -106,16 +108,6 @@ class CosineMLP:
         """Whether a value depends on the pixel pitch for which it is asked."""
         return self.footprint
 
-    @property
-    def is_linear(self) -> bool:
-        """It is not linear in theta."""
-        return False
-
-    @property
-    def is_fourier_series(self) -> bool:
-        """It is no Fourier series."""
-        return False
-
     def is_emitted(self, layer: int) -> bool:
         """Whether the hypernetwork emits a layer."""
         return not self.emitted or layer in self.emitted
@@ -125,17 +117,14 @@ class CosineMLP:
         theta, shared = {}, {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             key, kernel_key, bias_key = jax.random.split(key, 3)
-            gain = self.frequency if layer == 0 else math.sqrt(2.0)
-            is_last = layer == len(self.hidden)
-            parameters = {
-                "kernel": jax.random.normal(kernel_key, (fan_in, fan_out))
-                * ((1.0 if is_last else gain) / math.sqrt(fan_in)),
-                # The cosine is flat at zero; random phases give the first gradients a direction.
-                "bias": jnp.zeros(fan_out)
-                if is_last
-                else jax.random.uniform(bias_key, (fan_out,), minval=-jnp.pi, maxval=jnp.pi),
-            }
-            if self.normalization == "batch" and not is_last:
+            kernel = jax.random.normal(kernel_key, (fan_in, fan_out))
+            if layer == len(self.hidden):
+                bias, gain = jnp.zeros(fan_out), 1.0
+            else:  # The cosine is flat at zero; random phases give the first gradients a direction.
+                bias = jax.random.uniform(bias_key, (fan_out,), minval=-jnp.pi, maxval=jnp.pi)
+                gain = self.frequency if layer == 0 else math.sqrt(2.0)
+            parameters = {"kernel": kernel * (gain / math.sqrt(fan_in)), "bias": bias}
+            if self.normalization == "batch" and layer < len(self.hidden):
                 parameters["scale"] = jnp.full(fan_out, gain, jnp.float32)
             (theta if self.is_emitted(layer) else shared)[f"layer_{layer}"] = parameters
         return theta, shared
@@ -214,28 +203,15 @@ class FourierField:
     channels: int = 3
     bandwidth: float = 6.0
 
+    is_linear = is_fourier_series = depends_on_footprint = True
+    """What `TargetProtocol` asks; the fast renderers are written for its Fourier series."""
+
     def __post_init__(self) -> None:
-        """Check the sizes."""
         check_range(self, "channels", least=1)
         if self.frequencies < 1 or not 0 < self.bandwidth < math.inf:
             raise ValueError(
                 f"{self.frequencies} frequencies within {self.bandwidth} pi: both must be positive"
             )
-
-    @property
-    def depends_on_footprint(self) -> bool:
-        """Whether a value depends on the pixel pitch for which it is asked."""
-        return True
-
-    @property
-    def is_linear(self) -> bool:
-        """It is linear in theta."""
-        return True
-
-    @property
-    def is_fourier_series(self) -> bool:
-        """It is a Fourier series, for which the fast renderers are written."""
-        return True
 
     @property
     def basis_size(self) -> int:
@@ -248,10 +224,9 @@ class FourierField:
         Coefficients are zero, and kappa is that of a Gaussian as wide as a pixel.
         """
         radius_key, angle_key = jax.random.split(key)
-        radius = (
-            self.bandwidth * jnp.pi * jnp.sqrt(jax.random.uniform(radius_key, (self.frequencies,)))
-        )
-        angle = 2 * jnp.pi * jax.random.uniform(angle_key, (self.frequencies,))
+        count = (self.frequencies,)
+        radius = self.bandwidth * jnp.pi * jnp.sqrt(jax.random.uniform(radius_key, count))
+        angle = 2 * jnp.pi * jax.random.uniform(angle_key, count)
         theta = {"coefficients": jnp.zeros((self.basis_size, self.channels))}
         shared = {
             "frequencies": jnp.stack([radius * jnp.sin(angle), radius * jnp.cos(angle)], axis=-1),
@@ -290,13 +265,10 @@ class FourierField:
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Split coefficients into real and imaginary parts, one for each function of `axis_basis`.
 
-        Args:
-            coefficients: those of the cosines, the negated sines and the constant along ``axis``.
-            axis: which axis.
+        Along ``axis`` lie those of the cosines, of the negated sines, and the constant.
         """
-        cosines, sines, constant = jnp.split(
-            coefficients, (self.frequencies, 2 * self.frequencies), axis=axis
-        )
+        ends = (self.frequencies, 2 * self.frequencies)
+        cosines, sines, constant = jnp.split(coefficients, ends, axis=axis)
         real = jnp.concatenate([cosines, constant], axis=axis)
         return real, jnp.concatenate([sines, jnp.zeros_like(constant)], axis=axis)
 

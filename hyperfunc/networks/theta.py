@@ -41,9 +41,8 @@ class PlainTheta:
 
     def map_windows(self, change: Callable[..., Any], *others: "PlainTheta") -> "PlainTheta":
         """Apply a function to every array, together with those of other thetas."""
-        return PlainTheta(
-            jax.tree.map(change, self.parameters, *(other.parameters for other in others))
-        )
+        trees = (theta.parameters for theta in (self, *others))
+        return PlainTheta(jax.tree.map(change, *trees))
 
     def select(self, rows: Any, cols: Any) -> Theta:
         """Return the parameters of some windows of each image."""
@@ -195,12 +194,12 @@ def choose_layers(names: Sequence[str], layers: int | Sequence[str] | None) -> l
 
 def order_layers(names: Iterable[str]) -> list[str]:
     """Sort layers ("layer_0", ...) in the order of their application."""
-    return sorted(names, key=_layer_number)
 
+    def number(name: str) -> tuple[int, str]:
+        digits = name.rsplit("_", 1)[-1]
+        return (int(digits) if digits.isdigit() else 0, name)
 
-def _layer_number(name: str) -> tuple[int, str]:
-    digits = name.rsplit("_", 1)[-1]
-    return (int(digits) if digits.isdigit() else 0, name)
+    return sorted(names, key=number)
 
 
 def are_equal(one: Any, two: Any) -> bool:
