@@ -15,14 +15,11 @@ from collections.abc import Iterator, Mapping
 
 from hyperfunc.images.libvips import File
 
-PNG_SIGNATURE_BYTES, PNG_HEADER_BYTES = 8, 33
 MAX_CHUNK_BYTES = 2**24
 """Larger chunks are left out."""
 
 QUANTISATION, COMMENT, START_OF_SCAN = 0xDB, 0xFE, 0xDA
 """Markers of JPEG segments."""
-
-MAX_COMMENT_BYTES = 65000
 
 LUMA_STEPS_AT_50 = 3688
 """Sum of the luma's quantisation steps at quality 50 (ITU T.81, Table K.1, as libjpeg rounds)."""
@@ -30,7 +27,7 @@ LUMA_STEPS_AT_50 = 3688
 
 def read_chunks(file: File) -> Iterator[tuple[bytes, bytes]]:
     """Yield the name and the data of each chunk of a PNG, except the pixels."""
-    file.seek(PNG_SIGNATURE_BYTES)
+    file.seek(8)  # Behind the signature.
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
         if name == b"IDAT" or length > MAX_CHUNK_BYTES:
@@ -103,8 +100,8 @@ def make_insertion(
         for keyword, text in texts.items():
             start = keyword.encode("latin-1", "replace")[:79] + b"\0" * 5
             parts.append(make_chunk(b"iTXt", start + text.encode()))
-        return PNG_HEADER_BYTES, b"".join(parts)
+        return 33, b"".join(parts)  # Behind the signature and IHDR.
     if format_ == "JPEG" and "comment" in texts:
-        comment = texts["comment"].encode()[:MAX_COMMENT_BYTES]
+        comment = texts["comment"].encode()[:65000]
         return 2, struct.pack(">BBH", 0xFF, COMMENT, len(comment) + 2) + comment
     return 0, b""

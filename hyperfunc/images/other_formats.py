@@ -92,16 +92,6 @@ def unwrap_pillow(image: Any) -> Any:
     return pixels[..., : pixels.shape[2] - has_alpha(pixels.shape[2])]
 
 
-def encode(file: File, pixels: HostPixels, suffix: str) -> None:
-    """Write grey or RGB of 8 bits."""
-    from PIL import Image
-
-    target: Any = file
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(
-        target, format=WRITABLE[suffix]
-    )
-
-
 def is_rare_tiff(tags: Directory) -> bool:
     """Whether a TIFF has to be read by `decode_rare_tiff`."""
     bits = get_int(tags, Tag.BITS_PER_SAMPLE, 1)

@@ -152,19 +152,17 @@ def _read(source: str | os.PathLike[str] | File, max_pixels: int, name: str | No
 def _open_image(
     source: str | os.PathLike[str] | File, name: str | None = None
 ) -> "Iterator[tuple[pyvips.Image, Header]]":
-    """Open an image: what is decoded from it has the channels and the type of a `Photo`.
-
-    Args:
-        source: a path, or an open binary file.
-        name: of the image in error messages; the path or the name of the file if None.
-
-    Raises:
-        UserError: there is no such file, or it is no image, damaged, or of an unknown kind.
-    """
+    """Open an image: what is decoded from it has the channels and the type of a `Photo`."""
     is_path = isinstance(source, str | os.PathLike)
     name = name or str(source if is_path else getattr(source, "name", "image"))
     with _reporting(name), contextlib.ExitStack() as stack:
-        file = stack.enter_context(_open_file(Path(source))) if is_path else source
+        file = source
+        if is_path:
+            path = Path(source)
+            # Opening a pipe would wait for a program that writes into it.
+            if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+                raise ValueError("a pipe or a device, not a file")
+            file = stack.enter_context(path.open("rb"))
         file.seek(0)
         start = file.read(16)
         matches = [x for x, codec in libvips.CODECS.items() if re.match(codec.start, start)]
@@ -195,13 +193,6 @@ def _reporting(name: str) -> Iterator[None]:
         raise UserError(
             f"{name}: cannot be read as an image ({reason}); repair or remove it"
         ) from error
-
-
-def _open_file(path: Path) -> File:
-    # Opening a pipe would wait for a program that writes into it.
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-        raise ValueError("a pipe or a device, not a file")
-    return path.open("rb")
 
 
 def _describe(

@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import replacing
-from hyperfunc.images import other_formats
 from hyperfunc.images.colours import flatten, is_profile, reduce_depth, to_srgb
 from hyperfunc.images.containers import make_insertion
 from hyperfunc.images.libvips import CODECS, from_array, save_target, set_field
 from hyperfunc.images.metadata import Metadata, Photo, append_tags, attach_metadata, fit_metadata
+from hyperfunc.images.other_formats import WRITABLE
 from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels, Size
 
@@ -95,12 +95,14 @@ def write_image(
         raise ValueError(
             f"image must be uint8 [h, w, 3] or [h, w], got {image.dtype} {image.shape}"
         )
-    pixels = np.asarray(image).reshape(*image.shape[:2], -1)
-    if path.suffix.lower() not in other_formats.WRITABLE:
-        write_photo(path, Photo(pixels))
+    image = np.asarray(image)
+    if path.suffix.lower() not in WRITABLE:
+        write_photo(path, Photo(image.reshape(*image.shape[:2], -1)))
         return
+    from PIL import Image
+
     with replacing(path) as beside, beside.open("wb") as file:
-        other_formats.encode(file, pixels, path.suffix.lower())
+        Image.fromarray(image).save(file, format=WRITABLE[path.suffix.lower()])
 
 
 def write_animation(
