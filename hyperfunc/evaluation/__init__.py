@@ -3,12 +3,15 @@
 Results are plain data, ready for JSON, with the figures drawn beside them.
 """
 
-from hyperfunc.evaluation.image_sets import open_image_sets
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_method
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
-from hyperfunc.evaluation.weight_space_evaluation import evaluate_weight_space, summarize
+from hyperfunc.evaluation.weight_space_evaluation import (
+    evaluate_weight_space,
+    open_image_sets,
+    summarize,
+)
 
 __all__ = [
     "FeatureSpace",

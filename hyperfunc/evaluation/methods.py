@@ -53,17 +53,15 @@ def load_methods(
             models[name] = _load_baseline(name, baselines.get(name))
             methods[name] = make_method(models[name])
         elif name in METHODS:
-            models[name], method = ours = ours or _load_ours(checkpoint)
+            if ours is None:
+                model = load_model(checkpoint)
+                model.check_task(SuperResolution)
+                ours = model, Upscaler(model.hypernetwork, model.variables)
+            models[name], method = ours
             methods[name] = self_ensemble(method) if name == "hyperfunc+" else method
         else:
             raise UserError(f"--methods: there is no {name!r}; take some of {', '.join(METHODS)}")
     return methods, models
-
-
-def _load_ours(checkpoint: str) -> tuple[Model, Method]:
-    model = load_model(checkpoint)
-    model.check_task(SuperResolution)
-    return model, Upscaler(model.hypernetwork, model.variables)
 
 
 def _load_baseline(name: str, workdir: Path | None) -> Model:
@@ -102,12 +100,6 @@ class FixedScaleUpscaler:
     """
 
     def __init__(self, network: ModelProtocol, variables: Any) -> None:
-        """Keep the network and its variables.
-
-        Args:
-            network: a network with a ``fixed_scale``.
-            variables: its Flax variables.
-        """
         assert network.fixed_scale is not None
         self._scale = network.fixed_scale
         self._predict = jax.jit(
@@ -115,11 +107,7 @@ class FixedScaleUpscaler:
         )
 
     def __call__(self, image: HostImage, size: Size) -> HostImage:
-        """Enlarge an image.
-
-        Raises:
-            UserError: the size is not that of the network's scale.
-        """
+        """Enlarge an image; a UserError if the size is not that of the network's scale."""
         if size != (image.shape[0] * self._scale, image.shape[1] * self._scale):
             raise UserError(
                 f"this network was trained for scale {self._scale} and cannot turn "

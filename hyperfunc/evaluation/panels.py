@@ -41,7 +41,9 @@ def compare(
     for name, image in images.items():
         detail = _repeat(image[top : top + height, left : left + width], zoom)
         caption = f"{name} {scores[name]['psnr_y']:.2f} dB" if name in scores else name
-        panel = np.concatenate([_draw_caption(caption, detail.shape[1]), detail])
+        strip = Image.new("RGB", (detail.shape[1], CAPTION_HEIGHT), "white")
+        ImageDraw.Draw(strip).text((2, 3), caption, fill="black")
+        panel = np.concatenate([np.asarray(strip), detail])
         panels += [panel, np.full((panel.shape[0], GAP, 3), 255, np.uint8)]
     return np.concatenate(panels[:-1], axis=1)
 
@@ -69,24 +71,13 @@ def _repeat(image: HostImage, zoom: int) -> HostImage:
 def _find_largest_gain(
     baseline: HostImage, result: HostImage, original: HostImage, side: int
 ) -> tuple[int, int, int, int]:
-    """Find the square with the largest reduction of the squared error.
-
-    Returns:
-        Its top, left, height and width in pixels.
-    """
+    """Find the square (top, left, height, width) with the largest gain in squared error."""
     truth = luma(original)
     gain = np.square(luma(baseline) - truth) - np.square(luma(result) - truth)
     height, width = (min(side, n) for n in gain.shape)
     # Sums over all squares, from an integral image.
     total = np.pad(gain, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    sums = (total[height:, width:] - total[:-height, width:] - total[height:, :-width]) + total[
-        :-height, :-width
-    ]
+    strips = total[height:] - total[:-height]
+    sums = strips[:, width:] - strips[:, :-width]
     top, left = np.unravel_index(np.argmax(sums), sums.shape)
     return int(top), int(left), height, width
-
-
-def _draw_caption(text: str, width: int) -> HostImage:
-    strip = Image.new("RGB", (width, CAPTION_HEIGHT), "white")
-    ImageDraw.Draw(strip).text((2, 3), text, fill="black")
-    return np.asarray(strip)

@@ -126,7 +126,8 @@ def roughness(path: UInt8[np.ndarray, "n t h w 3"]) -> Float[np.ndarray, " n"]:
     """
     first = np.diff(path.astype(np.float32), axis=1)
     second = np.diff(first, axis=1)
-    return _root_mean_square(second) / np.maximum(_root_mean_square(first), 1e-9)
+    first, second = (np.sqrt(np.square(x).mean(axis=(1, 2, 3, 4))) for x in (first, second))
+    return second / np.maximum(first, 1e-9)
 
 
 def confidence_interval(
@@ -178,10 +179,6 @@ def rank_of_originals(
     to_all = distances(copies, originals)
     own = np.diag(to_all)
     return 1 + (to_all < own[:, None]).sum(axis=1)
-
-
-def _root_mean_square(x: Float[np.ndarray, "n t h w 3"]) -> Float[np.ndarray, " n"]:
-    return np.sqrt(np.square(x).mean(axis=(1, 2, 3, 4)))
 
 
 def _cell_means(x: Float[np.ndarray, "n h w"], cells: int) -> Float[np.ndarray, "n d"]:

@@ -10,20 +10,22 @@ bicubic interpolation with it.
 # encoded (`function/functional_image.py`) by a hypernetwork (`networks/hypernetworks.py`) on a
 # backbone (`networks/backbones.py`), and rendered at its pixels (`function/rendering.py`).
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.methods import Method
 from hyperfunc.evaluation.panels import compare
-from hyperfunc.evaluation.tables import Table, average
+from hyperfunc.files import save_json
 from hyperfunc.images import write_image
-from hyperfunc.pixels import border_for, degrade, psnr_y, ssim_y
+from hyperfunc.pixels import border_for, degrade, mean_psnr, psnr_y, ssim_y
 from hyperfunc.types import HostImage
 
 PROTOCOL = (
@@ -32,6 +34,63 @@ PROTOCOL = (
     "rounded; ceil(scale) border pixels cropped; mean over images"
 )
 """What the numbers mean, for the JSON file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The means of one method over a dataset.
+
+    Attributes:
+        method: its name.
+        psnr_y: mean PSNR of luma in decibels, see `hyperfunc.pixels.metrics.mean_psnr`.
+        ssim_y: mean SSIM of luma.
+        seconds: time for all images together, compilation included.
+        images: number of images.
+    """
+
+    method: str
+    psnr_y: float
+    ssim_y: float
+    seconds: float
+    images: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The result of a super-resolution evaluation; its fields are those of the JSON file.
+
+    Attributes:
+        dataset: its name.
+        scale: (rows, columns), output pixels per input pixel.
+        protocol: how the numbers were measured, in words.
+        rows: a row for each method.
+        per_image: for each image {"image": name, METHOD: {"psnr_y": dB, "ssim_y": SSIM}, ...}.
+    """
+
+    dataset: str
+    scale: tuple[float, float]
+    protocol: str
+    rows: list[Row]
+    per_image: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        """Format the table for a terminal."""
+        scale = " x ".join(f"{s:g}" for s in dict.fromkeys(self.scale))
+        lines = [f"{self.dataset}, scale {scale}, {self.rows[0].images} images"]
+        lines += [f"{'method':<12}{'PSNR-Y (dB)':>12}{'SSIM-Y':>10}{'seconds':>10}"]
+        lines += [
+            f"{row.method:<12}{row.psnr_y:>12.2f}{row.ssim_y:>10.4f}{row.seconds:>10.1f}"
+            for row in self.rows
+        ]
+        return "\n".join(lines)
+
+    def save(self, path: Path, **more: Any) -> None:
+        """Write the table and more fields as JSON; an infinite number becomes null.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        save_json(path, {**dataclasses.asdict(self), **more})
 
 
 def evaluate_super_resolution(
@@ -55,7 +114,10 @@ def evaluate_super_resolution(
             written to.
     """
     if save_dir is not None:
-        _make_folder(save_dir)
+        try:
+            save_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{save_dir}: cannot be written ({error.strerror or error})") from error
     border = border_for(scale)
     per_image: list[dict[str, Any]] = []
     seconds = dict.fromkeys(methods, 0.0)
@@ -63,28 +125,32 @@ def evaluate_super_resolution(
         small, original = degrade(image, scale)
         size = (original.shape[0], original.shape[1])
         results: dict[str, HostImage] = {}
+        scores: dict[str, dict[str, float]] = {}
         for method, enlarge in methods.items():
             began = time.perf_counter()
-            results[method] = enlarge(small, size)
+            result = results[method] = enlarge(small, size)
             seconds[method] += time.perf_counter() - began
-        scores = {
-            method: {
+            scores[method] = {
                 "psnr_y": psnr_y(original, result, border),
                 "ssim_y": ssim_y(original, result, border),
             }
-            for method, result in results.items()
-        }
         per_image.append({"image": name, **scores})
         if save_dir is not None:
             stem = f"{name}_x{'x'.join(f'{s:g}' for s in dict.fromkeys(scale))}"
             write_image(save_dir / f"{stem}.png", list(results.values())[-1])
             comparison = compare({**results, "original": original}, scores)
             write_image(save_dir / f"{stem}_comparison.png", comparison)
-    return Table(source.description, scale, PROTOCOL, average(per_image, seconds), per_image)
+    return Table(source.description, scale, PROTOCOL, _average(per_image, seconds), per_image)
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+def _average(per_image: Sequence[dict[str, Any]], seconds: Mapping[str, float]) -> list[Row]:
+    return [
+        Row(
+            method,
+            mean_psnr([image[method]["psnr_y"] for image in per_image]),
+            float(np.mean([image[method]["ssim_y"] for image in per_image])),
+            total,
+            len(per_image),
+        )
+        for method, total in seconds.items()
+    ]

@@ -1,6 +1,6 @@
 """Weight space: images as the parameters (theta) of their target networks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -78,25 +78,12 @@ def cross_fade(a: ImageBatch, b: ImageBatch, t: float) -> ImageBatch:
 
 
 def _in_batches(function: Callable[[Any], Any], tree: Any, what: str) -> Any:
-    """Apply a function to batches of images, and concatenate the results."""
-    batches = list(_make_batches(tree))
-    results = [
-        function(batch) for batch in tqdm(batches, what, leave=False, unit="batch", disable=None)
-    ]
-    count = _count_images(tree)
-    return jax.tree.map(
-        lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:count], *results
-    )
-
-
-def _make_batches(tree: Any) -> Iterator[Any]:
-    """Cut into batches of one size; the last one repeats the last image to be full."""
-    count = _count_images(tree)
+    """Apply a function to batches of one size: the last one repeats the last image to be full."""
+    count = len(jax.tree.leaves(tree)[0])
     width = BATCH_SIZE if count >= BATCH_SIZE else 1
-    for start in range(0, count, width):
+    results = []
+    for start in tqdm(range(0, count, width), what, leave=False, unit="batch", disable=None):
         index = np.minimum(np.arange(start, start + width), count - 1)
-        yield jax.tree.map(lambda leaf, index=index: np.asarray(leaf)[index], tree)
-
-
-def _count_images(tree: Any) -> int:
-    return len(jax.tree.leaves(tree)[0])
+        batch = jax.tree.map(lambda leaf, index=index: np.asarray(leaf)[index], tree)
+        results.append(jax.tree.map(np.asarray, function(batch)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *results)

@@ -28,16 +28,7 @@ def draw_figures(
     *,
     rows: int = 5,
 ) -> None:
-    """Draw the figures and an animation.
-
-    Args:
-        space: renders theta.
-        images: the test images.
-        theta: the test images as theta.
-        rebuilt: the renderings of ``theta``.
-        pairs: the indices of the first and of the second image of each pair.
-        folder: where the figures are written to.
-        rows: number of pairs to show.
+    """Draw the figures, with ``rows`` of the pairs of images at most, and an animation.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -45,29 +36,25 @@ def draw_figures(
     times = np.linspace(0, 1, COLUMNS)
     rows = min(rows, len(pairs[0]))
 
-    def select_pair(k: int) -> tuple[Theta, Theta]:
+    def interpolate_weights(
+        k: int, scale: int = 1, times: np.ndarray = times, layers: list[str] | None = None
+    ) -> list[HostImage]:
         start, end = (select(theta, index[k : k + 1]) for index in pairs)
-        return start, end
-
-    def interpolate_weights(k: int, scale: int = 1, times: np.ndarray = times) -> list[HostImage]:
-        start, end = select_pair(k)
-        return [space.render(mix(start, end, t), scale)[0] for t in times]
+        return [space.render(mix(start, end, t, layers), scale)[0] for t in times]
 
     def interpolate_pixels(k: int) -> list[HostImage]:
         start, end = (rebuilt[index[k : k + 1]] for index in pairs)
         return [cross_fade(start, end, t)[0] for t in times]
-
-    def interpolate_layers(count: int) -> list[HostImage]:
-        start, end = select_pair(0)
-        layers = choose_layers(order_layers(theta), count)
-        return [space.render(mix(start, end, t, layers))[0] for t in times]
 
     failures = find_failures(space, theta, rebuilt, pairs)[:rows]
     figures = {
         "figure1_weights_and_pixels": [interpolate_weights(0), interpolate_pixels(0)],
         "figure6a_weights": [interpolate_weights(k) for k in range(rows)],
         "figure6b_pixels": [interpolate_pixels(k) for k in range(rows)],
-        "figure7_layerwise": [interpolate_layers(i) for i in range(1, len(theta) + 1)],
+        "figure7_layerwise": [
+            interpolate_weights(0, layers=choose_layers(order_layers(theta), count))
+            for count in range(1, len(theta) + 1)
+        ],
         "failures": [interpolate_weights(int(k)) for k in failures],
         "reconstruction": [list(images[:COLUMNS]), list(rebuilt[:COLUMNS])],
     }

@@ -74,15 +74,8 @@ def measure_interpolation(
 ) -> dict[str, Any]:
     """Compare interpolation in weight space with cross-fades, with 95 % confidence intervals.
 
-    Args:
-        space: renders theta.
-        features: the space of features for Fréchet distances.
-        theta: the images as theta.
-        images: the test images.
-        rebuilt: the renderings of ``theta``.
-        reference: other natural images. Fréchet distances of all sets are to these, so that the
-            test images have one, too.
-        pairs: the indices of the first and of the second image of each pair.
+    Fréchet distances of all sets, of the test images, too, are to other natural images
+    (``reference``). ``pairs`` are the indices of the first and of the second image of each pair.
     """
     first, second = pairs
     start, end = select(theta, first), select(theta, second)
@@ -142,21 +135,26 @@ def measure_similarity(
     ("weights_scaled"). For slightly changed copies of the images it is measured how often the
     original is the nearest image.
     """
-    weights = _flatten_theta(theta)
-    spread = weights.std(axis=0) + 1e-8
-    points = {"weights": weights, "weights_scaled": weights / spread, "pixels": _flatten(images)}
-    matrices = {name: distances(values, values) for name, values in points.items()}
+    spread = _flatten(theta).std(axis=0) + 1e-8
+
+    def describe(theta: Theta, images: ImageBatch) -> dict[str, Float[np.ndarray, "n d"]]:
+        weights, pixels = _flatten(theta), _flatten(images / np.float32(255))
+        return {"weights": weights, "weights_scaled": weights / spread, "pixels": pixels}
+
+    points = describe(theta, images)
     of_images = features(images)
+    matrices = {name: distances(values, values) for name, values in points.items()}
     matrices["features"] = distances(of_images, of_images)
     result: dict[str, Any] = {}
     for name in ("weights", "weights_scaled"):
-        result[name] = {}
-        for other in ("pixels", "features"):
-            correlation = rank_correlation(matrices[name], matrices[other])
-            result[name][f"rank_correlation_with_{other}"] = correlation
-        for other in ("pixels", "features"):
-            share = _share_with_same_nearest(matrices[name], matrices[other])
-            result[name][f"nearest_is_nearest_in_{other}"] = share
+        own, others = matrices[name], {other: matrices[other] for other in ("pixels", "features")}
+        result[name] = {
+            f"rank_correlation_with_{other}": rank_correlation(own, matrix)
+            for other, matrix in others.items()
+        } | {
+            f"nearest_is_nearest_in_{other}": _share_with_same_nearest(own, matrix)
+            for other, matrix in others.items()
+        }
     correlation = rank_correlation(matrices["pixels"], matrices["features"])
     result["pixels"] = {"rank_correlation_with_features": correlation}
     copies = {
@@ -165,13 +163,7 @@ def measure_similarity(
         "mirrored": images[:, :, ::-1],
     }
     for copy, changed in copies.items():
-        moved = _flatten_theta(space.encode(changed))
-        of_copies = {
-            "weights": moved,
-            "weights_scaled": moved / spread,
-            "pixels": _flatten(changed),
-        }
-        for name, values in of_copies.items():
+        for name, values in describe(space.encode(changed), changed).items():
             ranks = rank_of_originals(points[name], values)
             result[name][f"rank_of_{copy}"] = {
                 "median": float(np.median(ranks)),
@@ -226,12 +218,8 @@ def _mean(
     return float(np.mean([measure(a, b) for a, b in zip(truth, images, strict=True)]))
 
 
-def _flatten(images: ImageBatch) -> Float[np.ndarray, "n d"]:
-    return images.reshape(len(images), -1) / np.float32(255)
-
-
-def _flatten_theta(theta: Theta) -> Float[np.ndarray, "n d"]:
-    leaves = jax.tree.leaves(theta)
+def _flatten(tree: Any) -> Float[np.ndarray, "n d"]:
+    leaves = jax.tree.leaves(tree)
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 

@@ -156,13 +156,14 @@ def _open_image(
     is_path = isinstance(source, str | os.PathLike)
     name = name or str(source if is_path else getattr(source, "name", "image"))
     with _reporting(name), contextlib.ExitStack() as stack:
-        file = source
         if is_path:
             path = Path(source)
             # Opening a pipe would wait for a program that writes into it.
             if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
                 raise ValueError("a pipe or a device, not a file")
             file = stack.enter_context(path.open("rb"))
+        else:
+            file = source
         file.seek(0)
         start = file.read(16)
         matches = [x for x, codec in libvips.CODECS.items() if re.match(codec.start, start)]

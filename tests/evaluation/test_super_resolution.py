@@ -11,7 +11,7 @@ from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation import PROTOCOL, evaluate_super_resolution
 from hyperfunc.evaluation.methods import self_ensemble
-from hyperfunc.evaluation.tables import Table
+from hyperfunc.evaluation.super_resolution import Table
 from hyperfunc.images import read_image
 from hyperfunc.pixels import degrade, imresize, parse_scale, psnr_y, ssim_y
 
