@@ -22,19 +22,17 @@ from safetensors.numpy import save as to_safetensors
 import hyperfunc
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import from_plain, to_plain
-from hyperfunc.export.checked_file import (
-    ArrayReader,
-    InvalidFile,
-    open_checked,
-    shorten,
-    show,
+from hyperfunc.export.checked_file import ArrayReader, InvalidFile, open_checked, shorten, show
+from hyperfunc.export.packing import (
+    MIN_WINDOWS_PER_SCALE,
+    quantize_base,
+    quantize_int8,
+    without_padding,
 )
-from hyperfunc.export.padding import without_padding
-from hyperfunc.export.quantization import MIN_WINDOWS_PER_SCALE, quantize_base, quantize_int8
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FactoredTheta, PlainTheta, Target
-from hyperfunc.pixels import WindowLayout
+from hyperfunc.pixels import WindowLayout, to_unit_range
 
 FORMAT = "hyperfunc"
 VERSION = 1
@@ -76,11 +74,10 @@ def save_function(
         raise ValueError(f'quantize {quantize!r}: give "int8", "float16" or None')
     function = without_padding(function)
     arrays: dict[str, np.ndarray] = {}
-    for name, leaf in _flatten(function.theta.arrays(), "theta"):
-        is_emitted = name != "theta.kernel"
+    parameters = {"theta": function.theta.arrays(), "shared": function.shared}
+    for name, leaf in _flatten(parameters):
+        is_emitted = name.startswith("theta.") and name != "theta.kernel"
         _add_array(arrays, name, np.asarray(leaf), quantize if is_emitted else None)
-    for name, leaf in _flatten(function.shared, "shared"):
-        _add_array(arrays, name, np.asarray(leaf), None)
     if function.base is not None:
         arrays["base"] = quantize_base(np.asarray(function.base))
     metadata = {
@@ -139,9 +136,6 @@ def load_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         }
 
 
-# Writing -----------------------------------------------------------------------------------------
-
-
 def _add_array(
     arrays: dict[str, np.ndarray], name: str, values: np.ndarray, quantize: Quantization | None
 ) -> None:
@@ -161,15 +155,12 @@ def _add_array(
         arrays[name] = values.astype(np.float32)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}.{key}")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}.{key}", value
-
-
-# Reading -----------------------------------------------------------------------------------------
+            yield f"{prefix}{key}", value
 
 
 def _read_metadata(metadata: dict[str, str]) -> dict[str, Any]:
@@ -241,20 +232,18 @@ def _assemble(header: dict[str, Any], arrays: ArrayReader) -> FunctionalImage:
         batch = features.shape[0]
     else:
         batch, parameters = None, {}
-        for name, like in _flatten(theta_like, "theta"):
+        for name, like in _flatten(theta_like, "theta."):
             leaf = arrays.read_theta(name, (batch, *grid, *like.shape))
             batch = leaf.shape[0]
             _insert(parameters, name, leaf)
         theta = PlainTheta(parameters)
     shared: dict[str, Any] = {}
-    for name, like in _flatten(shared_like, "shared"):
+    for name, like in _flatten(shared_like, "shared."):
         _insert(shared, name, arrays.read(name, like.shape, "F32"))
     base = None
     if header["base"] == "bicubic":
         base = arrays.read("base", (batch, *size, target.channels), "U8", "U16", "F32")
-        if base.dtype.kind == "u":
-            base = base.astype(np.float32) / np.float32(np.iinfo(base.dtype).max)
-        base = jnp.asarray(base)
+        base = jnp.asarray(to_unit_range(base))
     if arrays.unread:
         raise InvalidFile(f"the array {show(min(arrays.unread))} is not expected")
     return FunctionalImage(

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from hyperfunc.errors import UserError
 from hyperfunc.export import load_function, load_header, save_function
-from hyperfunc.export.quantization import quantize_int8
+from hyperfunc.export.packing import quantize_int8
 from hyperfunc.function import FunctionalImage, encode, render
 from hyperfunc.networks import CosineMLP, PlainTheta
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout

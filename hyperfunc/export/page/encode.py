@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 
 from hyperfunc.errors import UserError
-from hyperfunc.export.quantization import quantize_int8
+from hyperfunc.export.packing import quantize_int8
 from hyperfunc.function import FunctionalImage
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import FourierField

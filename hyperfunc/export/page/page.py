@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import cast
 
 from hyperfunc.errors import UserError
-from hyperfunc.export.padding import without_padding
+from hyperfunc.export.packing import without_padding
 from hyperfunc.export.page.encode import bytes_per_pixel, encode_function
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
