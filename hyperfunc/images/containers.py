@@ -27,7 +27,7 @@ LUMA_STEPS_AT_50 = 3688
 
 def read_chunks(file: File) -> Iterator[tuple[bytes, bytes]]:
     """Yield the name and the data of each chunk of a PNG, except the pixels."""
-    file.seek(8)  # Behind the signature.
+    file.seek(8)  # After the signature.
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
         if name == b"IDAT" or length > MAX_CHUNK_BYTES:
@@ -100,8 +100,8 @@ def make_insertion(
         for keyword, text in texts.items():
             start = keyword.encode("latin-1", "replace")[:79] + b"\0" * 5
             parts.append(make_chunk(b"iTXt", start + text.encode()))
-        return 33, b"".join(parts)  # Behind the signature and IHDR.
+        return 33, b"".join(parts)  # After the signature and IHDR.
     if format_ == "JPEG" and "comment" in texts:
-        comment = texts["comment"].encode()[:65000]
+        comment = texts["comment"].encode()[:65000]  # A segment holds little more.
         return 2, struct.pack(">BBH", 0xFF, COMMENT, len(comment) + 2) + comment
     return 0, b""

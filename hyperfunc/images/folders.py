@@ -17,7 +17,9 @@ from hyperfunc.images.libvips import CODECS
 from hyperfunc.images.other_formats import PILLOW_SUFFIXES
 from hyperfunc.images.read import read_image
 
-SUFFIXES = sorted({*(x for codec in CODECS.values() for x in codec.suffixes), *PILLOW_SUFFIXES})
+SUFFIXES = tuple(
+    sorted({*(x for codec in CODECS.values() for x in codec.suffixes), *PILLOW_SUFFIXES})
+)
 """Suffixes of the files that are taken for images."""
 
 
@@ -114,10 +116,13 @@ def _walk(
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=note_folder):
         yield folder, files
-        chain = [Path(folder), *Path(folder).parents]
-        above = {path.resolve() for path in chain[: chain.index(root) + 1]}
-        paths = [Path(folder, name) for name in folders if not name.startswith(".")]
-        folders[:] = [x.name for x in paths if not (x.is_symlink() and x.resolve() in above)]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        if links:  # Resolving is slow, and links are rare.
+            chain = [Path(folder), *Path(folder).parents]
+            above = {path.resolve() for path in chain[: chain.index(root) + 1]}
+            circles = {path.name for path in links if path.resolve() in above}
+            folders[:] = [name for name in folders if name not in circles]
 
 
 def name_files(files: Sequence[ImageFile]) -> list[str]:

@@ -178,7 +178,8 @@ def _read_dpi(
     if _is_square(x, y, 25.4) or _is_square(x, y, 72.0):
         # libvips gives 1 pixel per millimetre, or 72 dpi, to files without a resolution. It
         # overlooks that of WebP and AVIF, which is in the EXIF.
-        per_inch = 2.54 if get_int(tags, Tag.RESOLUTION_UNIT, 2) == 3 else 1.0
+        is_per_centimetre = get_int(tags, Tag.RESOLUTION_UNIT, 2) == 3
+        per_inch = 2.54 if is_per_centimetre else 1.0
         x, y = (per_inch * get_rational(tags, tag) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
     if _is_square(x, y, 72.0) or not (0 < x < 1e6 and 0 < y < 1e6):
         return None

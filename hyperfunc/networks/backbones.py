@@ -224,12 +224,12 @@ class InceptionTrunk(nn.Module):
     stride: int = 1
     dtype: Precision = "float32"
 
+    receptive_radius = None
+    """There is none: the resolution changes, and batches are normalised."""
+
     def __post_init__(self) -> None:
         check_range(self, "stem_width", "width", "stride", least=1)
         super().__post_init__()
-
-    receptive_radius = None
-    """There is none: the resolution changes, and batches are normalised."""
 
     @nn.compact
     def __call__(
@@ -273,13 +273,13 @@ class DenseTrunk(nn.Module):
     blocks: int = 1
     dtype: Precision = "float32"
 
+    receptive_radius = None
+    """There is none: the whole window is read at once."""
+
     def __post_init__(self) -> None:
         check_range(self, "width", least=1)
         check_range(self, "blocks", least=0)
         super().__post_init__()
-
-    receptive_radius = None
-    """There is none: the whole window is read at once."""
 
     @nn.compact
     def __call__(

@@ -15,7 +15,6 @@ from typing import Literal, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from hyperfunc.errors import check_range
@@ -86,7 +85,7 @@ class PixelHypernetwork(nn.Module):
             shape = (features.shape[-1], target.basis_size, target.channels)
             return FactoredTheta(features, self.param("branch", init, shape)), shared
         mean = self.param("mean", lambda key: self.target.init(key)[0])
-        branch = nn.Dense(optax.tree.size(mean), use_bias=False, kernel_init=init, name="branch")
+        branch = nn.Dense(_count(mean), use_bias=False, kernel_init=init, name="branch")
         return PlainTheta(add_flat(mean, branch(features))), shared
 
 
@@ -161,10 +160,13 @@ class PatchHypernetwork(nn.Module):
             x = pool_to(x, self.pool).reshape(x.shape[0], -1).astype(jnp.float32)
             if self.code:
                 x = dense(self.code, name=f"{name}_code")(x)
-            size = optax.tree.size(layer_mean)
-            flat = dense(size, use_bias=False, kernel_init=init, name=name)(x)
+            flat = dense(_count(layer_mean), use_bias=False, kernel_init=init, name=name)(x)
             theta[name] = add_flat(layer_mean, flat.reshape(*grid, -1))
         return PlainTheta(theta), shared
+
+
+def _count(parameters: Theta) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(parameters))
 
 
 def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:

@@ -86,7 +86,7 @@ class CosineMLP:
     emitted: tuple[int, ...] = ()
 
     is_linear = is_fourier_series = False
-    """What `TargetProtocol` asks."""
+    """It is neither, in the sense of `TargetProtocol`."""
 
     def __post_init__(self) -> None:
         check_range(self, "channels", least=1)
@@ -204,7 +204,7 @@ class FourierField:
     bandwidth: float = 6.0
 
     is_linear = is_fourier_series = depends_on_footprint = True
-    """What `TargetProtocol` asks; the fast renderers are written for its Fourier series."""
+    """All hold, in the sense of `TargetProtocol`; the fast renderers are written for it."""
 
     def __post_init__(self) -> None:
         check_range(self, "channels", least=1)
