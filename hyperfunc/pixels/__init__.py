@@ -3,8 +3,6 @@
 Everything here is a function of arrays, positions and sizes; networks are unknown.
 """
 
-from hyperfunc.pixels.border import mirror_indices
-from hyperfunc.pixels.channels import has_alpha
 from hyperfunc.pixels.coords import (
     Axis,
     Samples,
@@ -15,13 +13,13 @@ from hyperfunc.pixels.coords import (
     find_lines,
     integer_scale,
     is_reflected,
+    mirror_indices,
     mirrored,
     parse_scale,
     pixel_centres,
     split_positions,
     to_positions,
 )
-from hyperfunc.pixels.cubic import cubic_kernel
 from hyperfunc.pixels.interpolation import cubic_taps, interpolate_grid, interpolate_points
 from hyperfunc.pixels.metrics import (
     EXACT,
@@ -37,11 +35,18 @@ from hyperfunc.pixels.metrics import (
 from hyperfunc.pixels.resize import (
     axis_weights,
     crop_margin,
+    cubic_kernel,
     degrade,
     degrade_crop,
     imresize,
 )
-from hyperfunc.pixels.values import largest_value, round_levels, to_integers, to_unit_range
+from hyperfunc.pixels.values import (
+    has_alpha,
+    largest_value,
+    round_levels,
+    to_integers,
+    to_unit_range,
+)
 from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowAxis, WindowLayout
 
 __all__ = [

@@ -105,13 +105,7 @@ class Samples(NamedTuple):
 def split_positions(
     start: float, step: float, index: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Compute positions in float64; return their pixels, and the distances from the pixels' edges.
-
-    Args:
-        start: where the samples start, in input pixels.
-        step: the distance between samples.
-        index: numbers of the samples.
-    """
+    """Split the positions of the samples ``index`` of an `Axis`, computed in float64."""
     positions = start + (index + 0.5) * step
     cell = np.floor(positions)
     return cell.astype(np.int32), (positions - cell).astype(np.float32)
@@ -244,3 +238,16 @@ def mirrored(coords: Float[Array, "*points"], extent: float | int = 1.0) -> Floa
 def is_reflected(coords: Float[Array, "*points"]) -> Bool[Array, "*points"]:
     """Whether `mirrored` runs backwards at a point, so that odd derivatives change their sign."""
     return (jnp.mod(coords, 2.0) > 1.0) & ((coords < 0) | (coords > 1))
+
+
+def mirror_indices(index: Any, pixels: Any) -> Any:
+    """Fold pixel numbers outside [0, pixels) back inside: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
+
+    As in MATLAB, the border pixel is repeated.
+
+    Args:
+        index: pixel numbers, any integers, an array of NumPy or of JAX.
+        pixels: extent of the image along the axis, at least 1; one number, or one for each index.
+    """
+    rest = index % (2 * pixels)
+    return rest + (rest >= pixels) * (2 * pixels - 1 - 2 * rest)

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from hyperfunc.pixels.border import mirror_indices
-from hyperfunc.pixels.coords import Axis, Samples, find_cells
-from hyperfunc.pixels.cubic import cubic_kernel
+from hyperfunc.pixels.coords import Axis, Samples, find_cells, mirror_indices
+from hyperfunc.pixels.resize import cubic_kernel
 
 UNROLLED_TAPS = 4
 """Up to so many taps, those of an enlargement, are unrolled; more are a loop, so that a great

@@ -76,19 +76,10 @@ def ssim_y(
     b: UInt8[np.ndarray, "h w 3"],
     border: tuple[int, int] = (0, 0),
 ) -> float:
-    """Compute the structural similarity of the luma, at most 1 (equal images).
+    """Compute the structural similarity of the luma, at most 1 (equal images), as `psnr_y` does.
 
     Windows that reach over the border are left out. If not even one 11 x 11 window fits, SSIM is
     not defined and the value is NaN, so that one tiny image shows in a table without ending it.
-
-    Args:
-        a: an image.
-        b: the image to compare it with.
-        border: pixels to leave out on each side, (rows, columns).
-
-    Raises:
-        ValueError: the images are not both uint8 [h, w, 3] of one size.
-        UserError: the border leaves no pixel.
     """
     a, b = _cropped(a, b, border)
     return _ssim(luma(a), luma(b), channel_axis=None)

@@ -11,17 +11,30 @@ antialiasing and border follow MATLAB's `imresize`.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64, Num, UInt8
 
 from hyperfunc.errors import UserError
-from hyperfunc.pixels.border import mirror_indices
-from hyperfunc.pixels.cubic import cubic_kernel
+from hyperfunc.pixels.coords import mirror_indices
 from hyperfunc.pixels.values import round_levels
 
 _NEGLIGIBLE_WEIGHT = 1e-12
 """Smaller weights are rounding errors at a zero of the kernel."""
+
+
+def cubic_kernel(distance: Any) -> Any:
+    """Evaluate Keys' cubic convolution kernel with a = -0.5; it is zero outside (-2, 2).
+
+    Args:
+        distance: distances from the sample, in pixels; an array of NumPy or of JAX, any shape.
+    """
+    xp = distance.__array_namespace__()
+    x = xp.abs(distance)
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return xp.where(x <= 1, near, xp.where(x < 2, far, 0.0))
 
 
 def axis_weights(
@@ -155,31 +168,28 @@ def degrade_crop(
     scale: int,
     *,
     phase: tuple[float, float] = (0.0, 0.0),
-    margin: int | None = None,
 ) -> UInt8[np.ndarray, "... h w c"]:
     """Make the low-resolution version of crops, with the grid shifted by a real phase.
 
-    The crops have h * scale + 2 * margin by w * scale + 2 * margin pixels. Low-resolution pixel i
-    is centred at margin + (i + 0.5) * scale + phase. At phase zero the result is exactly the
-    matching crop of `degrade` of the whole image. All crops of a batch have one phase.
+    The crops have h * scale by w * scale pixels, and a margin of `crop_margin` on each side.
+    Low-resolution pixel i is centred at margin + (i + 0.5) * scale + phase. At phase zero the
+    result is exactly the matching crop of `degrade` of the whole image.
 
     Args:
         hr: high-resolution crops with their margins.
         scale: high- per low-resolution pixels, an integer of at least 1.
         phase: shift of the grid in high-resolution pixels, (rows, columns), at most half a
             low-resolution pixel (0.5 * scale) in either direction.
-        margin: extra high-resolution pixels on each side; `crop_margin` if not given. A crop with
-            fewer is mirrored at its border where a pixel is missing.
 
     Raises:
         ValueError: the crop within its margins is not a multiple of the scale, or a phase is
             larger than half a low-resolution pixel.
     """
-    margin = crop_margin(scale) if margin is None else margin
+    margin = crop_margin(scale)
     if hr.dtype != np.uint8 or hr.ndim < 3:
         raise ValueError(f"hr must be uint8 [..., h, w, c], got {hr.dtype} {hr.shape}")
     inner = [n - 2 * margin for n in hr.shape[-3:-1]]
-    if scale < 1 or margin < 0 or any(n < scale or n % scale for n in inner):
+    if scale < 1 or any(n < scale or n % scale for n in inner):
         raise ValueError(
             f"a crop of shape {hr.shape} less a margin of {margin} on each side is not a positive "
             f"multiple of the scale {scale}"

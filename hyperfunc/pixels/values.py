@@ -1,4 +1,4 @@
-"""The range of pixel values, and rounding: always half up.
+"""The channels of an image, the range of their values, and rounding: always half up.
 
 Files and batches hold uint8 (0 to 255) or uint16 (0 to 65535), networks see float32 in [0, 1]. All
 functions take arrays of NumPy or of JAX.
@@ -47,3 +47,8 @@ def round_levels(values: Any) -> Any:
     """
     xp = values.__array_namespace__()
     return xp.clip(xp.floor(values + (0.5 + TIE)), 0.0, 255.0)
+
+
+def has_alpha(channels: int) -> bool:
+    """Whether the last one of so many channels is alpha."""
+    return channels in (2, 4)

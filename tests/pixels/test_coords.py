@@ -3,12 +3,14 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from hyperfunc.pixels import (
     Axis,
     axis_over,
     choose_size,
     integer_scale,
+    mirror_indices,
     pixel_centres,
     to_positions,
 )
@@ -64,3 +66,12 @@ def test_an_integer_scale_is_that_of_both_axes():
     assert integer_scale((3, 4), (3, 4)) == 1
     for size in ((6, 12), (7, 8), (6, 9), (2, 2)):
         assert integer_scale(size, (3, 4)) is None
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 5])
+def test_the_border_is_mirrored_like_symmetric_padding(pixels):
+    margin = 3 * pixels + 1
+    expected = np.pad(np.arange(pixels), margin, mode="symmetric")
+    index = np.arange(-margin, pixels + margin)
+    np.testing.assert_array_equal(mirror_indices(index, pixels), expected)
+    np.testing.assert_array_equal(mirror_indices(jnp.asarray(index), pixels), expected)

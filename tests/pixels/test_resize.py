@@ -207,14 +207,12 @@ def test_degrade_crop_is_the_crop_of_the_degraded_image(image, t):
 @pytest.mark.parametrize("t", [2, 3, 4])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_degrade_crop_never_mirrors_inside_its_margin(t, sign):
-    hr = noise(4 * t + 40, 4 * t + 40, 3)
-    margin = crop_margin(t)
-    extra = 20 - margin
-    inner = hr[extra:-extra, extra:-extra]
+    side, beyond = 4 * t + 2 * crop_margin(t), 3 * t
+    hr = noise(side + 2 * beyond, side + 2 * beyond, 3)
+    inner = hr[beyond:-beyond, beyond:-beyond]
     phase = (sign * 0.5 * t, sign * 0.31 * t)
     np.testing.assert_array_equal(
-        degrade_crop(inner, t, phase=phase),
-        degrade_crop(hr, t, phase=phase, margin=20),
+        degrade_crop(inner, t, phase=phase), degrade_crop(hr, t, phase=phase)[3:-3, 3:-3]
     )
 
 
@@ -229,12 +227,12 @@ def test_degrade_crop_moves_the_grid_by_its_phase():
     np.testing.assert_array_equal(moved, 5)
 
 
-def test_degrade_crop_takes_batches_and_mirrors_without_margin():
-    hr = noise(2, 12, 15, 3)
-    got = degrade_crop(hr, 3, phase=(0.4, -1.2), margin=0)
+def test_degrade_crop_takes_batches():
+    hr = noise(2, 24, 27, 3)
+    got = degrade_crop(hr, 3, phase=(0.4, -1.2))
     assert got.shape == (2, 4, 5, 3)
     for k in range(2):
-        want = slow_imresize(hr[k], (4, 5), scale=(1 / 3, 1 / 3), offset=(0.4 / 3, -1.2 / 3))
+        want = slow_imresize(hr[k], (4, 5), scale=(1 / 3, 1 / 3), offset=(6.4 / 3, 4.8 / 3))
         np.testing.assert_array_equal(got[k], want)
 
 
@@ -246,8 +244,8 @@ def test_degrade_crop_takes_batches_and_mirrors_without_margin():
         (lambda: imresize(noise(4), (2, 2)), r"\(4,\)"),
         (lambda: imresize(np.zeros((4, 4), int), (2, 2)), "int64"),
         (lambda: inspect.unwrap(degrade)(np.zeros((4, 4, 3)), (2.0, 2.0)), "float64"),
-        (lambda: degrade_crop(noise(13, 12, 3), 3, margin=0), r"\(13, 12, 3\)"),
-        (lambda: degrade_crop(noise(12, 12, 3), 3, phase=(0.0, 1.6), margin=0), "1.6"),
+        (lambda: degrade_crop(noise(25, 24, 3), 3), r"\(25, 24, 3\)"),
+        (lambda: degrade_crop(noise(24, 24, 3), 3, phase=(0.0, 1.6)), "1.6"),
     ],
 )
 def test_a_wrong_argument_is_shown(call, message):
