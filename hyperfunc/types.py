@@ -4,10 +4,15 @@ The conventions hold everywhere: images are NHWC, float32, in [0, 1] on the devi
 the host; coordinates are (y, x).
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Array, Float, Float32, UInt8, UInt16
+from jaxtyping import Float, Float32, UInt8, UInt16
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+else:
+    Array = Any  # The real one imports JAX, which those who read image files do not need.
 
 Images = Float[Array, "b h w c"]
 """A batch of images, [0, 1]."""

@@ -19,6 +19,8 @@ from hyperfunc.experiment import Experiment
 from hyperfunc.experiment.config import Data, Run
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 
+# Tests neither use the programs that the user's commands have kept, nor add to them.
+os.environ["HYPERFUNC_CACHE"] = "0"
 # Sharding is tested on several devices, without an accelerator. (This raises if the backend has
 # started, so importing hyperfunc must not do that.)
 jax.config.update("jax_num_cpu_devices", 4)

@@ -101,7 +101,7 @@ def bundled(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(tmp_path, draw, monkeypatch, bundled):
     """A reader's folder, which is the current one, with the files that the pages name."""
-    monkeypatch.setattr(hyperfunc.experiment.checkpoints, "BUNDLED", bundled)
+    monkeypatch.setattr(hyperfunc.experiment.exported, "BUNDLED", bundled)
     representing._load_once.cache_clear()
     Image.fromarray(draw(0, (32, 40))).save(tmp_path / "photo.jpg", quality=80)
     for i, name in enumerate(["face_a.png", "face_b.png"]):

@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from hyperfunc.api.points import differentiate, evaluate, resample
+from hyperfunc.cache import keep_compilations
 from hyperfunc.errors import UserError
 from hyperfunc.function import (
     FunctionalImage,
@@ -331,6 +332,7 @@ def load(path: str | os.PathLike[str]) -> ContinuousImage:
     """
     from hyperfunc.export import load_function
 
+    keep_compilations()
     function = load_function(path)
     count = function.theta.batch
     if count != 1:

@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hyperfunc.api.continuous_image import ContinuousImage
+from hyperfunc.cache import keep_compilations
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import FLOAT_TOLERANCE, read_as_shown, unwrap_pillow
 from hyperfunc.networks import Hypernetwork, ThetaProtocol
-from hyperfunc.pixels import to_unit_range
 from hyperfunc.upscaling import plan_encoding
+from hyperfunc.values import to_unit_range
 
 MAX_THETA_BYTES = 2**32
 """The largest theta that is held in memory: 22 megapixels with the bundled model."""
@@ -31,7 +32,7 @@ def represent(
     """Turn a picture into a continuous function.
 
     Large pictures are encoded tile by tile, with the same result. Pictures of many sizes share
-    what is compiled.
+    what is compiled, and it is kept on disk for the next process (`hyperfunc.cache`).
 
     Args:
         image: a path, a PIL image, or an array [h, w, 3], [h, w, 1] or [h, w]: uint8, uint16, or
@@ -46,6 +47,7 @@ def represent(
             that its function would not fit in memory.
         ValueError: the array has another shape, type or range.
     """
+    keep_compilations()
     model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])

@@ -16,16 +16,19 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Messages:
-    """What a command prints besides its results.
+class Common:
+    """The flags that every command has.
 
     Attributes:
         quiet: print results, warnings and errors only.
         debug: show the traceback of every error; HYPERFUNC_DEBUG=1 does the same.
+        no_cache: neither use compiled programs on disk nor keep them; HYPERFUNC_CACHE=0 does the
+            same.
     """
 
     quiet: Flag = False
     debug: Flag = False
+    no_cache: Flag = False
 
 
 def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None) -> T:

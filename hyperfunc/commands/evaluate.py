@@ -9,11 +9,12 @@ python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, OptionalPath, OptionalText, parse_arguments
+from hyperfunc.cache import keep_compilations
+from hyperfunc.commands.arguments import Common, OptionalPath, OptionalText, parse_arguments
 from hyperfunc.commands.running import run_command
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place, save_json
@@ -71,7 +72,7 @@ class Arguments:
     save_dir: OptionalPath = None
     out: OptionalPath = None
     pairs: int = 500
-    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
 def main(args: list[str] | None = None) -> None:
@@ -93,6 +94,7 @@ def run(arguments: Arguments) -> None:
     from hyperfunc.devices import use_cpu_cores
 
     use_cpu_cores()
+    keep_compilations()
     _check_flags(arguments)
     if arguments.json is not None:
         check_place(arguments.json)
@@ -134,8 +136,9 @@ def _evaluate_weight_space(arguments: Arguments) -> None:
     from hyperfunc.experiment import load_model
 
     model = load_model(arguments.workdir or "faces_local")
-    task = model.check_task(Reconstruction)
-    images = open_image_sets(arguments.dataset or "faces", task.size, data_dir=arguments.data_dir)
+    model.check_task("Reconstruction")
+    size = cast(Reconstruction, model.experiment.task).size
+    images = open_image_sets(arguments.dataset or "faces", size, data_dir=arguments.data_dir)
     result = evaluate_weight_space(
         model,
         images.test,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from hyperfunc.commands.arguments import (
-    Messages,
+    Common,
     OptionalPath,
     OptionalText,
     Positional,
@@ -38,7 +38,7 @@ class Arguments:
     checkpoint: str = "sr"
     quantize: Literal["int8", "float16", "none"] = "int8"
     title: OptionalText = None
-    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
 def parse(words: list[str], *, prog: str | None = None) -> Arguments:

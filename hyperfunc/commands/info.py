@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.commands.arguments import Common, Positional, parse_arguments
 from hyperfunc.errors import UserError
 
 
@@ -20,7 +20,7 @@ class Arguments:
     """
 
     path: Positional[Annotated[Path, tyro.conf.arg(metavar="PATH")]]
-    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
 def parse(words: list[str], *, prog: str | None = None) -> Arguments:
@@ -52,16 +52,24 @@ def _describe_function(path: Path) -> None:
 
 
 def _describe_checkpoint(path: Path) -> None:
-    import jax
-
-    from hyperfunc.experiment import load_model, to_dict
+    from hyperfunc.experiment import count_parameters, find_folder, is_exported, read_exported
 
     if not path.exists() and (len(path.parts) > 1 or path.suffix):
         raise UserError(f"{path}: no such file or folder; check the path")
-    model = load_model(str(path))  # The name of a bundled checkpoint, or a workdir.
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
-    print(f"{model.path}: checkpoint of step {model.step}, {parameters:,} parameters")
-    for name, component in to_dict(model.experiment).items():
+    folder, _ = find_folder(str(path))  # The name of a bundled model, an exported one, a workdir.
+    if is_exported(folder):
+        step, description, _ = read_exported(folder)
+        parameters = count_parameters(folder)
+    else:
+        import jax
+
+        from hyperfunc.experiment import load_model
+
+        model = load_model(folder)
+        folder, step, description = model.path, model.step, model.description
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
+    print(f"{folder}: checkpoint of step {step}, {parameters:,} parameters")
+    for name, component in description.items():
         print(f"{name}: {component}")
 
 

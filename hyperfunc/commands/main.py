@@ -5,6 +5,7 @@ hyperfunc upscale photos/ large/ --size 3840x2160 --report report.json
 hyperfunc info photo.jpg
 hyperfunc export photo.jpg --function photo.hfn --html photo.html
 hyperfunc view photo.jpg
+hyperfunc cache --clear
 hyperfunc train --workdir=runs/sr
 hyperfunc evaluate --dataset=set5 --scale=3
 """
@@ -22,6 +23,7 @@ COMMANDS = {
     "info": "Describe a file: an image, a checkpoint, or a function (.hfn).",
     "export": "Turn an image into a function, and write it as a file or as a page.",
     "view": "Show an image as a function in a browser, and zoom into it.",
+    "cache": "Say where compiled programs are kept, or remove them.",
     "train": "Train a model, or continue a training run.",
     "evaluate": "Measure how well models enlarge or reconstruct images.",
 }

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn, Protocol, TypeVar
 
-from hyperfunc.commands.arguments import Messages
+from hyperfunc.cache import turn_off_cache
+from hyperfunc.commands.arguments import Common
 from hyperfunc.commands.interrupts import EXIT_CODE, exit_on_interrupt
 from hyperfunc.commands.logs import is_debug_requested, writing_log
 from hyperfunc.errors import REPORT_ADDRESS, UserError
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 class _Arguments(Protocol):
     @property
-    def messages(self) -> Messages: ...
+    def common(self) -> Common: ...
 
 
 A = TypeVar("A", bound=_Arguments)
@@ -59,8 +60,10 @@ def run_command(
         exit_on_interrupt()
     with report_errors(ValueError):
         arguments = parse(words)
-    messages = arguments.messages
-    with report_errors(quiet=messages.quiet, debug=messages.debug), _printing_any_name():
+    common = arguments.common
+    if common.no_cache:
+        turn_off_cache()
+    with report_errors(quiet=common.quiet, debug=common.debug), _printing_any_name():
         run(arguments)
         sys.stdout.flush()  # Here a closed pipe can still be handled.
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, OptionalPath, parse_arguments
+from hyperfunc.cache import keep_compilations
+from hyperfunc.commands.arguments import Common, OptionalPath, parse_arguments
 from hyperfunc.commands.running import run_command
 from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.errors import UserError
@@ -47,7 +48,7 @@ class Arguments:
     data_dir: OptionalPath = None
     distributed: Annotated[bool, tyro.conf.FlagConversionOff] = False
     amx: Annotated[bool, tyro.conf.FlagConversionOff] = False
-    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
     experiment: ExperimentFlags = dataclasses.field(default_factory=Experiment)
 
 
@@ -85,6 +86,7 @@ def run(arguments: Arguments) -> None:
         join_processes()
     else:
         use_cpu_cores(arguments.experiment.data.batch_size)
+    keep_compilations()
     if arguments.amx:
         _enable_amx()
     train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir)

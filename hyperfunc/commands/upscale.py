@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from hyperfunc.commands.arguments import (
+    Common,
     Flag,
-    Messages,
     OptionalNumber,
     OptionalPath,
     OptionalText,
@@ -78,7 +78,7 @@ class Arguments:
     report: OptionalPath = None
     tile: OptionalNumber = None
     threads: int = 4
-    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
 def parse(words: list[str], *, prog: str | None = None) -> Arguments:
@@ -110,7 +110,7 @@ def run(arguments: Arguments) -> None:
     )
     _check_report(arguments.report, batch)
     is_single = not arguments.source.is_dir()
-    say = (lambda text: None) if arguments.messages.quiet else print_above_bar
+    say = (lambda text: None) if arguments.common.quiet else print_above_bar
     try:
         if is_single and batch.outcomes[0].error:
             raise UserError(batch.outcomes[0].error)
@@ -177,13 +177,12 @@ def _check_report(report: Path | None, batch: "Batch") -> None:
 
 
 def _enlarge(batch: "Batch", arguments: Arguments, say: Callable[[str], None]) -> None:
-    from hyperfunc.data import SuperResolution
     from hyperfunc.experiment import load_model
     from hyperfunc.upscaling import Upscaler, advise, run_batch
 
     model = load_model(arguments.checkpoint)
-    model.check_task(SuperResolution)
-    upscaler = Upscaler(model.hypernetwork, model.variables, largest_tile=arguments.tile)
+    model.check_task("SuperResolution")
+    upscaler = Upscaler.of_model(model, largest_tile=arguments.tile)
     with noting_interrupt() as is_interrupted:
         if arguments.checkpoint == "sr" and (advice := advise(batch)):
             say(advice)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Messages, Positional, parse_arguments
+from hyperfunc.commands.arguments import Common, Positional, parse_arguments
 from hyperfunc.commands.functions import open_function
 
 
@@ -23,7 +23,7 @@ class Arguments:
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
     checkpoint: str = "sr"
-    messages: Annotated[Messages, tyro.conf.arg(name="")] = Messages()
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
 def parse(words: list[str], *, prog: str | None = None) -> Arguments:

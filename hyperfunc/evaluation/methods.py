@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from hyperfunc.data import SuperResolution
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import predict
@@ -55,8 +54,8 @@ def load_methods(
         elif name in METHODS:
             if ours is None:
                 model = load_model(checkpoint)
-                model.check_task(SuperResolution)
-                ours = model, Upscaler(model.hypernetwork, model.variables)
+                model.check_task("SuperResolution")
+                ours = model, Upscaler.of_model(model)
             models[name], method = ours
             methods[name] = self_ensemble(method) if name == "hyperfunc+" else method
         else:
@@ -84,7 +83,7 @@ def make_method(model: Model) -> Method:
     """Turn a trained model into a method."""
     network = model.experiment.model
     if network.fixed_scale is None:
-        return Upscaler(model.hypernetwork, model.variables)
+        return Upscaler.of_model(model)
     return FixedScaleUpscaler(network, model.variables)
 
 

@@ -1,73 +1,120 @@
 """Trained models, loaded from a workdir or from the checkpoints that come with the package."""
 
 import dataclasses
+import functools
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import numpy as np
 
-from hyperfunc.data import Task
 from hyperfunc.errors import UserError
-from hyperfunc.experiment.checkpoint_files import find_steps, read_arrays, read_config
-from hyperfunc.experiment.config import Experiment
-from hyperfunc.networks import Hypernetwork
+from hyperfunc.experiment.exported import (
+    find_folder,
+    is_exported,
+    read_exported,
+    read_variables,
+)
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints"
-"""The folder of the bundled checkpoints, one for each preset."""
-
-T = TypeVar("T", bound=Task)
+if TYPE_CHECKING:
+    from hyperfunc.experiment.config import Experiment
+    from hyperfunc.experiment.plain_data import Network
+    from hyperfunc.networks import Hypernetwork
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A trained model.
+    """A trained model. Its network is built when it is first used, which imports Flax.
 
     Attributes:
-        experiment: what was trained, and how.
+        description: what was trained, and how, as plain data (see `hyperfunc.experiment.to_dict`).
         variables: the Flax variables for inference.
         step: number of steps that it was trained for.
-        path: the workdir.
+        path: the folder that it was read from.
+        receptive_radius: of a hypernetwork with a window per pixel, in input pixels; None for
+            others.
     """
 
-    experiment: Experiment
+    description: dict[str, Any]
     variables: Any
     step: int
     path: Path
+    receptive_radius: int | None
+
+    @classmethod
+    def of_experiment(
+        cls, experiment: "Experiment", variables: Any, *, step: int, path: Path
+    ) -> "Model":
+        """Make a model of an experiment and the variables of its network."""
+        from hyperfunc.experiment.config import to_dict
+
+        return cls(to_dict(experiment), variables, step, path, _find_radius(experiment.model))
+
+    @functools.cached_property
+    def network(self) -> "Network":
+        """The network, which computes in float32.
+
+        Raises:
+            UserError: this version of hyperfunc does not know it.
+        """
+        from hyperfunc.experiment.plain_data import Network, structure
+
+        try:
+            network = structure(self.description["model"], Network, "experiment.model")
+        except ValueError as error:
+            raise UserError(
+                f"{self.path}, step {self.step}: this version of hyperfunc knows no such network "
+                f"({error}): use the version that wrote it"
+            ) from error
+        return network.with_dtype("float32")  # A CPU takes nearly twice as long for bfloat16.
+
+    @functools.cached_property
+    def experiment(self) -> "Experiment":
+        """What was trained, and how; the model computes in float32.
+
+        Raises:
+            UserError: this version of hyperfunc does not know it.
+        """
+        from hyperfunc.experiment.config import from_dict
+
+        try:
+            experiment = from_dict(self.description)
+        except UserError as error:
+            raise UserError(f"{self.path}, step {self.step}: {error}") from error
+        return dataclasses.replace(experiment, model=self.network)
 
     @property
-    def hypernetwork(self) -> Hypernetwork:
+    def hypernetwork(self) -> "Hypernetwork":
         """The network, where a functional image is needed.
 
         Raises:
             UserError: it is a baseline, which makes none.
         """
-        model = self.experiment.model
+        model = self.network
         scale = model.fixed_scale
         if scale is not None:
             raise UserError(
                 f"{self.path} holds {type(model).__name__} for scale {scale} only, which makes no "
                 "functional image: give the checkpoint of a hypernetwork"
             )
-        return cast(Hypernetwork, model)
+        return cast("Hypernetwork", model)
 
-    def check_task(self, kind: type[T]) -> T:
-        """Return the task that the model was trained for.
+    def check_task(self, kind: str) -> None:
+        """Check that the model was trained for a task: "SuperResolution" or "Reconstruction".
 
         Raises:
-            UserError: it is of another kind.
+            UserError: it was trained for another one.
         """
-        task = self.experiment.task
-        if not isinstance(task, kind):
+        task = self.description.get("task", {}).get("type", "SuperResolution")
+        if task != kind:
             raise UserError(
-                f"{self.path} was trained for {type(task).__name__}, not for {kind.__name__}: give "
-                f"the checkpoint of a preset for {kind.__name__}"
+                f"{self.path} was trained for {task}, not for {kind}: give the checkpoint of a "
+                f"preset for {kind}"
             )
-        return task
 
     @property
     def fingerprint(self) -> str:
@@ -78,7 +125,7 @@ class Model:
         return digest.hexdigest()[:16]
 
 
-def init_variables(experiment: Experiment, key: jax.Array) -> Any:
+def init_variables(experiment: "Experiment", key: jax.Array) -> Any:
     """Draw the variables of an experiment's model."""
     images = jax.numpy.zeros((1, *experiment.task.observed_size, 3))
     return experiment.model.init(key, images)
@@ -88,37 +135,72 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
     """Load a model that computes in float32, also if it was trained in bfloat16.
 
     Args:
-        path: a workdir, or one of its checkpoints (``WORKDIR/checkpoints/STEP``). A string may also
-            be the name of a bundled checkpoint, which precedes a folder of the same name.
+        path: the folder of an exported model, a workdir, or one of its checkpoints
+            (``WORKDIR/checkpoints/STEP``). A string may also be the name of a bundled model, which
+            precedes a folder of the same name.
         step: step of the checkpoint; by default the newest one.
 
     Raises:
         UserError: there is no such checkpoint, or it is damaged, or another version wrote it.
     """
-    workdir, step = _find_checkpoint(path, step)
+    folder, is_bundled = find_folder(path)
+    if not is_exported(folder):
+        return _load_checkpoint(folder, step)
+    exported = read_exported(folder)
+    if step not in (None, exported.step):
+        raise UserError(f"{folder} holds no checkpoint of step {step}: it has [{exported.step}]")
+    logger.info("loading the model of step %d in %s", exported.step, folder)
+    variables = jax.device_put(read_variables(folder), jax.local_devices()[0])
+    model = Model(exported.experiment, variables, exported.step, folder, exported.receptive_radius)
+    if not is_bundled:
+        _check_variables(model)
+    return model
+
+
+def _load_checkpoint(workdir: Path, step: int | None) -> Model:
+    from hyperfunc.experiment.checkpoint_files import read_arrays, read_config
+
+    workdir, step = _find_step(workdir, step)
     logger.info("loading the checkpoint of step %d in %s", step, workdir)
     experiment = read_config(workdir, step).experiment
-    # A CPU takes nearly twice as long for bfloat16.
-    experiment = dataclasses.replace(experiment, model=experiment.model.with_dtype("float32"))
-    shapes = jax.eval_shape(lambda: init_variables(experiment, jax.random.key(0)))
+    model = Model.of_experiment(experiment, {}, step=step, path=workdir)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), shapes
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), _shapes(model)
     )
-    return Model(experiment, read_arrays(workdir, step, "model", like), step, workdir)
+    return dataclasses.replace(model, variables=read_arrays(workdir, step, "model", like))
 
 
-def _find_checkpoint(path: str | Path, step: int | None) -> tuple[Path, int]:
-    """Find the workdir and the step."""
-    bundled = {folder.name for folder in BUNDLED.glob("*/")}
-    is_bundled = isinstance(path, str) and path in bundled
-    workdir = BUNDLED / path if is_bundled else Path(path)
-    if not workdir.is_dir():
-        names = ", ".join(sorted(bundled)) or "none"
+def _find_radius(network: "Network") -> int | None:
+    if network.fixed_scale is not None:
+        return None
+    network = cast("Hypernetwork", network)
+    return network.backbone.receptive_radius if network.layout.is_per_pixel else None
+
+
+def _shapes(model: Model) -> Any:
+    return jax.eval_shape(lambda: init_variables(model.experiment, jax.random.key(0)))
+
+
+def _check_variables(model: Model) -> None:
+    def describe(tree: Any) -> list[tuple[str, tuple[int, ...], str]]:
+        return [
+            (jax.tree_util.keystr(path, simple=True, separator="."), leaf.shape, leaf.dtype.name)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        ]
+
+    different = sorted(set(describe(model.variables)) ^ set(describe(_shapes(model))))
+    if different:
         raise UserError(
-            f"no checkpoint: {workdir} is not a folder; give that of a training run (train.py's "
-            f"--workdir), or a name (bundled checkpoints: {names})"
+            f"{model.path}: the weights are not those of the experiment ({different[0][0]}): "
+            "export the model again"
         )
+
+
+def _find_step(workdir: Path, step: int | None) -> tuple[Path, int]:
+    """Find the workdir, which may be given by one of its checkpoints, and the step."""
+    from hyperfunc.experiment.checkpoint_files import find_steps
+
     if step is None and workdir.parent.name == "checkpoints" and workdir.name.isdigit():
         step, workdir = int(workdir.name), workdir.parent.parent
     steps = find_steps(workdir)

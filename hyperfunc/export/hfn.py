@@ -32,7 +32,8 @@ from hyperfunc.export.packing import (
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FactoredTheta, PlainTheta, Target
-from hyperfunc.pixels import WindowLayout, to_unit_range
+from hyperfunc.pixels import WindowLayout
+from hyperfunc.values import to_unit_range
 
 FORMAT = "hyperfunc"
 VERSION = 1

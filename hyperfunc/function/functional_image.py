@@ -23,8 +23,9 @@ from hyperfunc.networks import (
     Target,
     ThetaProtocol,
 )
-from hyperfunc.pixels import WindowLayout, to_unit_range
+from hyperfunc.pixels import WindowLayout
 from hyperfunc.types import Images, Shared, Size, Theta
+from hyperfunc.values import to_unit_range
 
 
 class Fade(NamedTuple):

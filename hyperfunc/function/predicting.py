@@ -8,8 +8,9 @@ from jaxtyping import Array, Float, UInt8
 from hyperfunc.function.functional_image import encode
 from hyperfunc.function.rendering import render_grid, render_phases
 from hyperfunc.networks import INFERENCE, Hypernetwork, Mode, ModelProtocol
-from hyperfunc.pixels import Axis, integer_scale, to_unit_range
+from hyperfunc.pixels import Axis, integer_scale
 from hyperfunc.types import Images, Size
+from hyperfunc.values import to_unit_range
 
 
 def predict(

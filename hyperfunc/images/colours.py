@@ -10,8 +10,8 @@ from jaxtyping import Float, Float32, UInt8
 from hyperfunc.images import libvips
 from hyperfunc.images.exif import Directory, Tag, get_int
 from hyperfunc.images.metadata import Photo
-from hyperfunc.pixels import has_alpha, to_integers, to_unit_range
 from hyperfunc.types import HostPixels
+from hyperfunc.values import has_alpha, to_integers, to_unit_range
 
 if TYPE_CHECKING:
     import pyvips

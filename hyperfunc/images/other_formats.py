@@ -13,8 +13,8 @@ import numpy as np
 
 from hyperfunc.images.exif import Directory, Tag, get_int
 from hyperfunc.images.libvips import File, from_array, set_field
-from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels
+from hyperfunc.values import has_alpha
 
 if TYPE_CHECKING:
     import pyvips

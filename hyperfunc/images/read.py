@@ -19,8 +19,8 @@ from hyperfunc.images.containers import estimate_quality
 from hyperfunc.images.exif import Directory, read_directory
 from hyperfunc.images.libvips import File, get_field
 from hyperfunc.images.metadata import Metadata, Photo, read_metadata
-from hyperfunc.pixels import has_alpha
 from hyperfunc.types import Size
+from hyperfunc.values import has_alpha
 
 if TYPE_CHECKING:
     import pyvips

@@ -16,8 +16,8 @@ from hyperfunc.images.containers import make_insertion
 from hyperfunc.images.libvips import CODECS, from_array, save_target, set_field
 from hyperfunc.images.metadata import Metadata, Photo, append_tags, attach_metadata, fit_metadata
 from hyperfunc.images.other_formats import WRITABLE
-from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels, Size
+from hyperfunc.values import has_alpha
 
 FORMATS = {x: name for name, codec in CODECS.items() if codec.max_side for x in codec.suffixes}
 """Formats that are written with metadata, by the suffix of the path."""

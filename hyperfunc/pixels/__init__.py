@@ -40,13 +40,6 @@ from hyperfunc.pixels.resize import (
     degrade_crop,
     imresize,
 )
-from hyperfunc.pixels.values import (
-    has_alpha,
-    largest_value,
-    round_levels,
-    to_integers,
-    to_unit_range,
-)
 from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowAxis, WindowLayout
 
 __all__ = [
@@ -71,13 +64,11 @@ __all__ = [
     "enlarge",
     "find_cells",
     "find_lines",
-    "has_alpha",
     "imresize",
     "integer_scale",
     "interpolate_grid",
     "interpolate_points",
     "is_reflected",
-    "largest_value",
     "luma",
     "mean_psnr",
     "mirror_indices",
@@ -87,10 +78,7 @@ __all__ = [
     "psnr_rgb",
     "psnr_y",
     "split_positions",
-    "round_levels",
     "ssim_rgb",
     "ssim_y",
-    "to_integers",
     "to_positions",
-    "to_unit_range",
 ]

@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int64, Num, UInt8
 
 from hyperfunc.errors import UserError
 from hyperfunc.pixels.coords import mirror_indices
-from hyperfunc.pixels.values import round_levels
+from hyperfunc.values import round_levels
 
 _NEGLIGIBLE_WEIGHT = 1e-12
 """Smaller weights are rounding errors at a zero of the kernel."""

@@ -16,7 +16,7 @@ from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.experiment import Experiment, init_variables, pixel_loss, stack_alike
 from hyperfunc.function import predict, update_statistics
 from hyperfunc.networks import TRAINING, check_training_layers
-from hyperfunc.pixels import to_unit_range
+from hyperfunc.values import to_unit_range
 
 logger = logging.getLogger(__name__)
 

@@ -14,15 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperfunc.pixels import (
-    Axis,
-    Samples,
-    has_alpha,
-    largest_value,
-    to_integers,
-    to_unit_range,
-)
+from hyperfunc.pixels import Axis, Samples
 from hyperfunc.types import HostPixels
+from hyperfunc.values import has_alpha, largest_value, to_integers, to_unit_range
 
 NEIGHBOURHOOD_RADIUS = 2
 """Pixels around an output pixel whose alpha and colours bound its own; input pixels, or output

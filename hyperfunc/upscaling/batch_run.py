@@ -20,13 +20,13 @@ import numpy as np
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 from hyperfunc.images import Photo, read_photo, write_photo
-from hyperfunc.pixels import has_alpha
 from hyperfunc.types import HostPixels
 from hyperfunc.upscaling.batch_plan import Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
 from hyperfunc.upscaling.pieces import Plan
 from hyperfunc.upscaling.upscaler import Progress, Upscaler
+from hyperfunc.values import has_alpha
 
 MIN_DECODED_AHEAD = 2
 """Files that are decoded before the model needs them; one for each decoding thread, if more."""

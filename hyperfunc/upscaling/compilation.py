@@ -1,17 +1,20 @@
-"""Compile what renders pieces for all devices, once, and keep it."""
+"""Compile what renders pieces for all devices, once, and keep it, also on disk."""
 
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from hyperfunc.cache import load_program, save_program
 from hyperfunc.devices import AXIS, replicated
-from hyperfunc.networks import Hypernetwork
 from hyperfunc.upscaling.pieces import Renderer
+
+if TYPE_CHECKING:
+    from hyperfunc.networks import Hypernetwork
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +23,24 @@ class CompiledFunctions:
     """The compiled functions of one model; each renders one piece on every device.
 
     Args:
-        model: the hypernetwork.
+        load_network: returns the hypernetwork; it is called when something has to be compiled.
         variables: its variables, which are copied to every device.
         mesh: the devices.
+        name: describes the hypernetwork, so that its functions are found on disk; they are not
+            kept there if it is not given.
     """
 
-    def __init__(self, model: Hypernetwork, variables: Any, mesh: Mesh) -> None:
+    def __init__(
+        self,
+        load_network: "Callable[[], Hypernetwork]",
+        variables: Any,
+        mesh: Mesh,
+        name: str | None = None,
+    ) -> None:
         """Copy the variables to the devices."""
-        self.model, self.mesh = model, mesh
+        self.mesh = mesh
         self.variables = jax.device_put(variables, replicated(mesh))
+        self.load_network, self._name = load_network, name
         self.workspace = 0
         """The most memory that a function takes while it runs, in bytes, over all devices."""
         self._functions: dict[Any, Callable[..., jax.Array]] = {}
@@ -55,18 +67,29 @@ class CompiledFunctions:
     def _compile(
         self, renderer: Renderer, inputs: Sequence[np.ndarray]
     ) -> Callable[..., jax.Array]:
-        logger.info("compiling the model for pieces of %d x %d pixels", *inputs[0].shape[2:0:-1])
-        along_devices = PartitionSpec(AXIS)
-        function = jax.shard_map(
-            functools.partial(renderer, self.model),
-            mesh=self.mesh,
-            in_specs=(PartitionSpec(), *[along_devices] * len(inputs)),
-            out_specs=along_devices,
-            check_vma=False,
-        )
-        compiled = jax.jit(function).lower(self.variables, *inputs).compile()
+        shapes = [(array.shape, array.dtype.name) for array in inputs]
+        key = f"{self._name} {renderer} {shapes}" if self._name else None
+        devices = list(self.mesh.devices.flat)
+        compiled = load_program(key, devices) if key else None
+        if compiled is None:
+            width, height = inputs[0].shape[2:0:-1]
+            logger.info("compiling the model for pieces of %d x %d pixels", width, height)
+            compiled = self._trace(renderer, inputs).compile()
+            if key:
+                save_program(key, devices, compiled)
         memory = compiled.memory_analysis()
         if memory is not None:
             needed = memory.temp_size_in_bytes + memory.output_size_in_bytes
             self.workspace = max(self.workspace, needed * self.mesh.size)
         return functools.partial(compiled, self.variables)
+
+    def _trace(self, renderer: Renderer, inputs: Sequence[np.ndarray]) -> jax.stages.Lowered:
+        along_devices = PartitionSpec(AXIS)
+        function = jax.shard_map(
+            functools.partial(renderer, self.load_network()),
+            mesh=self.mesh,
+            in_specs=(PartitionSpec(), *[along_devices] * len(inputs)),
+            out_specs=along_devices,
+            check_vma=False,
+        )
+        return jax.jit(function).lower(self.variables, *inputs)

@@ -6,13 +6,15 @@ pixel, `hyperfunc.upscaling.strips` for models that read windows.
 
 import dataclasses
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
-from hyperfunc.networks import Hypernetwork
 from hyperfunc.types import HostPixels, Size
+
+if TYPE_CHECKING:
+    from hyperfunc.networks import Hypernetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Renderer(Hashable, Protocol):
     everything that the function depends on besides its arguments.
     """
 
-    def __call__(self, model: Hypernetwork, variables: Any, *inputs: jax.Array) -> jax.Array:
+    def __call__(self, model: "Hypernetwork", variables: Any, *inputs: jax.Array) -> jax.Array:
         """Render a piece from what `Plan.read` gave, each array with a leading axis of 1."""
         ...
 

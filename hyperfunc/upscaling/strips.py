@@ -6,18 +6,19 @@ its windows are those of the whole image.
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hyperfunc.function import encode, render_grid
-from hyperfunc.networks import Hypernetwork
 from hyperfunc.pixels import Axis, WindowLayout
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import from_rgb, to_rgb
 from hyperfunc.upscaling.pieces import Piece
 from hyperfunc.upscaling.tile_grid import Span, find_samples, round_up
+
+if TYPE_CHECKING:
+    from hyperfunc.networks import Hypernetwork
 
 MAX_STRIP_EVALUATIONS = 2**20
 """How often target networks are evaluated for one strip, at most: once for each window that covers
@@ -44,8 +45,10 @@ class StripRenderer:
     steps: tuple[float, float]
     count: Size
 
-    def __call__(self, model: Hypernetwork, variables: Any, *inputs: jax.Array) -> jax.Array:
+    def __call__(self, model: "Hypernetwork", variables: Any, *inputs: jax.Array) -> jax.Array:
         """Render a strip from `StripInputs`."""
+        from hyperfunc.function import encode, render_grid
+
         images, start = inputs
         rows = Axis(start[0], self.steps[0], self.count[0])
         cols = Axis(0.0, self.steps[1], self.count[1])

@@ -7,13 +7,11 @@ the image rendered as a whole. What a tile reads beyond the image is masked out 
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hyperfunc.function import cut_windows, encode, render_grid, render_phases
-from hyperfunc.networks import Hypernetwork
 from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import from_rgb, to_rgb
@@ -26,6 +24,9 @@ from hyperfunc.upscaling.tile_grid import (
     place,
     rendered_from,
 )
+
+if TYPE_CHECKING:
+    from hyperfunc.networks import Hypernetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +80,10 @@ class TileRenderer:
 
     tile: TileShape
 
-    def __call__(self, model: Hypernetwork, variables: Any, *inputs: jax.Array) -> jax.Array:
+    def __call__(self, model: "Hypernetwork", variables: Any, *inputs: jax.Array) -> jax.Array:
         """Render a tile from `TileInputs`."""
+        from hyperfunc.function import cut_windows, encode, render_grid, render_phases
+
         images, arguments = inputs[0], TileInputs(*(array[0] for array in inputs))
         function, _ = encode(
             model, variables, to_rgb(images), exists=(arguments.rows_exist, arguments.cols_exist)

@@ -7,21 +7,25 @@ rendered by a compiled function, and put into the result. The network runs in th
 
 import collections
 import itertools
+import json
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
 
 from hyperfunc.devices import make_mesh
-from hyperfunc.networks import Hypernetwork
-from hyperfunc.pixels import largest_value
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import choose_channels
 from hyperfunc.upscaling.compilation import CompiledFunctions
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
+from hyperfunc.values import largest_value
+
+if TYPE_CHECKING:
+    from hyperfunc.experiment import Model
+    from hyperfunc.networks import Hypernetwork
 
 Progress = Callable[[int, int], None]
 """Called with the number of pieces that are done and of all. The first call, with none done, comes
@@ -44,22 +48,50 @@ class Upscaler:
 
     def __init__(
         self,
-        model: Hypernetwork,
+        model: "Hypernetwork",
         variables: Any,
         *,
         devices: list[Any] | None = None,
         largest_tile: int | None = None,
     ) -> None:
         """Copy the model to the devices."""
-        self.mesh = make_mesh(devices)
-        self._functions = CompiledFunctions(model, variables, self.mesh)
+        radius = model.backbone.receptive_radius if model.layout.is_per_pixel else None
+        mesh = make_mesh(devices)
+        self._start(CompiledFunctions(lambda: model, variables, mesh), radius, largest_tile)
+
+    @classmethod
+    def of_model(cls, model: "Model", *, largest_tile: int | None = None) -> "Upscaler":
+        """Make one that keeps its compiled functions on disk, on all devices.
+
+        What it finds there neither traces the network nor imports Flax.
+
+        Args:
+            model: from `hyperfunc.load_model`.
+            largest_tile: as above.
+
+        Raises:
+            UserError: the model is none that makes functional images.
+        """
+        radius = model.receptive_radius
+        if radius is None:
+            return cls(model.hypernetwork, model.variables, largest_tile=largest_tile)
+        self = cls.__new__(cls)
+        name = json.dumps(model.description["model"], sort_keys=True)
+        functions = CompiledFunctions(
+            lambda: model.hypernetwork, model.variables, make_mesh(), name
+        )
+        self._start(functions, radius, largest_tile)
+        return self
+
+    def _start(
+        self, functions: CompiledFunctions, radius: int | None, largest_tile: int | None
+    ) -> None:
+        self.mesh, self._functions = functions.mesh, functions
         self._planner: Planner
-        if model.layout.is_per_pixel:
-            radius = model.backbone.receptive_radius
-            assert radius is not None  # Every model with a window per pixel has one.
+        if radius is not None:
             self._planner = TilePlanner(radius, self.mesh.size, largest_tile)
         else:
-            self._planner = StripPlanner(model.layout, self.mesh.size)
+            self._planner = StripPlanner(functions.load_network().layout, self.mesh.size)
 
     def __call__(
         self, image: HostPixels, size: Size, *, progress: Progress | None = None

@@ -30,7 +30,7 @@ SIZE = (20, 28)
 def model() -> Model:
     network = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=0.3)
     variables = network.init(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
-    return Model(Experiment(model=network), variables, 0, Path("nowhere"))
+    return Model.of_experiment(Experiment(model=network), variables, step=0, path=Path("nowhere"))
 
 
 @pytest.fixture(scope="module")

@@ -44,14 +44,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, save_model: Callable[..
 def one_upscaler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Share one upscaler among all tests, so that each shape is compiled once."""
 
-    def make(model, variables, *, largest_tile=None):
+    def of_model(model, *, largest_tile=None):
         if largest_tile not in UPSCALERS:
             UPSCALERS[largest_tile] = Upscaler(
-                model, variables, devices=jax.devices()[:2], largest_tile=largest_tile
+                model.hypernetwork,
+                model.variables,
+                devices=jax.devices()[:2],
+                largest_tile=largest_tile,
             )
         return UPSCALERS[largest_tile]
 
-    monkeypatch.setattr("hyperfunc.upscaling.Upscaler", make)
+    monkeypatch.setattr(Upscaler, "of_model", of_model)
 
 
 @pytest.fixture

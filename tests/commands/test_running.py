@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from jax.errors import JaxRuntimeError
 
-from hyperfunc.commands.arguments import Messages
+from hyperfunc.commands.arguments import Common
 from hyperfunc.commands.running import report_errors, run_command
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 
@@ -148,7 +148,7 @@ def test_without_an_error_nothing_happens(capsys, tmp_path):
 class Arguments:
     """Those of a command that does nothing."""
 
-    messages: Messages = Messages()
+    common: Common = Common()
 
 
 def test_a_command_in_a_running_program_leaves_ctrl_c_as_it_is():
@@ -199,13 +199,13 @@ def test_the_help_does_not_wait_for_jax():
 
 OWN_PROCESS = """if True:
     import dataclasses, gc, signal, time
-    from hyperfunc.commands.arguments import Messages
+    from hyperfunc.commands.arguments import Common
     from hyperfunc.commands.interrupts import noting_interrupt
     from hyperfunc.commands.running import run_command
 
     @dataclasses.dataclass
     class Arguments:
-        messages: Messages = Messages()
+        common: Common = Common()
 
     def run(arguments):
         print("begun")

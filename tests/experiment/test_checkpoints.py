@@ -21,8 +21,8 @@ from hyperfunc.experiment import (
     PRESETS,
     Workdir,
     checkpoint_files,
-    checkpoints,
     export_model,
+    exported,
     init_variables,
     load_model,
     lock_workdir,
@@ -158,7 +158,7 @@ def test_a_string_may_name_a_bundled_checkpoint_and_a_path_is_a_folder(
 ):
     export_model(save({1: None}), tmp_path / "bundled" / "sr")
     save({5: None}, folder="sr")
-    monkeypatch.setattr(checkpoints, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(exported, "BUNDLED", tmp_path / "bundled")
     monkeypatch.chdir(tmp_path)
     assert load_model("sr").step == 1
     assert load_model(Path("sr")).step == 5
@@ -172,8 +172,8 @@ def test_an_exported_checkpoint_has_no_training_state(save, tmp_path, variables)
     export_model(folder, tmp_path / "exported", step=1)
     assert load_model(tmp_path / "exported").step == 1
     assert_equal(load_model(tmp_path / "exported").variables, variables)
-    items = {path.name for path in (tmp_path / "exported" / "checkpoints" / "1").iterdir()}
-    assert {"config", "model"} <= items and "training" not in items
+    names = sorted(path.name for path in (tmp_path / "exported").iterdir())
+    assert names == ["config.json", "model.safetensors"]
 
 
 def test_a_loaded_model_computes_in_float32(tmp_path, variables, tiny_experiment):
@@ -203,7 +203,7 @@ def test_a_missing_file_is_an_error_or_does_not_matter(save, variables, tmp_path
     assert {"config/metadata", "model/manifest.ocdbt"} <= refused
 
 
-@pytest.mark.parametrize("name", sorted(folder.name for folder in checkpoints.BUNDLED.glob("*/")))
+@pytest.mark.parametrize("name", sorted(folder.name for folder in exported.BUNDLED.glob("*/")))
 def test_training_can_start_from_a_bundled_checkpoint(name):
     """With `--run.start_from=NAME` and the preset of that name."""
     experiment = load_model(name).experiment
@@ -216,7 +216,7 @@ def test_the_preset_to_finetune_starts_from_a_bundled_checkpoint():
     assert load_model(preset.run.start_from).experiment.model == preset.model
 
 
-@pytest.mark.parametrize("name", sorted(folder.name for folder in checkpoints.BUNDLED.glob("*/")))
+@pytest.mark.parametrize("name", sorted(folder.name for folder in exported.BUNDLED.glob("*/")))
 def test_outputs_for_unnatural_images_stay_near_the_range(name):
     """Noise, dithering and stripes: without training on such images, `sr` returned thousands.
 

@@ -6,9 +6,10 @@ import pytest
 
 from hyperfunc.function import encode, render
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
-from hyperfunc.pixels import imresize, largest_value, to_integers
+from hyperfunc.pixels import imresize
 from hyperfunc.upscaling import Upscaler
 from hyperfunc.upscaling.alpha import NEIGHBOURHOOD_RADIUS
+from hyperfunc.values import largest_value, to_integers
 
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
 

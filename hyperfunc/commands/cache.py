@@ -1,0 +1,45 @@
+"""``hyperfunc cache``: where compiled programs are kept, and how to remove them."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from hyperfunc.cache import SWITCH, cache_folder, clear_cache, measure_cache
+from hyperfunc.commands.arguments import Common, Flag, parse_arguments
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Say where compiled programs are kept, and how many they are.
+
+    Programs are kept so that only the first run of a command compiles them. Those that were not
+    used for the longest time are removed first.
+
+    Attributes:
+        clear: remove them.
+    """
+
+    clear: Flag = False
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+
+
+def parse(words: list[str], *, prog: str | None = None) -> Arguments:
+    """Parse the words of the command line."""
+    return parse_arguments(Arguments, words, prog=prog)
+
+
+def run(arguments: Arguments) -> None:
+    """Print the folder and its size, after emptying it on request.
+
+    Raises:
+        UserError: the programs cannot be removed.
+    """
+    folder = cache_folder()
+    if folder is None:
+        print(f"the cache is turned off (--no-cache or {SWITCH}=0)")
+        return
+    if arguments.clear:
+        clear_cache(folder)
+    count, size = measure_cache(folder)
+    print(f"{folder}: {count} files, {size / 2**20:.1f} MiB")

@@ -1,0 +1,158 @@
+"""An exported model: what inference needs of a checkpoint, in a folder of two files.
+
+- ``config.json``: a format version, the step, the experiment as plain data, and the receptive
+  radius of a network with a window per pixel (null for others);
+- ``model.safetensors``: the variables, each named by its path in the tree, such as
+  ``params.backbone.Conv_0.kernel``. Its metadata list the branches without variables.
+
+Reading them imports neither Flax nor Orbax.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from hyperfunc.errors import UserError
+from hyperfunc.files import replacing
+
+BUNDLED = Path(__file__).parents[1] / "checkpoints"
+"""The folder of the models that come with the package, one for each preset."""
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+EMPTY = "empty"
+"""The entry of the metadata that lists branches without variables."""
+
+FORMAT = 1
+"""Version of this layout; raised when an older reader would misunderstand it."""
+
+
+class Exported(NamedTuple):
+    """What ``config.json`` says."""
+
+    step: int
+    experiment: dict[str, Any]
+    """Plain data, see `hyperfunc.experiment.to_dict`."""
+    receptive_radius: int | None
+
+
+def find_folder(path: str | Path) -> tuple[Path, bool]:
+    """Find the folder of a model, and whether it comes with the package.
+
+    Raises:
+        UserError: there is none.
+    """
+    bundled = {folder.name for folder in BUNDLED.glob("*/")}
+    is_bundled = isinstance(path, str) and path in bundled
+    folder = BUNDLED / path if is_bundled else Path(path)
+    if not folder.is_dir():
+        names = ", ".join(sorted(bundled)) or "none"
+        raise UserError(
+            f"no checkpoint: {folder} is not a folder; give that of a training run (train.py's "
+            f"--workdir), or a name (bundled checkpoints: {names})"
+        )
+    return folder, is_bundled
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds an exported model."""
+    return (folder / CONFIG).is_file()
+
+
+def write_exported(folder: Path, exported: Exported, variables: dict[str, Any]) -> None:
+    """Write an exported model.
+
+    Args:
+        folder: is created if it does not exist; the two files are replaced if they do.
+        exported: what to write to ``config.json``.
+        variables: nested dictionaries of arrays.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    leaves = dict(_flatten(variables))
+    empty = [name for name, leaf in leaves.items() if isinstance(leaf, dict)]
+    arrays = {
+        name: np.asarray(leaf, order="C") for name, leaf in leaves.items() if name not in empty
+    }
+    with replacing(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(save(arrays, {EMPTY: " ".join(empty)}))
+    with replacing(folder / CONFIG) as temporary:
+        text = json.dumps({"format": FORMAT, **exported._asdict()}, indent=1)
+        temporary.write_text(text + "\n", "utf-8")
+
+
+def read_exported(folder: Path) -> Exported:
+    """Read ``config.json``.
+
+    Raises:
+        UserError: it cannot be read, or another version of hyperfunc wrote it.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        version = config.pop("format", None)
+        if version != FORMAT:
+            raise UserError(
+                f"{path}: its format is {version!r} and this version of hyperfunc reads {FORMAT}: "
+                "use the version that wrote it"
+            )
+        exported = Exported(**config)
+        exported.experiment["model"]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): export the model again") from error
+    return exported
+
+
+def read_variables(folder: Path) -> dict[str, Any]:
+    """Read the variables from the mapped file, as arrays of NumPy.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    variables: dict[str, Any] = {}
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():
+                _insert(variables, name, file.get_tensor(name))
+            for name in (file.metadata() or {}).get(EMPTY, "").split():
+                _insert(variables, name, {})
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): export the model again") from error
+    return variables
+
+
+def count_parameters(folder: Path) -> int:
+    """Count the numbers in ``model.safetensors`` from its header.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return sum(int(np.prod(file.get_slice(name).get_shape())) for name in file.keys())
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): export the model again") from error
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """List the leaves by their paths: arrays, and dictionaries that are empty."""
+    leaves = []
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        is_branch = isinstance(value, dict) and value
+        leaves += _flatten(value, f"{path}.") if is_branch else [(path, value)]
+    return leaves
+
+
+def _insert(tree: dict[str, Any], path: str, leaf: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[last] = leaf

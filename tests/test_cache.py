@@ -1,0 +1,199 @@
+"""Compiled programs on disk: found again, bounded in size, and never in the way."""
+
+import errno
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperfunc import cache
+from hyperfunc.commands import main
+
+DEVICES = jax.devices()[:1]
+
+UPSCALE = "import sys; from hyperfunc.commands import main; main(['upscale', *sys.argv[1:]])"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A cache that is turned on, in an empty folder."""
+    monkeypatch.setenv(cache.SWITCH, str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_jax_keeps_programs", lambda: False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def program():
+    """A compiled function of one device that adds 1."""
+    with jax.default_device(DEVICES[0]):
+        return jax.jit(lambda x: x + 1).lower(jnp.zeros(3)).compile()
+
+
+@pytest.fixture
+def photo(tmp_path, draw):
+    Image.fromarray(draw(0, (20, 24))).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def programs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("v*/programs/*"))
+
+
+def run(program) -> list[float]:
+    return np.asarray(program(jnp.arange(3.0))).tolist()
+
+
+def test_a_program_is_found_by_its_key(folder, program):
+    assert cache.load_program("add", DEVICES) is None
+    cache.save_program("add", DEVICES, program)
+    assert run(cache.load_program("add", DEVICES)) == [1, 2, 3]
+    assert cache.load_program("multiply", DEVICES) is None
+
+
+def test_a_program_belongs_to_versions_sources_and_processor(folder, program, monkeypatch):
+    cache.save_program("add", DEVICES, program)
+    monkeypatch.setattr(cache, "_describe_processor", lambda: ["another processor"])
+    cache._machine_key.cache_clear()
+    try:
+        assert cache.load_program("add", DEVICES) is None
+    finally:
+        monkeypatch.undo()
+        cache._machine_key.cache_clear()
+
+
+def test_a_damaged_program_is_compiled_again(folder, program):
+    cache.save_program("add", DEVICES, program)
+    (path,) = programs(folder)
+    for content in (b"", b"rubbish", path.read_bytes()[:-100]):
+        path.write_bytes(content)
+        assert cache.load_program("add", DEVICES) is None
+    cache.save_program("add", DEVICES, program)
+    assert run(cache.load_program("add", DEVICES)) == [1, 2, 3]
+
+
+def test_what_was_not_used_for_the_longest_time_goes_first(folder, program, monkeypatch):
+    for age, key in enumerate(("new", "middle", "old")):
+        cache.save_program(key, DEVICES, program)
+        newest = max(programs(folder), key=lambda path: path.stat().st_mtime)
+        os.utime(newest, (1e9 - age, 1e9 - age))
+    size = newest.stat().st_size
+    assert cache.load_program("old", DEVICES)  # It is the newest now.
+    monkeypatch.setattr(cache, "MAX_BYTES", int(2.5 * size))
+    cache.save_program("other", DEVICES, program)
+    kept = [key for key in ("new", "middle", "old", "other") if cache.load_program(key, DEVICES)]
+    assert kept == ["old", "other"]
+
+
+def test_only_some_sets_of_versions_are_kept(folder, program, monkeypatch):
+    for number in range(cache.MOST_VERSIONS + 2):
+        monkeypatch.setattr(cache, "_machine_key", lambda number=number: f"v{number}")
+        cache.save_program("add", DEVICES, program)
+        os.utime(folder / f"v{number}" / "programs", (1e9 + number, 1e9 + number))
+    assert len(list(folder.glob("v*"))) == cache.MOST_VERSIONS
+    assert (folder / f"v{number}").exists() and not (folder / "v0").exists()
+
+
+def test_a_full_disk_is_no_error(folder, program, monkeypatch):
+    def fail(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    cache.save_program("add", DEVICES, program)
+    assert programs(folder) == []
+
+
+@pytest.mark.parametrize("place", ["/dev/null/cache", "/proc/cache"])
+def test_a_place_that_cannot_be_written_is_no_error(place, program, monkeypatch):
+    monkeypatch.setenv(cache.SWITCH, place)
+    cache.save_program("add", DEVICES, program)
+    assert cache.load_program("add", DEVICES) is None
+
+
+def test_a_folder_that_others_may_write_is_not_used(folder, program):
+    cache.save_program("add", DEVICES, program)
+    (own,) = folder.glob("v*")
+    assert own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)
+    assert cache.load_program("add", DEVICES) is None
+
+
+def test_the_cache_can_be_turned_off(program, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(cache.SWITCH, "0")
+    cache.save_program("add", DEVICES, program)
+    assert cache.load_program("add", DEVICES) is None and not list(tmp_path.iterdir())
+    monkeypatch.delenv(cache.SWITCH)
+    assert cache.cache_folder() == tmp_path / "hyperfunc"
+
+
+def test_the_users_own_folder_for_jax_is_kept(folder, program, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv(cache.SWITCH, str(folder))
+    before = jax.config.values["jax_compilation_cache_dir"]
+    assert before, "conftest.py sets one"
+    cache.keep_compilations()
+    assert jax.config.values["jax_compilation_cache_dir"] == before
+    cache.save_program("add", DEVICES, program)
+    assert programs(folder) == []
+
+
+def test_the_command_says_where_it_is_and_empties_it(folder, program, capsys, monkeypatch):
+    cache.save_program("add", DEVICES, program)
+    main(["cache"])
+    assert capsys.readouterr().out.startswith(f"{folder}: 1 files, 0.0 MiB")
+    (folder / "notes.txt").write_text("of the user")
+    main(["cache", "--clear"])
+    assert "1 files" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    main(["cache", "--clear"])
+    monkeypatch.setenv(cache.SWITCH, "0")
+    main(["cache"])
+    assert "turned off" in capsys.readouterr().out
+
+
+class TestUpscale:
+    """Whole processes with the bundled model."""
+
+    @pytest.fixture
+    def start(self, start_python, photo, folder):
+        def start(target: Path, *flags: str):
+            environment = {
+                cache.SWITCH: os.environ[cache.SWITCH],
+                "JAX_NUM_CPU_DEVICES": "1",
+                "JAX_COMPILATION_CACHE_DIR": "",
+            }
+            words = [str(photo), str(target), "--scale=2", *flags]
+            return start_python(UPSCALE, *words, **environment)
+
+        return start
+
+    @staticmethod
+    def finish(process) -> str:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        return err
+
+    def test_the_second_process_compiles_nothing(self, start, tmp_path, folder):
+        assert "compiling" in self.finish(start(tmp_path / "a.png"))
+        assert "compiling" not in self.finish(start(tmp_path / "b.png"))
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+        (path,) = programs(folder)
+        path.write_bytes(path.read_bytes()[:1000])
+        assert "compiling" in self.finish(start(tmp_path / "c.png"))
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+    def test_two_processes_may_start_together(self, start, tmp_path, folder):
+        both = [start(tmp_path / name) for name in ("a.png", "b.png")]
+        for process in both:
+            self.finish(process)
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+        assert len(programs(folder)) == 1
+
+    def test_the_flag_turns_it_off(self, start, tmp_path, folder):
+        self.finish(start(tmp_path / "a.png", "--no-cache"))
+        assert not folder.exists()

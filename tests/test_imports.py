@@ -1,0 +1,58 @@
+"""What the commands that people start most often import: imports take longer than small images."""
+
+import pytest
+from PIL import Image
+
+from hyperfunc import cache
+
+CODE = """
+import sys
+from hyperfunc.commands import main
+main(sys.argv[1:])
+print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+REPRESENT = """
+import sys, hyperfunc
+hyperfunc.represent(sys.argv[1]).render(scale=2)
+print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+TRAINING = {"array_record", "grain", "optax", "orbax", "tensorboardX", "tensorflow_datasets"}
+EVALUATION = {"scipy", "skimage"}
+HEAVY = {"flax", "jax", *TRAINING, *EVALUATION}
+
+
+@pytest.fixture
+def imports_of(start_python, tmp_path, draw):
+    """Runs code in a new process and returns which of `HEAVY` it imported."""
+    Image.fromarray(draw(0, (20, 24))).save(tmp_path / "photo.png")
+    environment = {
+        cache.SWITCH: str(tmp_path / "cache"),
+        "JAX_NUM_CPU_DEVICES": "1",
+        "JAX_COMPILATION_CACHE_DIR": "",
+    }
+
+    def run(code, *words):
+        process = start_python(code, *map(str, words), **environment)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        return HEAVY.intersection(out.splitlines()[-1].split())
+
+    return run
+
+
+def test_info_computes_nothing(imports_of, tmp_path):
+    assert imports_of(CODE, "info", tmp_path / "photo.png") == set()
+    assert imports_of(CODE, "info", "sr") == set()
+    assert imports_of(CODE, "cache") == set()
+
+
+def test_upscale_needs_flax_only_to_compile(imports_of, tmp_path):
+    words = ("upscale", tmp_path / "photo.png", tmp_path / "large.png", "--scale=2", "--overwrite")
+    assert imports_of(CODE, *words) == {"flax", "jax"}
+    assert imports_of(CODE, *words) == {"jax"}
+
+
+def test_represent_imports_nothing_of_training(imports_of, tmp_path):
+    assert imports_of(REPRESENT, tmp_path / "photo.png") == {"flax", "jax"}
