@@ -26,6 +26,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.files import check_place
 
 if TYPE_CHECKING:
+    from hyperfunc.experiment import Model
     from hyperfunc.upscaling import Batch, Request
 
 RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256)}
@@ -41,9 +42,10 @@ class Arguments:
     becomes sRGB. EXIF, the ICC profile, XMP, IPTC and the resolution are kept, and the EXIF
     orientation is applied. A JPEG has no transparency: the image is laid on white.
 
-    Outputs that exist are skipped, so run the same command again to continue after an interruption.
-    A file of a folder that fails does not stop the others; the failures are listed at the end (exit
-    code 1).
+    Outputs that the same command has made are skipped, so run it again to continue after an
+    interruption. With another scale, size, quality or checkpoint, or another input, they are made
+    again. Files that hyperfunc did not make, or that were changed since, are refused. A file of a
+    folder that fails does not stop the others; the failures are listed at the end (exit code 1).
 
     Attributes:
         source: an image, or a folder, whose subfolders are included.
@@ -55,7 +57,7 @@ class Arguments:
             size.
         checkpoint: the workdir of a training run, or the name of a bundled checkpoint: sr, or
             sr_jpeg, which also removes JPEG artefacts.
-        overwrite: replace outputs that exist.
+        overwrite: replace whatever exists in the place of an output.
         format: the format of the outputs of a folder. If not given, that of each input.
         quality: quality of JPEG, WebP and AVIF, from 1 to 100. WebP and AVIF are lossless at 100.
         report: write what happened to each file to this JSON file.
@@ -96,11 +98,15 @@ def run(arguments: Arguments) -> None:
     from hyperfunc.devices import use_cpu_cores
 
     use_cpu_cores()
+    from hyperfunc.experiment import load_model
     from hyperfunc.upscaling import plan_batch, print_above_bar
 
     began = time.perf_counter()
     request = _parse_request(arguments)
     _check_ranges(arguments)
+    model = load_model(arguments.checkpoint)
+    model.check_task("SuperResolution")
+    request = dataclasses.replace(request, model=model.fingerprint, quality=arguments.quality)
     batch = plan_batch(
         arguments.source,
         arguments.target,
@@ -115,7 +121,7 @@ def run(arguments: Arguments) -> None:
         if is_single and batch.outcomes[0].error:
             raise UserError(batch.outcomes[0].error)
         if batch.jobs:
-            _enlarge(batch, arguments, say)
+            _enlarge(batch, model, arguments, say)
     except KeyboardInterrupt:
         say(f"{batch.count('done')} done; the same command goes on from here")
         raise
@@ -176,12 +182,11 @@ def _check_report(report: Path | None, batch: "Batch") -> None:
     check_place(report)
 
 
-def _enlarge(batch: "Batch", arguments: Arguments, say: Callable[[str], None]) -> None:
-    from hyperfunc.experiment import load_model
+def _enlarge(
+    batch: "Batch", model: "Model", arguments: Arguments, say: Callable[[str], None]
+) -> None:
     from hyperfunc.upscaling import Upscaler, advise, run_batch
 
-    model = load_model(arguments.checkpoint)
-    model.check_task("SuperResolution")
     upscaler = Upscaler.of_model(model, largest_tile=arguments.tile)
     with noting_interrupt() as is_interrupted:
         if arguments.checkpoint == "sr" and (advice := advise(batch)):
@@ -189,7 +194,6 @@ def _enlarge(batch: "Batch", arguments: Arguments, say: Callable[[str], None]) -
         run_batch(
             batch,
             upscaler,
-            quality=arguments.quality,
             threads=arguments.threads,
             say=say,
             is_interrupted=is_interrupted,
@@ -206,7 +210,7 @@ def _report_outcomes(batch: "Batch", say: Callable[[str], None], *, is_single: b
         if outcome.error:
             raise UserError(outcome.error)
         if outcome.status == "skipped":
-            say(f"{outcome.output}: exists, skipped; --overwrite replaces it")
+            say(f"{outcome.output}: made by the same command before, skipped")
         else:
             say(f"{outcome.output}: done in {outcome.seconds:.1f} s")
         return

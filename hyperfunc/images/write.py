@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,13 @@ def check_output(path: str | os.PathLike[str], size: Size) -> str:
     return format_
 
 
-def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> list[str]:
+def write_photo(
+    path: str | os.PathLike[str],
+    photo: Photo,
+    *,
+    quality: int = 95,
+    before: Callable[[Path], None] = lambda beside: None,
+) -> list[str]:
     """Write an image with its metadata; the suffix of the path determines the format.
 
     TIFF holds 8 and 16 bits and floats, PNG 8 and 16 bits, AVIF 8 and 12 bits, JPEG and WebP 8
@@ -56,6 +62,7 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
         photo: the image.
         quality: of JPEG (without chroma subsampling), WebP and AVIF, 1 to 100; WebP and AVIF are
             lossless at 100.
+        before: called with the complete file before it takes its place.
 
     Returns:
         Notes about what the format cannot hold, for people to read.
@@ -78,6 +85,7 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
             )
         if format_ == "TIFF":
             append_tags(beside, metadata, (pixels.shape[0], pixels.shape[1]))
+        before(beside)
     return notes
 
 

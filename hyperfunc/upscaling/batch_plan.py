@@ -1,7 +1,7 @@
 """Plan the files to enlarge: find them, check them, and decide where each output goes.
 
-Everything that can be refused is refused here, before the work begins. Outputs that exist are
-skipped, so that an interrupted run continues where it stopped.
+Everything that can be refused is refused here, before the work begins. Outputs that the same
+request has made are skipped, so that an interrupted run continues where it stopped.
 """
 
 import collections
@@ -19,6 +19,7 @@ from hyperfunc.files import save_json
 from hyperfunc.images import FORMATS, SUFFIXES, Header, check_output, find_images, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
+from hyperfunc.upscaling.records import Origin, Records, identify_file
 
 LARGEST_OUTPUT = 2**31
 """The largest number of pixels of one output."""
@@ -28,15 +29,27 @@ Status = Literal["done", "skipped", "failed", "pending"]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The size of the outputs. Either the scale or the size is given.
+    """What the outputs are to be. Either the scale or the size is given.
 
     Attributes:
         scale: (rows, columns), output pixels per input pixel, at least 1.
         size: (height, width) in pixels, the same for every input.
+        model: a digest of the model.
+        quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
     """
 
     scale: tuple[float, float] | None = None
     size: Size | None = None
+    model: str = ""
+    quality: int = 95
+
+    def describe_origin(self, source: Path, target: Path) -> Origin:
+        """Describe what determines an output, for its record."""
+        origin = {"input": [source.name, *identify_file(source)], "model": self.model}
+        origin |= {"scale": list(self.scale)} if self.scale else {"size": list(self.size or ())}
+        if FORMATS[target.suffix.lower()] not in ("PNG", "TIFF"):
+            origin["quality"] = self.quality
+        return origin
 
     def find_size(self, name: str, size: Size) -> Size:
         """Return the size of the output for an input of ``size``, rounded to whole pixels.
@@ -70,7 +83,8 @@ class Outcome:
     Attributes:
         input: path.
         output: path.
-        status: "skipped" if the output existed, "pending" if the run ended before its turn.
+        status: "skipped" if this request had made the output before, "pending" if the run ended
+            before its turn.
         input_size: (width, height) in pixels, upright, if the file could be opened.
         output_size: (width, height) in pixels.
         channels: 1 to 4: grey, grey with alpha, RGB, RGBA.
@@ -106,6 +120,8 @@ class Job:
         header: what the input says of itself.
         size: (height, width) of the output, in pixels.
         outcome: the record of whether it was done, for the report.
+        origin: what the output is made of, for the record beside it.
+        is_made_again: whether it replaces an output of another request or another input.
     """
 
     source: Path
@@ -113,6 +129,8 @@ class Job:
     header: Header
     size: Size
     outcome: Outcome
+    origin: Origin
+    is_made_again: bool = False
 
     @property
     def pixels(self) -> int:
@@ -133,10 +151,12 @@ class Batch:
     Attributes:
         jobs: the files to enlarge, in order.
         outcomes: of all files that were found, in order.
+        quality: of the outputs.
     """
 
     jobs: list[Job]
     outcomes: list[Outcome]
+    quality: int = 95
 
     def count(self, status: Status) -> int:
         """Count the files with a status."""
@@ -163,21 +183,23 @@ def plan_batch(
 ) -> Batch:
     """Check all files, and decide where each output goes.
 
-    A file that cannot be enlarged is recorded as failed, one whose output exists as skipped.
+    A file that cannot be enlarged is recorded as failed, one whose output was made by the same
+    request as skipped. Of an output that hyperfunc has not made, or that was changed since, the
+    file counts as failed.
 
     Args:
         source: a file, or a folder whose images are taken at any depth.
         target: a file or a folder for a file, a folder for a folder. A path that ends with a slash
             is a folder, whether it exists or not.
-        request: the size of the outputs.
-        overwrite: whether to replace outputs that exist.
+        request: what the outputs are to be.
+        overwrite: whether to replace all outputs that exist.
         suffix: of the outputs in a folder. If not given, that of the input, or `.png` where the
             format of the input cannot be written.
 
     Raises:
         UserError: there is no input, or outputs cannot be written to the target.
     """
-    batch = Batch([], [])
+    batch, records = Batch([], [], request.quality), Records()
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")
     if source.is_dir():
@@ -192,10 +214,18 @@ def plan_batch(
         batch.outcomes.append(outcome)
         try:
             _check_target(one_source, one_target, sources)
-            if one_target.exists() and not overwrite:
+            origin = request.describe_origin(one_source, one_target)
+            state = "missing" if overwrite else records.compare(one_target, origin)
+            if state == "foreign":
+                raise UserError(
+                    f"{one_target}: exists, and hyperfunc did not make it or it was changed since; "
+                    "--overwrite replaces it"
+                )
+            if state == "same":
                 outcome.status = "skipped"
                 continue
-            batch.jobs.append(_make_job(one_source, one_target, request, outcome))
+            job = _make_job(one_source, one_target, request, outcome, origin)
+            batch.jobs.append(dataclasses.replace(job, is_made_again=state == "other"))
         except UserError as error:
             outcome.fail(str(error))
         except OSError as error:
@@ -220,7 +250,9 @@ def _check_target(source: Path, target: Path, sources: set[Path]) -> None:
         raise UserError(f"{target}: the output would replace an input; name another")
 
 
-def _make_job(source: Path, target: Path, request: Request, outcome: Outcome) -> Job:
+def _make_job(
+    source: Path, target: Path, request: Request, outcome: Outcome, origin: Origin
+) -> Job:
     """Read what a file says of itself, and check that its output is possible."""
     header = read_header(source)
     outcome.input_size = (header.size[1], header.size[0])
@@ -228,7 +260,7 @@ def _make_job(source: Path, target: Path, request: Request, outcome: Outcome) ->
     outcome.output_size = (size[1], size[0])
     outcome.channels, outcome.dtype = header.channels, header.dtype.name
     check_output(target, size)
-    job = Job(source, target, header, size, outcome)
+    job = Job(source, target, header, size, outcome, origin)
     _check_memory(job)
     return job
 

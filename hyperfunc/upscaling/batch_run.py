@@ -7,6 +7,7 @@ written under a temporary name and then renamed, so that an output that exists i
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -25,6 +26,7 @@ from hyperfunc.upscaling.batch_plan import Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
 from hyperfunc.upscaling.pieces import Plan
+from hyperfunc.upscaling.records import append_record
 from hyperfunc.upscaling.upscaler import Progress, Upscaler
 from hyperfunc.values import has_alpha
 
@@ -43,7 +45,6 @@ def run_batch(
     batch: Batch,
     upscaler: Upscaler,
     *,
-    quality: int = 95,
     threads: int = 4,
     say: Callable[[str], None] = lambda text: None,
     is_interrupted: Callable[[], bool] = lambda: False,
@@ -58,7 +59,6 @@ def run_batch(
     Args:
         batch: the files.
         upscaler: the model.
-        quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
         threads: how many threads decode.
         say: called with lines for people to read.
         is_interrupted: tells whether the user has asked to stop.
@@ -83,7 +83,7 @@ def run_batch(
                 result = _wait(rendering, is_interrupted)
                 if writing is not None:  # Only one finished output is kept in memory.
                     _wait(writing, is_interrupted)
-                writing = writer.submit(_write, job, result, quality)
+                writing = writer.submit(_write, job, result, batch.quality)
             progress.finish(job)
         if writing is not None:
             _wait(writing, is_interrupted)
@@ -203,5 +203,6 @@ def render(
 
 def _write(job: Job, photo: Photo, quality: int) -> None:
     with _recording_failure(job, job.target):
-        job.outcome.notes += write_photo(job.target, photo, quality=quality)
+        record = functools.partial(append_record, output=job.target, origin=job.origin)
+        job.outcome.notes += write_photo(job.target, photo, quality=quality, before=record)
         job.outcome.status = "done"

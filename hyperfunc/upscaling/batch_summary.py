@@ -25,16 +25,20 @@ def describe(batch: Batch, plans: Sequence[Plan]) -> str:
     megapixels = sum(job.pixels for job in jobs) / 1e6
     if len(batch.outcomes) == 1 and jobs:
         job = jobs[0]
-        return (
+        text = (
             f"{job.source}: {_dimensions(job.header.size)} -> {_dimensions(job.size)} pixels "
             f"({megapixels:.1f} Mpx), {tiles_text}"
         )
+        again = f"; {job.target} was made with other settings or of another input: made again"
+        return text + again * job.is_made_again
     input_megapixels = sum(math.prod(job.header.size) for job in jobs) / 1e6
     text = (
         f"{len(jobs)} of {len(batch.outcomes)} files to do: {input_megapixels:.1f} -> "
         f"{megapixels:.1f} Mpx, {tiles_text}"
     )
     others = []
+    if again := sum(job.is_made_again for job in jobs):
+        others.append(f"{again} again: other settings or another input made what is there")
     if batch.count("skipped"):
         others.append(f"{batch.count('skipped')} exist already")
     if batch.count("failed"):

@@ -24,9 +24,9 @@ UPSCALERS: dict[int | None, Upscaler] = {}
 def save_model() -> Callable[..., Path]:
     """A function that saves the initial parameters of a model as a checkpoint of step 7."""
 
-    def save(path: Path, task: Task, model: Network = MODEL) -> Path:
+    def save(path: Path, task: Task, model: Network = MODEL, seed: int = 0) -> Path:
         experiment = Experiment(model=model, task=task)
-        variables = init_variables(experiment, jax.random.key(0))
+        variables = init_variables(experiment, jax.random.key(seed))
         with Workdir(path) as workdir:
             workdir.save(7, experiment, variables, {"nothing": np.zeros(1)}, None)
         return path
@@ -65,7 +65,7 @@ def run(
 
     def run(*args: object) -> tuple[int, str, str]:
         words = [str(arg) for arg in args]
-        if words[0] == "upscale":
+        if words[0] == "upscale" and "--checkpoint" not in words:
             words += ["--checkpoint", str(checkpoint)]
         try:
             main(words)

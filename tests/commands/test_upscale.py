@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,9 @@ def lines_of(err: str) -> list[str]:
 
 
 def names(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    """The files below a folder, without the records of outputs."""
+    files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return {file.as_posix() for file in files if file.name != ".hyperfunc.jsonl"}
 
 
 def test_a_file(run, tmp_path, folder):
@@ -285,11 +288,76 @@ def test_outputs_do_not_replace_one_another(run, tmp_path, folder):
     assert source.read_bytes() == before and not target.exists()
 
 
-def test_an_output_that_exists_is_skipped(run, tmp_path, folder):
-    shutil.copy(folder / "a.png", tmp_path / "b.png")
-    code, out, _ = run("upscale", folder / "a.png", tmp_path / "b.png", "--scale", 2)
-    assert code == 0 and "skipped" in out
-    assert read_photo(tmp_path / "b.png").pixels.shape == (20, 24, 3)
+def test_only_outputs_of_the_same_request_are_skipped(run, save_model, tmp_path, folder):
+    """Whatever else changes what an output holds makes it again."""
+    target, source = tmp_path / "out", folder / "a.png"
+    other = save_model(tmp_path / "other", SuperResolution(), seed=1)
+
+    def upscale(*words):
+        code, out, _ = run("upscale", folder, target, *words)
+        assert code == 0
+        return out.splitlines()[-1]
+
+    def size():
+        return read_photo(target / "a.png").pixels.shape[:2]
+
+    assert upscale("--scale", 2) == "5 done, 0 skipped, 0 failed"
+    assert upscale("--scale", 3) == "5 done, 0 skipped, 0 failed" and size() == (60, 72)
+    assert upscale("--size", "50x40") == "5 done, 0 skipped, 0 failed" and size() == (40, 50)
+    assert upscale("--size", "50x40", "--quality", 80) == "2 done, 3 skipped, 0 failed"
+    again = ("--size", "50x40", "--quality", 80, "--checkpoint", other)
+    assert upscale(*again) == "5 done, 0 skipped, 0 failed"
+    shutil.copy(folder / "b.jpg", folder / "other.jpg")
+    source.write_bytes(source.read_bytes() + b"x")
+    assert upscale(*again) == "2 done, 4 skipped, 0 failed"
+    # A file alone is found in the records of a folder.
+    code, out, _ = run("upscale", source, target / "a.png", *again)
+    assert code == 0 and "made by the same command before, skipped" in out
+    code, out, _ = run("upscale", folder / "b.jpg", target / "a.png", *again)
+    assert code == 0 and "made again" in out and "done in" in out
+
+
+def test_what_hyperfunc_did_not_make_is_not_replaced(run, tmp_path, folder):
+    """A picture of the user's own, or one that was edited, fails alone until --overwrite."""
+    target = tmp_path / "out"
+    run("upscale", folder, target, "--scale", 2)
+    own = (folder / "a.png").read_bytes()
+    (target / "a.png").write_bytes(own)
+    with (target / ".hyperfunc.jsonl").open("a") as file:
+        file.write('\n{"output": "a.p')  # The disk was full.
+    code, out, err = run("upscale", folder, target, "--scale", 3)
+    assert code == 1 and "4 done, 0 skipped, 1 failed" in out
+    assert f"{target}/a.png: exists, and hyperfunc did not make it or it was changed" in err
+    code, _, err = run("upscale", folder / "a.png", target / "a.png", "--scale", 3)
+    assert code == 2 and "--overwrite replaces it" in err and len(lines_of(err)) == 1
+    assert (target / "a.png").read_bytes() == own
+    code, out, _ = run("upscale", folder, target, "--scale", 3, "--overwrite")
+    assert code == 0 and "5 done, 0 skipped, 0 failed" in out
+    code, out, _ = run("upscale", folder, target, "--scale", 3)
+    assert code == 0 and "0 done, 5 skipped, 0 failed" in out
+
+
+def test_a_misspelt_checkpoint_fails_also_where_nothing_is_to_be_done(run, tmp_path, folder):
+    run("upscale", folder, tmp_path / "out", "--scale", 2)
+    code, _, err = run("upscale", folder, tmp_path / "out", "--scale", 2, "--checkpoint", "rs")
+    assert code == 2 and "no checkpoint: rs" in err
+
+
+def test_a_process_that_is_killed_leaves_no_output_without_a_record(tmp_path, checkpoint, draw):
+    """Whatever outputs a killed run has left, the next one skips, and makes the others."""
+    for i in range(12):
+        write_image(tmp_path / "in" / f"{i}.png", draw(i, (16, 16)))
+    words = ["upscale", tmp_path / "in", tmp_path / "out", "--scale=2"]
+    command = [sys.executable, "-m", "hyperfunc", *words, f"--checkpoint={checkpoint}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list(tmp_path.glob("out/*.png"))) < 3:
+            time.sleep(0.001)
+        process.kill()
+    left = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*.png")}
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"{12 - len(left)} done, {len(left)} skipped, 0 failed" in result.stdout
+    assert left == {path: path.stat().st_mtime_ns for path in left}
 
 
 def test_a_model_of_another_task(save_model, tmp_path, folder, capsys):
