@@ -91,4 +91,10 @@ def _reporting(path: Path) -> Iterator[None]:
     # Encoders raise ValueError for what a format cannot hold.
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be written ({reason})") from error
+        remedy = "make room or " * is_full(error) + "choose another place"
+        raise UserError(f"{path}: cannot be written ({reason}); {remedy}") from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk is full, or that a user may not use more of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

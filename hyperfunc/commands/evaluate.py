@@ -96,6 +96,10 @@ def run(arguments: Arguments) -> None:
     use_cpu_cores()
     keep_compilations()
     _check_flags(arguments)
+    _check_save_dir(arguments.save_dir, arguments.dataset or "set5")
+    for folder in (arguments.save_dir, arguments.out):
+        if folder is not None:
+            check_place(folder / "image.png")
     if arguments.json is not None:
         check_place(arguments.json)
     if arguments.task == "interpolate":
@@ -111,7 +115,6 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
 
     dataset = arguments.dataset or "set5"
     scale = parse_scale(arguments.scale)
-    _check_save_dir(arguments.save_dir, dataset)
     source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     methods, models = load_methods(
         [name.strip() for name in arguments.methods.split(",")],

@@ -16,6 +16,7 @@ from hyperfunc.commands.arguments import (
 )
 from hyperfunc.commands.functions import open_function
 from hyperfunc.errors import UserError
+from hyperfunc.files import check_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def run(arguments: Arguments) -> None:
 
 
 def _check_targets(arguments: Arguments) -> None:
-    """Refuse outputs that would replace the input or one another."""
+    """Refuse outputs that cannot be written, or would replace the input or one another."""
     source = arguments.source
     targets = [path for path in (arguments.function, arguments.html) if path is not None]
     if not targets:
@@ -81,3 +82,5 @@ def _check_targets(arguments: Arguments) -> None:
             raise UserError(f"{target}: input and output are one file; name another output")
     if len({target.resolve() for target in targets}) < len(targets):
         raise UserError(f"{targets[0]}: two outputs are one file; name another one")
+    for target in targets:
+        check_place(target)

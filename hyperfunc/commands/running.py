@@ -10,6 +10,7 @@
 """
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -26,6 +27,17 @@ from hyperfunc.errors import REPORT_ADDRESS, UserError
 USER_ERROR = 2
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of the BSD header sysexits.h."""
+
+REMEDIES = {
+    errno.EACCES: "check who may read and write",
+    errno.EPERM: "check who may read and write",
+    errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the link that leads to itself",
+    errno.ENOSPC: "make room or choose another place",
+    errno.EDQUOT: "make room or choose another place",
+}
+"""What users can do about errors of the file system, by their numbers."""
 
 logger = logging.getLogger(__name__)
 
@@ -89,23 +101,24 @@ def report_errors(
         except (UserError, *user_errors) as error:
             # A room may have told an internal error as the failure of a file.
             _end(str(error), INTERNAL_ERROR if errors.count else USER_ERROR)
-        except PermissionError as error:  # Wherever a path is looked at.
-            place = f"{error.filename}: " if error.filename else ""
-            _end(f"{place}permission denied; check who may read and write", USER_ERROR)
         except BrokenPipeError:
             # The reader of the output, such as `head`, has closed it. Python flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
+        except OSError as error:  # Wherever a path is looked at.
+            if error.errno not in REMEDIES:
+                _end_bug(error)
+            place = f"{error.filename}: " if error.filename else ""
+            _end(f"{place}{error.strerror}; {REMEDIES[error.errno]}", USER_ERROR)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise SystemExit(EXIT_CODE) from None
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
             if _is_out_of_memory(error):
+                reason = f"{type(error).__name__}: {error}"[:200]
                 remedy = "choose a smaller output, --tile or --data.batch_size"
-                _end(f"not enough memory ({reason[:200]}): {remedy}", USER_ERROR)
-            logger.exception("unexpected %s", type(error).__name__)
-            _end(f"{reason}: this is a bug in hyperfunc", INTERNAL_ERROR, cause=error)
+                _end(f"not enough memory ({reason}): {remedy}", USER_ERROR)
+            _end_bug(error)
         finally:
             if errors.count:
                 place = f"in {errors.path}" if errors.path else "above"
@@ -120,6 +133,12 @@ def _end(reason: str, exit_code: int, *, cause: Exception | None = None) -> NoRe
     logger.debug("the command ends with an error", exc_info=True)
     print(f"error: {' '.join(reason.split())}", file=sys.stderr)
     raise SystemExit(exit_code) from cause
+
+
+def _end_bug(error: Exception) -> NoReturn:
+    logger.exception("unexpected %s", type(error).__name__)
+    reason = f"{type(error).__name__}: {error}"
+    _end(f"{reason}: this is a bug in hyperfunc", INTERNAL_ERROR, cause=error)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -99,7 +99,7 @@ def run(arguments: Arguments) -> None:
 
     use_cpu_cores()
     from hyperfunc.experiment import load_model
-    from hyperfunc.upscaling import plan_batch, print_above_bar
+    from hyperfunc.upscaling import check_places, plan_batch, print_above_bar
 
     began = time.perf_counter()
     request = _parse_request(arguments)
@@ -120,11 +120,9 @@ def run(arguments: Arguments) -> None:
     try:
         if is_single and batch.outcomes[0].error:
             raise UserError(batch.outcomes[0].error)
+        check_places(batch)
         if batch.jobs:
             _enlarge(batch, model, arguments, say)
-    except KeyboardInterrupt:
-        say(f"{batch.count('done')} done; the same command goes on from here")
-        raise
     finally:
         if arguments.report is not None:
             batch.save_report(
@@ -191,13 +189,17 @@ def _enlarge(
     with noting_interrupt() as is_interrupted:
         if arguments.checkpoint == "sr" and (advice := advise(batch)):
             say(advice)
-        run_batch(
-            batch,
-            upscaler,
-            threads=arguments.threads,
-            say=say,
-            is_interrupted=is_interrupted,
-        )
+        try:
+            run_batch(
+                batch,
+                upscaler,
+                threads=arguments.threads,
+                say=say,
+                is_interrupted=is_interrupted,
+            )
+        except (KeyboardInterrupt, UserError):  # The disk is full.
+            say(f"{batch.count('done')} done; the same command goes on from here")
+            raise
 
 
 def _report_outcomes(batch: "Batch", say: Callable[[str], None], *, is_single: bool) -> None:

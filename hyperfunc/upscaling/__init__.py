@@ -7,6 +7,7 @@ from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batch
 from hyperfunc.upscaling.batch_progress import print_above_bar
 from hyperfunc.upscaling.batch_run import run_batch
 from hyperfunc.upscaling.batch_summary import advise
+from hyperfunc.upscaling.places import check_places
 from hyperfunc.upscaling.tile_grid import plan_encoding
 from hyperfunc.upscaling.upscaler import Upscaler
 
@@ -15,6 +16,7 @@ __all__ = [
     "Request",
     "Upscaler",
     "advise",
+    "check_places",
     "plan_batch",
     "plan_encoding",
     "print_above_bar",

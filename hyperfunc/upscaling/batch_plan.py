@@ -138,10 +138,14 @@ class Job:
         return math.prod(self.size)
 
     @property
+    def output_bytes(self) -> int:
+        """Memory for the output."""
+        return self.pixels * self.header.channels * self.header.dtype.itemsize
+
+    @property
     def bytes(self) -> int:
         """Memory for the input and the output."""
-        header = self.header
-        return header.bytes + self.pixels * header.channels * header.dtype.itemsize
+        return self.header.bytes + self.output_bytes
 
 
 @dataclasses.dataclass

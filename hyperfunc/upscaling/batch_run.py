@@ -20,6 +20,7 @@ import numpy as np
 
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import REPORT_ADDRESS, UserError
+from hyperfunc.files import is_full
 from hyperfunc.images import Photo, read_photo, write_photo
 from hyperfunc.types import HostPixels
 from hyperfunc.upscaling.batch_plan import Batch, Job
@@ -64,6 +65,7 @@ def run_batch(
         is_interrupted: tells whether the user has asked to stop.
 
     Raises:
+        UserError: the disk is full.
         KeyboardInterrupt: the user has asked to stop.
     """
     plans = [upscaler.plan(job.header.size, job.size) for job in batch.jobs]
@@ -138,11 +140,18 @@ def _recording_failure(job: Job, path: Path) -> Iterator[None]:
     Args:
         job: the file.
         path: the file that is read or written.
+
+    Raises:
+        UserError: the disk is full.
     """
     try:
         yield
+    except _DiskFullError:  # While the file before was being written.
+        raise
     except UserError as error:
         job.outcome.fail(str(error))
+        if is_full(error.__cause__):
+            raise _DiskFullError(str(error)) from error
     except OSError as error:
         job.outcome.fail(f"{path}: {error.strerror or error}")
     except Exception as error:
@@ -155,6 +164,10 @@ def _recording_failure(job: Job, path: Path) -> Iterator[None]:
                 f"hyperfunc, please report it at {REPORT_ADDRESS}"
             )
         job.outcome.fail(f"{path}: {reason}")
+
+
+class _DiskFullError(UserError):
+    """Ends the run: no other file could be written, either."""
 
 
 class _StoppedError(Exception):

@@ -45,7 +45,7 @@ class Records:
         """
         try:
             identity = identify_file(output)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # The latter: above it is a file.
             return "missing"
         if output.parent not in self._folders:
             self._folders[output.parent] = _read(output.parent / NAME)

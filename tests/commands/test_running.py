@@ -127,7 +127,7 @@ def test_an_interruption_is_one_line(capsys):
 
 def test_a_path_that_may_not_be_looked_at_is_one_line(capsys):
     assert end(PermissionError(13, "Permission denied", "/root/a.png")).code == 2
-    assert capsys.readouterr().err.startswith("error: /root/a.png: permission denied; check who")
+    assert capsys.readouterr().err.startswith("error: /root/a.png: Permission denied; check who")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GiB")])

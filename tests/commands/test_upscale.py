@@ -266,7 +266,11 @@ def test_refused_places(run, tmp_path, folder):
         (folder / "a.png", folder / "a.png", "one file"),
         (folder, folder, "one folder"),
         (folder, folder / "a.png", "is a file"),
-        (folder / "a.png", folder / "b.jpg" / "c.png", "b.jpg"),
+        (folder / "a.png", folder / "b.jpg" / "c.png", "b.jpg/c.png: cannot be written"),
+        (folder, folder / "b.jpg" / "c", "b.jpg/c/a.png: cannot be written"),
+        (folder, "/proc/none/out", "/proc/none/out/a.png: cannot be written"),
+        (folder, tmp_path / ("a" * 300), "aaa: File name too long; choose a shorter name"),
+        (folder / "a.png", tmp_path / ("a" * 300 + ".png"), "File name too long"),
     ):
         code, _, err = run("upscale", source, target, "--scale", 2, "--overwrite")
         assert code == 2 and message in err and len(lines_of(err)) == 1, err

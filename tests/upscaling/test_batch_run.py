@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperfunc.errors import REPORT_ADDRESS
+from hyperfunc.errors import REPORT_ADDRESS, UserError
 from hyperfunc.images import read_photo, write_image
 from hyperfunc.pixels import WHOLE_IMAGE
 from hyperfunc.upscaling import Request, Upscaler, advise, batch_progress, batch_run, plan_batch
@@ -122,6 +122,18 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, caplo
     path = tmp_path / "in" / "01.png"
     assert (batch.outcomes[1].error or "").startswith(f"{path}: ") and not caplog.records
     assert message in (batch.outcomes[1].error or "")
+
+
+def test_a_full_disk_ends_the_run(tmp_path):
+    """No other file is rendered than the one that was begun meanwhile."""
+    plan_images(tmp_path, [10] * 6)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "01.png").symlink_to("/dev/full")
+    batch = plan_batch(tmp_path / "in", tmp_path / "out", SAME_SIZE, overwrite=True)
+    with pytest.raises(UserError, match=r"01.png: .*No space left.*; make room"):
+        run_batch(batch, FakeUpscaler())
+    statuses = ["done", "failed", "pending", "pending", "pending", "pending"]
+    assert [outcome.status for outcome in batch.outcomes] == statuses
 
 
 @pytest.mark.parametrize("place", ["render", "write"])

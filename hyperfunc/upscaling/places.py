@@ -1,0 +1,55 @@
+"""Whether the outputs of a batch can be written, checked before the first one is rendered."""
+
+import shutil
+from pathlib import Path
+
+from hyperfunc.errors import UserError
+from hyperfunc.files import check_place
+from hyperfunc.images import FORMATS
+from hyperfunc.upscaling.batch_plan import Batch, Job
+
+LEAST_SHARE = {"PNG": 0.1, "TIFF": 0.1, "JPEG": 0.02, "WebP": 0.01, "AVIF": 0.01}
+"""What an output takes of the memory of its pixels, at least: half of the least that photographs at
+scale 4 took."""
+
+
+def check_places(batch: Batch) -> None:
+    """Check each folder of outputs, and the room on the disk; missing folders are made.
+
+    The files of a folder that cannot be written are recorded as failed.
+
+    Raises:
+        UserError: no folder can be written, or there is too little room for the outputs.
+    """
+    failed: dict[Path, UserError] = {}
+    by_folder = {job.target.parent: job.target for job in reversed(batch.jobs)}
+    for folder, target in by_folder.items():
+        try:
+            check_place(target)
+        except UserError as error:
+            failed[folder] = error
+    if failed and len(failed) == len(by_folder):
+        raise min(failed.values(), key=str)
+    for job in [job for job in batch.jobs if job.target.parent in failed]:
+        job.outcome.fail(str(failed[job.target.parent]))
+        batch.jobs.remove(job)
+    if batch.jobs:
+        _check_room(batch.jobs)
+
+
+def _check_room(jobs: list[Job]) -> None:
+    place = jobs[0].target.parent
+    free = shutil.disk_usage(place).free
+    needed = sum(_estimate_bytes(job) for job in jobs)
+    if needed > free:
+        raise UserError(
+            f"{place}: the outputs take at least {needed / 2**20:,.0f} MiB, and "
+            f"{free / 2**20:,.0f} MiB are free: make room or choose another place or format"
+        )
+
+
+def _estimate_bytes(job: Job) -> float:
+    """The least that an output takes in addition to the file that it replaces."""
+    share = LEAST_SHARE[FORMATS[job.target.suffix.lower()]]
+    replaced = job.target.stat().st_size if job.target.exists() else 0
+    return job.output_bytes * share - replaced
