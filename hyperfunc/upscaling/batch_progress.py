@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -37,7 +38,7 @@ class BatchProgress:
         """Show the bar, if stderr is a terminal."""
         self._upscaler, self._say, self._is_estimated = upscaler, say, False
         self._memory = process_memory() + image_memory
-        self._done = 0
+        self._done, self._begun, self._lock = 0, dict[int, int](), threading.Lock()
         # A bar that is disabled measures nothing.
         self._nowhere = open(os.devnull, "w")
         self._bar: tqdm[Any] = tqdm(
@@ -54,25 +55,33 @@ class BatchProgress:
         """Show which file is next."""
         self._bar.set_postfix_str(name)
 
-    def update(self, job: Job, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` pieces of an image are rendered."""
-        if done == 0:
-            self._bar.unpause()
-        self._bar.update(self._done + job.pixels * done // total - self._bar.n)
-        self._estimate()
+    def update(self, jobs: Sequence[Job], done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` pieces of images are rendered. Any thread may call it."""
+        with self._lock:
+            if done == 0:
+                self._bar.unpause()
+            self._begun[id(jobs)] = sum(job.pixels for job in jobs) * done // total
+            self._show()
+            self._estimate()
 
-    def finish(self, job: Job) -> None:
-        """Count an image as done, or leave it out if it failed."""
-        if job.outcome.status == "failed":
-            self._bar.total -= job.pixels
-        else:
-            self._done += job.pixels
-        self._bar.update(self._done - self._bar.n)
+    def finish(self, jobs: Sequence[Job]) -> None:
+        """Count images as done, or leave them out if they failed."""
+        with self._lock:
+            self._begun.pop(id(jobs), None)
+            for job in jobs:
+                if job.outcome.status == "failed":
+                    self._bar.total -= job.pixels
+                else:
+                    self._done += job.pixels
+            self._show()
 
     def close(self) -> None:
         """Take the bar off the screen."""
         self._bar.close()
         self._nowhere.close()
+
+    def _show(self) -> None:
+        self._bar.update(self._done + sum(self._begun.values()) - self._bar.n)
 
     def _estimate(self) -> None:
         """Say once what to expect, as soon as enough has been seen."""

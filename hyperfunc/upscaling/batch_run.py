@@ -11,25 +11,23 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
-
-import numpy as np
 
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 from hyperfunc.files import is_full
 from hyperfunc.images import Photo, read_photo, write_photo
-from hyperfunc.types import HostPixels
+from hyperfunc.upscaling.batch_groups import Group, plan_groups
 from hyperfunc.upscaling.batch_plan import Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
 from hyperfunc.upscaling.pieces import Plan
 from hyperfunc.upscaling.records import append_record
 from hyperfunc.upscaling.upscaler import Progress, Upscaler
-from hyperfunc.values import has_alpha
+from hyperfunc.upscaling.value_range import ValueRange
 
 MIN_DECODED_AHEAD = 2
 """Files that are decoded before the model needs them; one for each decoding thread, if more."""
@@ -68,51 +66,109 @@ def run_batch(
         UserError: the disk is full.
         KeyboardInterrupt: the user has asked to stop.
     """
-    plans = [upscaler.plan(job.header.size, job.size) for job in batch.jobs]
-    say(describe(batch, plans))
-    readers, renderer, writer = (ThreadPoolExecutor(n) for n in (threads, 1, 1))
-    is_stopped = threading.Event()
-    writing: Future[None] | None = None
-    progress = BatchProgress(batch.jobs, upscaler, _image_memory(batch.jobs), say)
-    try:
-        decoding = _decode_ahead(batch.jobs, readers, max(MIN_DECODED_AHEAD, threads))
-        for i, ((job, photo), plan) in enumerate(zip(decoding, plans, strict=True), 1):
-            progress.show_name(f"{i}/{len(plans)} {job.source.name}")
-            report = _stoppable(is_stopped, job, progress)
-            with _recording_failure(job, job.source):
-                decoded = _wait(photo, is_interrupted)
-                rendering = renderer.submit(_enlarge, job, plan, decoded, upscaler, report)
-                result = _wait(rendering, is_interrupted)
-                if writing is not None:  # Only one finished output is kept in memory.
-                    _wait(writing, is_interrupted)
-                writing = writer.submit(_write, job, result, batch.quality)
-            progress.finish(job)
-        if writing is not None:
-            _wait(writing, is_interrupted)
-    except KeyboardInterrupt:
-        if writing is not None and not writing.done():
-            say("interrupted: completing the output that is being written")
-        raise
-    finally:
-        is_stopped.set()
-        for pool in (readers, renderer):
+    groups = plan_groups(batch.jobs, upscaler)
+    say(describe(batch, [plan for group in groups for plan in group.plans]))
+    jobs = [job for group in groups for job in group.jobs]
+    with _Pipeline(jobs, upscaler, batch.quality, threads, say, is_interrupted) as pipeline:
+        for group in groups:
+            pipeline.render(group)
+        pipeline.finish()
+
+
+class _Pipeline:
+    """Files that are decoded ahead, images that are rendered, and outputs that are written."""
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        upscaler: Upscaler,
+        quality: int,
+        threads: int,
+        say: Callable[[str], None],
+        is_interrupted: Callable[[], bool],
+    ) -> None:
+        self._upscaler, self._quality, self._say = upscaler, quality, say
+        self._is_interrupted, self._is_stopped = is_interrupted, threading.Event()
+        self._readers, self._writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+        # With two, one group is compiled while another one is rendered.
+        self._renderers = ThreadPoolExecutor(2)
+        decoding = _decode_ahead(jobs, self._readers, max(MIN_DECODED_AHEAD, threads))
+        self._decoding, self._count = enumerate(decoding, 1), len(jobs)
+        self._rendering: collections.deque[tuple[list[Job], Future[list[Photo]]]]
+        self._rendering = collections.deque()
+        self._writing: Future[None] | None = None
+        self._progress = BatchProgress(jobs, upscaler, _image_memory(jobs), say)
+
+    def __enter__(self) -> "_Pipeline":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt and self._writing is not None and not self._writing.done():
+            self._say("interrupted: completing the output that is being written")
+        self._is_stopped.set()
+        for pool in (self._readers, self._renderers):
             pool.shutdown(wait=False, cancel_futures=True)
-        writer.shutdown(wait=True, cancel_futures=True)
-        progress.close()
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        self._progress.close()
 
+    def render(self, group: Group) -> None:
+        """Start to render a group, and write what was rendered before it."""
+        jobs, plans, photos = [], [], []
+        for job, plan in zip(group.jobs, group.plans, strict=True):
+            number, photo = next(self._decoding)
+            self._progress.show_name(f"{number}/{self._count} {job.source.name}")
+            with _recording_failure([job], [job.source]):
+                photos.append(_check(job, self._wait(photo)))
+                jobs.append(job)
+                plans.append(plan)
+            if job.outcome.status == "failed":
+                self._progress.finish([job])
+        if not jobs:
+            return
+        report = self._report(jobs)
+        future = self._renderers.submit(_enlarge, jobs, plans, photos, self._upscaler, report)
+        self._rendering.append((jobs, future))
+        while len(self._rendering) > group.is_small:
+            self._write()
 
-def _wait(future: "Future[T]", is_interrupted: Callable[[], bool]) -> T:
-    """Wait for a result, and check every tenth of a second whether the user has interrupted."""
-    while not is_interrupted():
-        if concurrent.futures.wait([future], timeout=0.1).done:
-            return future.result()
-    raise KeyboardInterrupt
+    def finish(self) -> None:
+        """Write all that was started."""
+        while self._rendering:
+            self._write()
+        if self._writing is not None:
+            self._wait(self._writing)
+
+    def _write(self) -> None:
+        jobs, future = self._rendering.popleft()
+        with _recording_failure(jobs, [job.source for job in jobs]):
+            for job, photo in zip(jobs, self._wait(future), strict=True):
+                if self._writing is not None:  # Only one finished output is kept in memory.
+                    self._wait(self._writing)
+                self._writing = self._writer.submit(_write, job, photo, self._quality)
+        self._progress.finish(jobs)
+
+    def _wait(self, future: "Future[T]") -> T:
+        """Wait for a result, and check every tenth of a second whether the user has interrupted."""
+        while not self._is_interrupted():
+            if concurrent.futures.wait([future], timeout=0.1).done:
+                return future.result()
+        raise KeyboardInterrupt
+
+    def _report(self, jobs: list[Job]) -> Progress:
+        """Show the progress of a group, and end its rendering when the run is stopped."""
+
+        def report(done: int, total: int) -> None:
+            if self._is_stopped.is_set():
+                raise _StoppedError
+            self._progress.update(jobs, done, total)
+
+        return report
 
 
 def _decode_ahead(
     jobs: list[Job], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[tuple[Job, "Future[Photo]"]]:
-    """Yield the jobs in order while the files of the next ones are being decoded."""
+) -> Iterator["Future[Photo]"]:
+    """Yield the files in order while the next ones are being decoded."""
     waiting: collections.deque[tuple[Job, Future[Photo]]] = collections.deque()
     for job in jobs:
         waiting.append((job, pool.submit(read_photo, job.source)))
@@ -120,9 +176,9 @@ def _decode_ahead(
             len(waiting) > ahead
             or sum(other.header.bytes for other, _ in waiting) > DECODED_AHEAD_BYTES
         ):
-            yield waiting.popleft()
+            yield waiting.popleft()[1]
     while waiting:
-        yield waiting.popleft()
+        yield waiting.popleft()[1]
 
 
 def _image_memory(jobs: list[Job]) -> int:
@@ -134,12 +190,12 @@ def _image_memory(jobs: list[Job]) -> int:
 
 
 @contextlib.contextmanager
-def _recording_failure(job: Job, path: Path) -> Iterator[None]:
-    """Record why a file fails, so that the run continues with the others.
+def _recording_failure(jobs: Sequence[Job], paths: Sequence[Path]) -> Iterator[None]:
+    """Record why files fail, so that the run continues with the others.
 
     Args:
-        job: the file.
-        path: the file that is read or written.
+        jobs: the files.
+        paths: what is read or written for each.
 
     Raises:
         UserError: the disk is full.
@@ -149,21 +205,26 @@ def _recording_failure(job: Job, path: Path) -> Iterator[None]:
     except _DiskFullError:  # While the file before was being written.
         raise
     except UserError as error:
-        job.outcome.fail(str(error))
+        reasons = [str(error) for _ in paths]
         if is_full(error.__cause__):
+            jobs[0].outcome.fail(str(error))
             raise _DiskFullError(str(error)) from error
     except OSError as error:
-        job.outcome.fail(f"{path}: {error.strerror or error}")
+        reasons = [f"{path}: {error.strerror or error}" for path in paths]
     except Exception as error:
         if is_out_of_memory(error):
             reason = "not enough memory; try a smaller --tile or a smaller output"
         else:
-            logger.exception("unexpected %s with %s", type(error).__name__, path)
+            logger.exception("unexpected %s with %s", type(error).__name__, *paths[:1])
             reason = (
                 f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; this is a bug in "
                 f"hyperfunc, please report it at {REPORT_ADDRESS}"
             )
-        job.outcome.fail(f"{path}: {reason}")
+        reasons = [f"{path}: {reason}" for path in paths]
+    else:
+        return
+    for job, reason in zip(jobs, reasons, strict=True):
+        job.outcome.fail(reason)
 
 
 class _DiskFullError(UserError):
@@ -174,48 +235,31 @@ class _StoppedError(Exception):
     """Ends the rendering of an image that nobody waits for."""
 
 
-def _stoppable(is_stopped: threading.Event, job: Job, progress: BatchProgress) -> Progress:
-    """Show the progress of an image, and end its rendering when the run is stopped."""
-
-    def report(done: int, total: int) -> None:
-        if is_stopped.is_set():
-            raise _StoppedError
-        progress.update(job, done, total)
-
-    return report
-
-
-def _enlarge(job: Job, plan: Plan, photo: Photo, upscaler: Upscaler, progress: Progress) -> Photo:
-    """Render a decoded file, and record the time that it takes."""
+def _check(job: Job, photo: Photo) -> Photo:
     if photo.pixels.shape[:2] != job.header.size:
         raise UserError(f"{job.source}: was changed during the run; run again")
+    return photo
+
+
+def _enlarge(
+    jobs: list[Job], plans: list[Plan], photos: list[Photo], upscaler: Upscaler, report: Progress
+) -> list[Photo]:
+    """Render decoded files, and record the time that it takes."""
     began = time.perf_counter()
-    pixels = render(upscaler, photo.pixels, plan, progress)
-    job.outcome.seconds = round(time.perf_counter() - began, 3)
-    job.outcome.notes += photo.notes
-    return Photo(pixels, photo.metadata)
-
-
-def render(
-    upscaler: Upscaler, pixels: HostPixels, plan: Plan, progress: Progress | None = None
-) -> HostPixels:
-    """Render an image whose floats may have any range: they are mapped to [0, 1] and back."""
-    if pixels.dtype != np.float32:
-        return upscaler.render(pixels, plan, progress=progress)
-    colours = slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))
-    low = min(float(pixels[..., colours].min()), 0.0)
-    high = max(float(pixels[..., colours].max()), 1.0)
-    if (low, high) == (0.0, 1.0):
-        return upscaler.render(pixels, plan, progress=progress)
-    pixels = pixels.copy()
-    pixels[..., colours] = (pixels[..., colours] - low) / (high - low)
-    result = upscaler.render(pixels, plan, progress=progress)
-    result[..., colours] = result[..., colours] * (high - low) + low
-    return result
+    ranges = [ValueRange.of(photo.pixels) for photo in photos]
+    images = [x.to_unit(photo.pixels) for photo, x in zip(photos, ranges, strict=True)]
+    results = upscaler.render_together(images, plans, progress=report)
+    for job, photo in zip(jobs, photos, strict=True):
+        job.outcome.seconds = round(time.perf_counter() - began, 3)
+        job.outcome.notes += photo.notes
+    return [
+        Photo(x.from_unit(pixels), photo.metadata)
+        for pixels, x, photo in zip(results, ranges, photos, strict=True)
+    ]
 
 
 def _write(job: Job, photo: Photo, quality: int) -> None:
-    with _recording_failure(job, job.target):
+    with _recording_failure([job], [job.target]):
         record = functools.partial(append_record, output=job.target, origin=job.origin)
         job.outcome.notes += write_photo(job.target, photo, quality=quality, before=record)
         job.outcome.status = "done"

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ class CompiledFunctions:
         self.workspace = 0
         """The most memory that a function takes while it runs, in bytes, over all devices."""
         self._functions: dict[Any, Callable[..., jax.Array]] = {}
+        self._locks: dict[Any, threading.Lock] = {}
 
     def __len__(self) -> int:
         """Count the functions that were compiled."""
@@ -51,6 +53,8 @@ class CompiledFunctions:
 
     def find(self, renderer: Renderer, inputs: Sequence[np.ndarray]) -> Callable[..., jax.Array]:
         """Return the function that renders pieces with these inputs; compile it if it is new.
+
+        Several threads may ask at once: they compile different functions at the same time.
 
         Args:
             renderer: what to do with one piece.
@@ -60,8 +64,9 @@ class CompiledFunctions:
             A function of ``inputs``. Its result, the rendered pieces, is computed asynchronously.
         """
         key = (renderer, *((array.shape, array.dtype) for array in inputs))
-        if key not in self._functions:
-            self._functions[key] = self._compile(renderer, inputs)
+        with self._locks.setdefault(key, threading.Lock()):
+            if key not in self._functions:
+                self._functions[key] = self._compile(renderer, inputs)
         return self._functions[key]
 
     def _compile(

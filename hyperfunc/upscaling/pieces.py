@@ -80,6 +80,12 @@ class Plan(Protocol):
 class Planner(Protocol):
     """One way to divide images."""
 
-    def plan(self, shape: Size, size: Size) -> Plan:
-        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``."""
+    def plan(self, shape: Size, size: Size, parts: int) -> Plan:
+        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
+
+        Args:
+            shape: of the image.
+            size: of the result.
+            parts: divide the image into so many pieces at least, if it is not too small.
+        """
         ...

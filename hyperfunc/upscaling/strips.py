@@ -104,17 +104,15 @@ class StripPlanner:
 
     Attributes:
         layout: the windows that the model reads.
-        devices: how many devices render strips at once.
     """
 
     layout: WindowLayout
-    devices: int
 
-    def plan(self, shape: Size, size: Size) -> StripPlan:
+    def plan(self, shape: Size, size: Size, parts: int) -> StripPlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
 
         Only the last strips reach the end of the image. If the image is much higher than the
-        overlap of two strips, there is at least one strip for each device.
+        overlap of two strips, there are at least ``parts`` strips.
         """
         (height, width), layout = shape, self.layout
         steps = (height / size[0], width / size[1])
@@ -127,8 +125,8 @@ class StripPlanner:
         window_samples = layout.size**2 / (steps[0] * steps[1])
         evaluations = layout.grid((1, width))[1] * window_samples
         rows = stride * max(int(MAX_STRIP_EVALUATIONS / evaluations), 1)
-        if height > 2 * self.devices * halo:
-            rows = min(rows, round_up(math.ceil(height / self.devices), stride))
+        if height > 2 * parts * halo:
+            rows = min(rows, round_up(math.ceil(height / parts), stride))
         extent = rows + 2 * halo
         extent += (height - extent) % stride
         if extent >= height:

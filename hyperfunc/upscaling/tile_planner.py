@@ -42,17 +42,19 @@ class TilePlanner:
         self.largest_tile = largest_tile or choose_largest_tile(devices)
         self._known: dict[Any, list[TileShape]] = {}
 
-    def plan(self, shape: Size, size: Size) -> TilePlan:
+    def plan(self, shape: Size, size: Size, parts: int) -> TilePlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
+
+        Its longer side is divided into ``parts`` at least, unless that would give little but halo.
 
         The tiles of the first image of a kind (all of one integer scale, for example) fit that
         image closely. Later images get tiles of a shape that was planned before, or if none fits,
         of a shape that more of them can share.
         """
-        plan = self._divide(shape, size, FIRST_EXTENT_MULTIPLE)
+        plan = self._divide(shape, size, parts, FIRST_EXTENT_MULTIPLE)
         known = self._known.setdefault(plan.tile.kind, [])
         if known:
-            shared = self._divide(shape, size, EXTENT_MULTIPLE)
+            shared = self._divide(shape, size, parts, EXTENT_MULTIPLE)
             tile = plan.find_smallest(known) or shared.find_smallest(known)
             if tile is not None:
                 return plan.with_tiles_of(tile)
@@ -60,15 +62,21 @@ class TilePlanner:
         known.append(plan.tile)
         return plan
 
-    def _divide(self, shape: Size, size: Size, multiple: int) -> TilePlan:
+    def _divide(self, shape: Size, size: Size, parts: int, multiple: int) -> TilePlan:
         steps = (shape[0] / size[0], shape[1] / size[1])
         # Where the image is reduced, the base averages over more than the receptive field.
         halo = max(self.receptive_radius + 1, math.ceil(2 * max(steps)) + 1, RENDER_MARGIN + 2)
-        # The longer side is divided among the devices, unless that would give little but halo.
-        parts = [1, 1]
-        if min(shape) > 2 * halo:
-            parts[0 if shape[0] >= shape[1] else 1] = self.devices
-        axes = [self._cut(shape[i], steps[i], halo, parts[i], multiple) for i in range(2)]
+        divided = 0 if shape[0] >= shape[1] else 1
+        axes = [
+            self._cut(
+                shape[i],
+                steps[i],
+                halo,
+                parts if i == divided and min(shape) > 2 * halo else 1,
+                multiple,
+            )
+            for i in range(2)
+        ]
         (height, rows), (width, cols) = axes
         is_enlarged = max(steps) <= 1
         rendered = (

@@ -8,7 +8,7 @@ rendered by a compiled function, and put into the result. The network runs in th
 import collections
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
@@ -91,7 +91,7 @@ class Upscaler:
         if radius is not None:
             self._planner = TilePlanner(radius, self.mesh.size, largest_tile)
         else:
-            self._planner = StripPlanner(functions.load_network().layout, self.mesh.size)
+            self._planner = StripPlanner(functions.load_network().layout)
 
     def __call__(
         self, image: HostPixels, size: Size, *, progress: Progress | None = None
@@ -113,10 +113,16 @@ class Upscaler:
         _check_image(image)
         return self.render(image, self.plan(image.shape[:2], size), progress=progress)
 
-    def plan(self, shape: Size, size: Size) -> Plan:
+    def plan(self, shape: Size, size: Size, *, parts: int | None = None) -> Plan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
 
         Plans may share compiled functions with the plans made before them.
+
+        Args:
+            shape: of the image.
+            size: of the result.
+            parts: into how many pieces to divide the image at least; one for each device if not
+                given. 1 suits small images that are rendered together.
 
         Raises:
             ValueError: a size is below one pixel.
@@ -126,7 +132,7 @@ class Upscaler:
                 f"cannot render an image of size {shape} at size {size}: both need at least "
                 "1 x 1 pixels"
             )
-        return self._planner.plan(shape, size)
+        return self._planner.plan(shape, size, parts or self.mesh.size)
 
     def render(
         self, image: HostPixels, plan: Plan, *, progress: Progress | None = None
@@ -136,23 +142,50 @@ class Upscaler:
         Raises:
             ValueError: the array is no image, or the plan is for an image of another size.
         """
-        _check_image(image)
-        if image.shape[:2] != plan.shape:
-            raise ValueError(f"the plan is for an image of {plan.shape}, not {image.shape[:2]}")
+        return self.render_together([image], [plan], progress=progress)[0]
+
+    def render_together(
+        self,
+        images: Sequence[HostPixels],
+        plans: Sequence[Plan],
+        *,
+        progress: Progress | None = None,
+    ) -> list[HostPixels]:
+        """Render images at the same time; small ones keep all devices busy only together.
+
+        Args:
+            images: of one dtype.
+            plans: of each image; they have equal renderers.
+            progress: called after each group of pieces.
+
+        Raises:
+            ValueError: an array is no image, or its plan is for an image of another size, or the
+                images cannot be rendered together.
+        """
+        for image, plan in zip(images, plans, strict=True):
+            _check_image(image)
+            if image.shape[:2] != plan.shape:
+                raise ValueError(f"the plan is for an image of {plan.shape}, not {image.shape[:2]}")
+        kinds = {(plan.renderer, image.dtype) for image, plan in zip(images, plans, strict=True)}
+        if len(kinds) > 1:
+            raise ValueError("images of several dtypes or renderers cannot be rendered together")
         report = progress or (lambda done, total: None)
-        result = np.zeros((*plan.size, image.shape[2]), image.dtype)
-        done, total = 0, len(plan.pieces)
-        # The devices work on the next group while the host puts one into the result.
-        for pieces, pixels in _one_ahead(self._start_groups(image, plan, report)):
-            for piece, rendered in zip(pieces, np.asarray(pixels), strict=False):
-                _fill(result[piece.target], rendered, piece.skipped)
-            done += len(pieces)
+        results = [
+            np.zeros((*plan.size, image.shape[2]), image.dtype)
+            for image, plan in zip(images, plans, strict=True)
+        ]
+        done, total = 0, sum(len(plan.pieces) for plan in plans)
+        # The devices work on the next group while the host puts one into the results.
+        for group, pixels in _one_ahead(self._start_groups(images, plans, report)):
+            for (i, piece), rendered in zip(group, np.asarray(pixels), strict=False):
+                _fill(results[i][piece.target], rendered, piece.skipped)
+            done += len(group)
             report(done, total)
         if not done:
             report(0, total)
         if done < total:
             report(total, total)  # The other pieces are transparent: they stay zero.
-        return result
+        return results
 
     @property
     def compilations(self) -> int:
@@ -165,34 +198,38 @@ class Upscaler:
         return self._functions.workspace
 
     def _start_groups(
-        self, image: HostPixels, plan: Plan, report: Progress
-    ) -> Iterator[tuple[list[Piece], jax.Array]]:
+        self, images: Sequence[HostPixels], plans: Sequence[Plan], report: Progress
+    ) -> Iterator[tuple[list[tuple[int, Piece]], jax.Array]]:
         """Start one group of pieces after the other; results are computed asynchronously."""
-        renderer, is_first = plan.renderer, True
-        for channels, pieces in self._group(image, plan):
+        total, is_first = sum(len(plan.pieces) for plan in plans), True
+        for channels, group in self._group(images, plans):
             # The last group is filled up: every device needs a piece.
-            padded = pieces + [pieces[-1]] * (self.mesh.size - len(pieces))
-            arguments = [plan.read(image[..., :channels], piece) for piece in padded]
+            padded = group + [group[-1]] * (self.mesh.size - len(group))
+            arguments = [plans[i].read(images[i][..., :channels], piece) for i, piece in padded]
             inputs = [np.stack(arrays) for arrays in zip(*arguments, strict=True)]
-            function = self._functions.find(renderer, inputs)
+            function = self._functions.find(plans[0].renderer, inputs)
             if is_first:
-                report(0, len(plan.pieces))
+                report(0, total)
                 is_first = False
-            yield pieces, function(*inputs)
+            yield group, function(*inputs)
 
-    def _group(self, image: HostPixels, plan: Plan) -> Iterator[tuple[int, list[Piece]]]:
+    def _group(
+        self, images: Sequence[HostPixels], plans: Sequence[Plan]
+    ) -> Iterator[tuple[int, list[tuple[int, Piece]]]]:
         """Yield groups of pieces, one for each device, with the number of channels to render.
 
-        Pieces with equal channels come together; among them the order is that of the plan.
+        A piece comes with the index of its image. Pieces with equal channels come together; among
+        them the order is that of the plans.
         """
-        by_channels: dict[int, list[Piece]] = {}
-        for piece in plan.pieces:
-            channels = choose_channels(image[piece.source])
-            by_channels.setdefault(channels, []).append(piece)
+        by_channels: dict[int, list[tuple[int, Piece]]] = {}
+        for i, (image, plan) in enumerate(zip(images, plans, strict=True)):
+            for piece in plan.pieces:
+                channels = choose_channels(image[piece.source])
+                by_channels.setdefault(channels, []).append((i, piece))
         by_channels.pop(0, None)
         for channels, pieces in by_channels.items():
-            for i in range(0, len(pieces), self.mesh.size):
-                yield channels, pieces[i : i + self.mesh.size]
+            for start in range(0, len(pieces), self.mesh.size):
+                yield channels, pieces[start : start + self.mesh.size]
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:

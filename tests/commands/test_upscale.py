@@ -113,18 +113,17 @@ def test_a_truncated_file_fails_alone(run, tmp_path, folder):
 
 
 def test_an_interrupted_run_can_be_continued(run, tmp_path, folder, monkeypatch):
-    """After Ctrl-C during the third file two outputs are whole, and another run continues."""
+    """After Ctrl-C before the third output two are whole, and another run continues."""
     calls = []
-    render = hyperfunc.upscaling.batch_run.render
+    write = hyperfunc.upscaling.batch_run.write_photo
 
-    def interrupt(upscaler, pixels, plan, progress=None):
-        calls.append(plan)
-        result = render(upscaler, pixels, plan, progress)
+    def interrupt(path, photo, **options):
+        calls.append(path)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return result
+        return write(path, photo, **options)
 
-    monkeypatch.setattr("hyperfunc.upscaling.batch_run.render", interrupt)
+    monkeypatch.setattr("hyperfunc.upscaling.batch_run.write_photo", interrupt)
     report = tmp_path / "report.json"
     code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2, "--report", report)
     assert code == 130 and "interrupted" in err and "2 done; the same command goes on" in out

@@ -1,20 +1,34 @@
 """Files are decoded, rendered and written side by side, and a failure stops no other file."""
 
+import functools
 import json
+import threading
 import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from hyperfunc.devices import make_mesh
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 from hyperfunc.images import read_photo, write_image
+from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE
-from hyperfunc.upscaling import Request, Upscaler, advise, batch_progress, batch_run, plan_batch
-from hyperfunc.upscaling.batch_run import render, run_batch
+from hyperfunc.upscaling import (
+    Request,
+    Upscaler,
+    advise,
+    batch_groups,
+    batch_progress,
+    batch_run,
+    plan_batch,
+)
+from hyperfunc.upscaling.batch_run import run_batch
 from hyperfunc.upscaling.strips import StripPlanner
+from hyperfunc.upscaling.value_range import ValueRange
 
 SAME_SIZE = Request(scale=(1.0, 1.0))
 
@@ -25,8 +39,16 @@ class FakeUpscaler(Upscaler):
     workspace = 2**30
 
     def __init__(self, compile_seconds: float = 0.0):
-        self._planner = StripPlanner(WHOLE_IMAGE, devices=1)
+        self._planner = StripPlanner(WHOLE_IMAGE)
+        self.mesh = make_mesh(jax.devices()[:1])
         self.seconds, self.compile_seconds = 0.0, compile_seconds
+        self.lock = threading.Lock()
+
+    def render_together(self, images, plans, *, progress=None):
+        with self.lock:
+            return [
+                self.render(*pair, progress=progress) for pair in zip(images, plans, strict=True)
+            ]
 
     def render(self, image, plan, *, progress=None):
         rows = max(plan.size[0] // 10, 1)
@@ -89,8 +111,8 @@ def test_few_large_images_wait(tmp_path, monkeypatch):
         return read_photo(path)
 
     monkeypatch.setattr(batch_run, "read_photo", decode)
-    plan_images(tmp_path, [10] * 12)
-    for allowed, waiting in ((2**29, 8), (900, 3), (1, 1)):
+    plan_images(tmp_path, [300] * 12)
+    for allowed, waiting in ((2**29, 8), (27_000, 3), (1, 1)):
         monkeypatch.setattr(batch_run, "DECODED_AHEAD_BYTES", allowed)
         decoded.clear(), ahead.clear()
         batch = plan_batch(tmp_path / "in", tmp_path / str(allowed), SAME_SIZE)
@@ -138,16 +160,17 @@ def test_a_full_disk_ends_the_run(tmp_path):
 
 @pytest.mark.parametrize("place", ["render", "write"])
 def test_a_bug_is_logged_and_told_as_one(tmp_path, monkeypatch, caplog, place):
-    batch = plan_images(tmp_path, [10, 20, 30])
-    function = getattr(batch_run, "render" if place == "render" else "write_photo")
+    batch, upscaler = plan_images(tmp_path, [300, 310, 320]), FakeUpscaler()
+    owner, name = (upscaler, "render") if place == "render" else (batch_run, "write_photo")
+    function = getattr(owner, name)
 
     def fail(first, second, *arguments, **options):
         if len(caplog.records) == 0:
             raise KeyError("a name")
         return function(first, second, *arguments, **options)
 
-    monkeypatch.setattr(batch_run, function.__name__, fail)
-    run_batch(batch, FakeUpscaler())
+    monkeypatch.setattr(owner, name, fail)
+    run_batch(batch, upscaler)
     assert [outcome.status for outcome in batch.outcomes] == ["failed", "done", "done"]
     error = batch.outcomes[0].error or ""
     assert (
@@ -205,24 +228,20 @@ def test_the_report_has_the_fields_that_scripts_read(tmp_path):
 
 
 def test_floats_of_any_range_are_mapped_to_the_unit_range_and_back():
-    class Squaring(FakeUpscaler):
-        """Its result depends on the range of its input."""
-
-        def render(self, image, plan, *, progress=None):
-            assert image.min() >= 0 and image.max() <= 1
-            return np.square(image)
-
-    upscaler, image = Squaring(), np.random.default_rng(2).uniform(size=(30, 30, 2))
-    image = image.astype(np.float32)
-    plan = upscaler.plan((30, 30), (30, 30))
-    np.testing.assert_array_equal(render(upscaler, image, plan), np.square(image))
+    image = np.random.default_rng(2).uniform(size=(30, 30, 2)).astype(np.float32)
+    assert ValueRange.of(image).to_unit(image) is image
     spread = image.copy()
     spread[..., :1] = image[..., :1] * 4000 - 1000  # Alpha keeps its range.
     low, high = spread[..., :1].min(), spread[..., :1].max()
-    result = render(upscaler, spread, plan)
-    mapped = (spread[..., :1] - low) / (high - low)
-    np.testing.assert_allclose(result[..., :1], np.square(mapped) * (high - low) + low, atol=0.01)
-    np.testing.assert_array_equal(result[..., 1:], np.square(image[..., 1:]))
+    found = ValueRange.of(spread)
+    assert found == (low, high)
+    mapped = found.to_unit(spread)
+    assert mapped[..., :1].min() == 0 and mapped[..., :1].max() == 1
+    np.testing.assert_allclose(mapped[..., :1], (spread[..., :1] - low) / (high - low), atol=1e-6)
+    np.testing.assert_array_equal(mapped[..., 1:], image[..., 1:])
+    np.testing.assert_allclose(found.from_unit(mapped), spread, atol=0.001)
+    for dtype in (np.uint8, np.uint16):
+        assert ValueRange.of(np.full((2, 2, 3), 200, dtype)) == (0, 1)
 
 
 def test_a_batch_is_described_before_it_runs(tmp_path):
@@ -253,3 +272,34 @@ def test_the_model_for_jpegs_is_recommended(tmp_path):
     assert str(find_advice(tmp_path / "in")).startswith(
         "1 of these are JPEGs of quality 95 or less: "
     )
+
+
+def test_small_images_of_one_kind_are_rendered_together(tmp_path, draw):
+    """Each device renders one; what a device renders does not depend on the others."""
+    sizes = [(40, 30), (33, 30), (300, 20), (40, 28), (40, 30), (12, 9)]
+    for i, size in enumerate(sizes):
+        write_image(tmp_path / "in" / f"{i}.png", draw(i, size))
+    batch = plan_batch(tmp_path / "in", tmp_path / "out", Request(scale=(2.0, 2.0)))
+    network = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    upscaler = Upscaler(network, variables, devices=jax.devices()[:2])
+    groups = batch_groups.plan_groups(batch.jobs, upscaler)
+    assert sorted(job.source.stem for group in groups for job in group.jobs) == list("012345")
+    pairs = [group for group in groups if len(group.jobs) == 2]
+    assert len(pairs) >= 2 and all(group.is_small for group in pairs)
+    assert [len(x.jobs) for x in groups if x.jobs[0].source.stem == "2"] == [1]
+    run_batch(batch, upscaler)
+    assert batch.count("done") == 6
+    alone = Upscaler(network, variables, devices=jax.devices()[:1])
+    for i, (height, width) in enumerate(sizes):
+        expected = alone(draw(i, (height, width)), (2 * height, 2 * width))
+        result = read_photo(tmp_path / "out" / f"{i}.png").pixels
+        assert np.abs(result.astype(int) - expected).max() <= 1
+
+
+def test_what_cannot_be_rendered_together_is_refused(draw):
+    upscaler = FakeUpscaler()
+    upscaler.render_together = functools.partial(Upscaler.render_together, upscaler)
+    plans = [upscaler.plan((8, 8), (8, 8))] * 2
+    with pytest.raises(ValueError, match="cannot be rendered together"):
+        upscaler.render_together([draw(0, (8, 8)), draw(0, (8, 8)).astype(np.uint16)], plans)

@@ -121,17 +121,17 @@ def test_a_strip_is_as_high_as_its_budget_and_the_devices_allow():
     shape, size = (512, 768), (2048, 3072)
     assert TENTS.grid((1, 768))[1] == 191
     # A row of windows is evaluated 191 x 8 x 8 x 16 times; 2 ** 20 are five of them, 20 rows.
-    plan = StripPlanner(TENTS, devices=1).plan(shape, size)
+    plan = StripPlanner(TENTS).plan(shape, size, 1)
     assert plan.extent == 20 + 2 * 12 and len(plan.spans) == 26
     narrow = (512, 20)
-    assert len(StripPlanner(TENTS, devices=1).plan(narrow, narrow).spans) == 1
-    assert len(StripPlanner(TENTS, devices=4).plan(narrow, narrow).spans) == 4
+    assert len(StripPlanner(TENTS).plan(narrow, narrow, 1).spans) == 1
+    assert len(StripPlanner(TENTS).plan(narrow, narrow, 4).spans) == 4
 
 
 @pytest.mark.parametrize("devices", [1, 2, 5])
 def test_a_strip_reads_every_window_that_reaches_into_it(devices):
     for height in (1, 9, 40, 41, 203, 1000):
-        plan = StripPlanner(TENTS, devices).plan((height, 500), (2 * height, 1000))
+        plan = StripPlanner(TENTS).plan((height, 500), (2 * height, 1000), devices)
         spans, extent = plan.spans, plan.extent
         assert spans[0].low == 0 and spans[-1].high == height
         for before, after in zip(spans, spans[1:], strict=False):

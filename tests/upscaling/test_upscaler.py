@@ -159,7 +159,7 @@ def test_tiles_that_are_rendered_in_different_parts_do_not_share_a_function(monk
     monkeypatch.setattr(tile_planner, "EXTENT_MULTIPLE", 8)
     planner = TilePlanner(EDSR(4, 6).receptive_radius, devices=1)
     sizes = ((20, 20), (22, 22)), ((24, 40), (31, 52)), ((24, 50), (25, 52))
-    _, second, third = (planner.plan(shape, size) for shape, size in sizes)
+    _, second, third = (planner.plan(shape, size, 1) for shape, size in sizes)
     assert second.tile.extents == third.tile.extents and second.tile.count == third.tile.count
     assert second.tile.rendered != third.tile.rendered and second.renderer != third.renderer
 
@@ -169,13 +169,13 @@ def test_images_of_many_sizes_share_few_tile_shapes():
     planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=1)
 
     def count_shapes(*sizes) -> int:
-        return len({planner.plan(shape, size).tile for shape, size in sizes})
+        return len({planner.plan(shape, size, 1).tile for shape, size in sizes})
 
     shapes = ((33, 40), (50, 64), (64, 35), (20, 17), (32, 9), (41, 41))
     assert count_shapes(*((shape, (2 * shape[0], 2 * shape[1])) for shape in shapes)) == 3
     # At real scales the pitch is an argument. The third image fits into the tiles of the second.
     real = ((33, 40), (50, 61)), ((50, 64), (72, 91)), ((41, 60), (67, 88))
-    assert planner.plan(*real[0]).tile.extents == (40, 40)
+    assert planner.plan(*real[0], 1).tile.extents == (40, 40)
     assert count_shapes(*real) == 2
 
 
@@ -193,13 +193,13 @@ def test_images_that_share_tiles_share_a_compiled_function(variables, draw):
 def test_a_great_reduction_reads_the_image_once():
     """Its tile does not get longer for what is mirrored beyond the image."""
     planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=1)
-    assert planner.plan((1023, 255), (1, 2)).tile.extents == (1023, 255)
+    assert planner.plan((1023, 255), (1, 2), 1).tile.extents == (1023, 255)
 
 
 def test_many_devices_take_no_more_memory():
     one, two, four = (
         TilePlanner(EDSR(8, 1).receptive_radius, devices)
-        .plan((2000, 2000), (4000, 4000))
+        .plan((2000, 2000), (4000, 4000), devices)
         .tile.extents
         for devices in (1, 2, 4)
     )
@@ -209,10 +209,10 @@ def test_many_devices_take_no_more_memory():
 
 def test_large_scales_get_small_tiles():
     planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=4)
-    assert max(planner.plan((4000, 6000), (8000, 12000)).tile.count) <= 2 * 320
+    assert max(planner.plan((4000, 6000), (8000, 12000), 4).tile.count) <= 2 * 320
     # Hardly any of the halo is rendered.
-    assert max(planner.plan((4000, 6000), (200000, 300000)).tile.count) <= 50 * 40
-    reduced = planner.plan((4000, 6000), (400, 600)).tile
+    assert max(planner.plan((4000, 6000), (200000, 300000), 4).tile.count) <= 50 * 40
+    reduced = planner.plan((4000, 6000), (400, 600), 4).tile
     assert reduced.extents[0] <= 320 and max(reduced.count) <= 32
 
 
