@@ -1,13 +1,9 @@
-"""Image files and datasets. The tests draw the images themselves."""
+"""Datasets by name and by path, and sources of images. The tests draw the images themselves."""
 
-import contextlib
-import functools
-import http.server
 import io
 import pickle
 import subprocess
 import sys
-import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -17,10 +13,9 @@ import pytest
 from PIL import Image
 
 from hyperfunc.data import ImageSource, open_dataset
-from hyperfunc.data.datasets import DATASETS
-from hyperfunc.data.faces import make_face_transform
+from hyperfunc.data.datasets import DATASETS, make_face_transform
 from hyperfunc.errors import UserError
-from hyperfunc.images import read_image, to_float, to_uint8, write_image
+from hyperfunc.images import write_image
 from hyperfunc.pixels import imresize
 
 
@@ -37,113 +32,6 @@ def encode(image, suffix="png", **options):
     file = io.BytesIO()
     Image.fromarray(image).save(file, format=suffix, **options)
     return file.getvalue()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Three good images in nested folders, beside files that are no images."""
-    root = tmp_path / "images"
-    for i, path in enumerate(("b.png", "a/c.bmp", "a/d/e.PNG")):
-        write_image(root / path, draw(seed=i))
-    (root / "notes.txt").write_text("no image")
-    (root / ".hidden.png").write_text("no image")
-    (root / "__MACOSX").mkdir()
-    (root / "__MACOSX/b.png").write_text("no image")
-    return root
-
-
-# Image files
-
-
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm"])
-def test_an_image_survives_a_lossless_file(tmp_path, suffix):
-    path = tmp_path / f"new/folder/image{suffix}"
-    write_image(path, draw())
-    np.testing.assert_array_equal(read_image(path), draw())
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_grey_alpha_palette_and_sixteen_bits_become_rgb(tmp_path):
-    rgb, grey = draw(), draw()[..., 0]
-    write_image(tmp_path / "grey.png", grey)
-    Image.fromarray(np.dstack([rgb, 255 - grey])).save(tmp_path / "rgba.png")
-    few = (rgb // 128) * 255
-    palette = Image.fromarray(few).quantize(8)
-    palette.save(tmp_path / "palette.png")
-    palette.save(tmp_path / "transparent.png", transparency=bytes([0, 255] * 4))
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
-
-    repeated = np.repeat(grey[..., None], 3, axis=-1)
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), repeated)
-    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), rgb)
-    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), few)
-    np.testing.assert_array_equal(read_image(tmp_path / "transparent.png"), few)
-    np.testing.assert_array_equal(read_image(tmp_path / "sixteen.png"), repeated)
-
-
-def test_orientation_is_applied():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
-    file = io.BytesIO(encode(draw(), exif=exif))
-    np.testing.assert_array_equal(read_image(file), np.rot90(draw(), -1))
-
-
-def damaged_files():
-    png = encode(draw())
-    return {
-        "text.png": b"this is text, whatever its name says",
-        "empty.png": b"",
-        "truncated.png": png[: len(png) // 2],
-        "flipped.png": png[:60] + bytes(200) + png[260:],
-        "truncated.jpg": encode(draw(64, 64), "jpeg")[:900],
-    }
-
-
-@pytest.mark.parametrize(("name", "data"), damaged_files().items())
-def test_a_damaged_file_is_named(tmp_path, name, data):
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(UserError, match=name) as caught:
-        read_image(tmp_path / name)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="from memory"):
-        read_image(io.BytesIO(data), name="from memory")
-
-
-def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"none\.png: no such file"):
-        read_image(tmp_path / "none.png")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_image(tmp_path)
-
-
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
-    path = tmp_path / "image.png"
-    write_image(path, draw())
-
-    def fail(image, file, saver, **options):
-        file.write(b"half of it")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("hyperfunc.images.write.save_target", fail)
-    with pytest.raises(UserError, match="No space left"):
-        write_image(path, draw(seed=1))
-    np.testing.assert_array_equal(read_image(path), draw())
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_an_unknown_suffix_is_refused(tmp_path):
-    for name in ("image.docx", "image"):
-        with pytest.raises(UserError, match=name):
-            write_image(tmp_path / name, draw())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_floats_round_half_up_and_clip():
-    values = np.array([-0.1, 0.0, 0.5 / 255, 0.49 / 255, 1.5 / 255, 1.0, 1.2])
-    assert to_uint8(values).tolist() == [0, 0, 1, 0, 2, 255, 255]
-    every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_uint8(to_float(every)), every)
-    assert to_float(every).dtype == np.float32
 
 
 # Folders and archives
@@ -185,7 +73,15 @@ def test_names_keep_their_suffix_where_they_would_be_equal(tmp_path):
     assert open_dataset(tmp_path).names == ("a.bmp", "a.png")
 
 
-BAD = {**damaged_files(), "tiny.png": encode(draw(15, 40))}
+PNG = encode(draw())
+BAD = {
+    "text.png": b"this is text, whatever its name says",
+    "empty.png": b"",
+    "truncated.png": PNG[: len(PNG) // 2],
+    "flipped.png": PNG[:60] + bytes(200) + PNG[260:],
+    "truncated.jpg": encode(draw(64, 64), "jpeg")[:900],
+    "tiny.png": encode(draw(15, 40)),
+}
 
 
 @pytest.mark.parametrize(("name", "data"), BAD.items())
@@ -332,128 +228,12 @@ def test_the_additional_faces_serve_training_at_64_pixels_only(faces):
     assert len(open_dataset("faces", data_dir=faces, split="validation")) == 1
 
 
-# Data prepared by TFDS
-
-
 def test_importing_the_room_imports_no_tfds():
     heavy = ("tensorflow", "tensorflow_datasets")
     code = f"import sys, hyperfunc.data\nprint([name for name in {heavy} if name in sys.modules])"
     root = Path(__file__).parents[2]
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True)
     assert out.stdout.strip() == b"[]"
-
-
-@pytest.fixture(scope="module")
-def builders():
-    tfds = pytest.importorskip("tensorflow_datasets")
-    tfds.disable_progress_bar()
-    from hyperfunc.data import builders
-
-    return builders
-
-
-@pytest.mark.parametrize("name", ["set5", "train"])
-def test_prepared_data_hold_the_images_of_their_folder(builders, folder, tmp_path, name):
-    for i in (3, 4):
-        write_image(folder / f"more/{i}.png", draw(30 + i, 20, seed=i))
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    path = builders.prepare(name, data_dir, folder=folder)
-    assert path == data_dir / name / "1.0.0"
-
-    want, got = open_dataset(folder), open_dataset(name, data_dir=data_dir)
-    assert got.names == want.names
-    for a, b in zip(got, want, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert len(open_dataset(data_dir / name)) == 5
-    assert len(pickle.loads(pickle.dumps(got))) == 5
-    assert "tensorflow" not in sys.modules
-
-
-def test_a_wrong_number_of_images_is_an_error(builders, folder, tmp_path):
-    with pytest.raises(UserError, match="holds 3 images, set5 needs 5"):
-        builders.prepare("set5", tmp_path, folder=folder)
-    with pytest.raises(UserError, match="'set6'"):
-        builders.prepare("set6", tmp_path)
-    with pytest.raises(UserError, match="nowhere: holds no images"):
-        builders.prepare("set5", tmp_path, folder=tmp_path / "nowhere")
-
-
-def test_damaged_prepared_data_is_named(builders, folder, tmp_path):
-    path = builders.prepare("train", tmp_path, folder=folder)
-    (path / "features.json").unlink()
-    with pytest.raises(UserError, match=r"train/1\.0\.0: cannot be read"):
-        open_dataset("train", data_dir=tmp_path)
-
-
-def test_data_of_tfds_own_builders_are_read(builders, tmp_path):
-    import tensorflow_datasets as tfds
-
-    class Stored(builders._ImageBuilder, skip_registration=True):
-        """A builder with CelebA's image feature and without names."""
-
-        def _info(self):
-            image = tfds.features.Image(shape=(218, 178, 3), encoding_format="jpeg")
-            features = tfds.features.FeaturesDict({"image": image})
-            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples(2), "validation": self._generate_examples(1)}
-
-        def _generate_examples(self, count):
-            for i in range(count):
-                yield i, {"image": io.BytesIO(encode(draw(218, 178, i), "jpeg"))}
-
-    Stored(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    (tmp_path / "stored").rename(tmp_path / "celeb_a")
-    source = open_dataset("celeb_a", data_dir=tmp_path, split="train", size=128)
-    assert source.names == ("0", "1")
-    stored = read_image(io.BytesIO(encode(draw(218, 178, 1), "jpeg")))
-    np.testing.assert_array_equal(source[1], stored[45:173, 25:153])
-    assert len(open_dataset("celeb_a", data_dir=tmp_path, split="val")) == 1
-    assert (
-        len(open_dataset("celeb_a", data_dir=tmp_path, split="test")) == 1
-    )  # There is no "test": it takes "validation".
-
-    (tmp_path / "celeb_a").rename(tmp_path / "div2k")
-    assert open_dataset("div2k", data_dir=tmp_path, split="val")[0].shape == (218, 178, 3)
-
-
-@contextlib.contextmanager
-def serve(folder):
-    """A web server for one folder, on this machine."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_a_test_set_is_downloaded_and_prepared(builders, tmp_path, monkeypatch):
-    (tmp_path / "web").mkdir()
-    (tmp_path / "data").mkdir()
-    with zipfile.ZipFile(tmp_path / "web/archive.zip", "w") as file:
-        for i in range(5):
-            file.writestr(f"denoising_datasets-58234876/CSet5/{i}.png", encode(draw(seed=i)))
-            file.writestr(f"denoising_datasets-58234876/CSet14/{i}.png", encode(draw(seed=9)))
-    with serve(tmp_path / "web") as url:
-        monkeypatch.setattr(builders.Set5, "URL", f"{url}/archive.zip")
-        source = open_dataset("set5", data_dir=tmp_path / "data")
-    assert source.names == ("0", "1", "2", "3", "4")
-    np.testing.assert_array_equal(source[3], draw(seed=3))
-    again = open_dataset("set5", data_dir=tmp_path / "data")  # The server is gone.
-    np.testing.assert_array_equal(again[3], draw(seed=3))
-
-
-def test_a_missing_network_is_an_error_at_once(builders, tmp_path, monkeypatch):
-    monkeypatch.setattr(builders.B100, "URL", "http://127.0.0.1:9/archive.zip")
-    with pytest.raises(UserError, match="cannot be reached .* give --data_dir"):
-        open_dataset("b100", data_dir=tmp_path)
 
 
 def test_good_data_cause_no_warning(folder):

@@ -9,9 +9,7 @@ import pytest
 from hyperfunc.data import (
     ImageSource,
     Reconstruction,
-    Setting,
     SuperResolution,
-    add_enlarged,
     device_pipeline,
     make_resident_batches,
     open_dataset,
@@ -21,6 +19,7 @@ from hyperfunc.data.augmentation import (
     disturb,
     measure_detail,
     permute_channels,
+    round_to_levels,
     turn,
 )
 from hyperfunc.data.device_pipeline import (
@@ -29,6 +28,7 @@ from hyperfunc.data.device_pipeline import (
     make_examples,
     make_resampling,
 )
+from hyperfunc.data.host_operations import Setting, enlarge
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment
@@ -90,7 +90,7 @@ def test_examples_are_disturbed_as_on_the_host(source, mesh, scale, phase):
     )
     difference = noisy["observed"] - plain["observed"].astype(np.float32)
     for target, change, disturbed in zip(plain["target"], difference, noisy["target"], strict=True):
-        expected = add_enlarged(target, change, Setting(scale, phase))
+        expected = round_to_levels(target + enlarge(change, Setting(scale, phase)))
         assert np.abs(expected.astype(int) - disturbed).max() <= 1
     spread = difference.std(axis=(1, 2, 3))
     assert 5 < spread.min() < 25 and spread.max() > 60

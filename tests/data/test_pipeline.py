@@ -15,7 +15,7 @@ def source(draw):
 
 
 def take(n: int, source, task=TASK, **options):
-    options = {"batch_size": 4, "seed": 7, "threads": 1, "prefetch": 2, **options}
+    options = {"batch_size": 4, "seed": 7, "threads": 1, **options}
     return list(itertools.islice(make_batches(source, task, **options), n))
 
 
@@ -26,7 +26,7 @@ def equal(a, b) -> bool:
 def test_a_batch_is_a_function_of_seed_and_number(source):
     batches = take(6, source)
     assert all(map(equal, batches, take(6, source)))
-    assert all(map(equal, batches, take(6, source, threads=3, prefetch=8)))
+    assert all(map(equal, batches, take(6, source, threads=3)))
     assert not any(map(equal, batches, take(6, source, seed=8)))
 
 

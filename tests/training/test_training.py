@@ -9,24 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.data import ImageSource, Reconstruction, make_batches, open_dataset, tasks
-from hyperfunc.devices import make_mesh
-from hyperfunc.errors import UserError
+from hyperfunc.data import Reconstruction, make_batches, open_dataset
 from hyperfunc.experiment import PRESETS, Experiment, pixel_loss
-from hyperfunc.experiment.config import Data
 from hyperfunc.experiment.losses import Loss
 from hyperfunc.experiment.optimizers import Optimizer
 from hyperfunc.function import encode, predict, render_phases
 from hyperfunc.networks import EDSR, TRAINING, CosineMLP, PatchHypernetwork, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
-from hyperfunc.training import (
-    Validator,
-    make_init,
-    make_train_step,
-    split_validation,
-    train,
-)
-from hyperfunc.training.batches import open_batches
+from hyperfunc.training import make_init, make_train_step, train
 from hyperfunc.training.recording import is_due
 from hyperfunc.training.stop_signals import catch_stop_signals
 
@@ -42,19 +32,6 @@ def experiment(tiny_experiment):
 def batch(experiment):
     source = open_dataset(experiment.data.dataset, split="train")
     return next(make_batches(source, experiment.task, batch_size=4, seed=1))
-
-
-@pytest.mark.parametrize("resident", [False, True])
-def test_images_are_drawn_by_the_weights_of_the_experiment(experiment, resident):
-    grey = {"light/a": 200, "dark/b": 10}
-    source = ImageSource(
-        "grey", list(grey), lambda i: np.full((32, 32, 3), list(grey.values())[i], np.uint8)
-    )
-    data = Data(batch_size=40, weights=(("dark", 9.0),), resident=resident)
-    weighted = dataclasses.replace(experiment, data=data)
-    batch = next(open_batches(weighted, source, make_mesh(), start=0))
-    is_dark = np.asarray(batch["target"]).mean(axis=(1, 2, 3)) < 100
-    assert 0.75 < is_dark.mean() < 1.0
 
 
 def test_the_initial_state_depends_on_the_seed_only(experiment):
@@ -151,49 +128,6 @@ def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experi
     jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
 
 
-def numbered(count):
-    images = [np.full((16, 16, 3), i, np.uint8) for i in range(count)]
-    return ImageSource("numbered", [str(i) for i in range(count)], lambda i: images[i].copy())
-
-
-@pytest.mark.parametrize(
-    ("count", "part", "held_out"),
-    [
-        (10, 0.0, 0),
-        (10, 0.2, 2),
-        (25, 0.04, 1),
-        (5, 0.04, 1),
-        (100, 0.3, 30),
-        (100, 0.35, 35),
-        (100, 0.4, 40),
-        (7, 1 / 3, 2),
-    ],
-)
-def test_held_out_images_are_not_trained_on(count, part, held_out):
-    training_part, validation_part = split_validation(numbered(count), part)
-    assert len(validation_part) == held_out
-    assert len(training_part) == count - held_out
-    assert sorted([*training_part.names, *validation_part.names], key=int) == [
-        str(i) for i in range(count)
-    ]
-    for part in (training_part, validation_part):
-        assert all(
-            image[0, 0, 0] == int(name) for image, name in zip(part, part.names, strict=True)
-        )
-
-
-@pytest.mark.parametrize("every", [2, 3, 25, 100])
-def test_of_every_so_many_images_the_middle_one_is_held_out(every):
-    """As ever: numbers of the held-out images can be compared with those of older runs."""
-    _, held_out = split_validation(numbered(250), 1 / every)
-    assert list(held_out.names) == [str(i) for i in range(250) if i % every == every // 2]
-
-
-def test_one_image_cannot_be_held_out_of_one():
-    with pytest.raises(UserError, match="--data.validation=0"):
-        split_validation(numbered(1), 0.5)
-
-
 def test_the_last_step_is_always_due():
     due = [step for step in range(1, 11) if is_due(step, 4, 10)]
     assert due == [4, 8, 10]
@@ -269,40 +203,6 @@ def test_a_stride_would_change_a_footprint(changes):
     with pytest.raises(ValueError, match="--task.stride=1"):
         Experiment(model=model, task=Reconstruction(size=16, stride=2))
     Experiment(model=model, task=Reconstruction(size=16))
-
-
-def test_a_model_for_jpegs_is_validated_on_jpegs(tiny_experiment, monkeypatch, draw):
-    """A network of zeros gives the bicubic base: worse of what was compressed, always the same."""
-    monkeypatch.setattr(tasks, "VALIDATION_SCALES", (2.0,))
-    model = tiny_experiment.model
-    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
-    source = ImageSource("some", ["a"], lambda i: draw(0, (40, 40)))
-    mesh = make_mesh(jax.devices()[:1])
-
-    def score(jpeg):
-        task = dataclasses.replace(tiny_experiment.task, jpeg=jpeg)
-        return Validator(model, task, source, mesh)(variables)[0]["validation/psnr"]
-
-    assert score(0.1) == score(1.0) < score(0.0) - 0.1
-
-
-def test_a_flat_held_out_image_does_not_hide_the_others(tiny_experiment, monkeypatch):
-    """A network of zeros gives the bicubic base: exact on white, and not on noise."""
-    monkeypatch.setattr(tasks, "VALIDATION_SCALES", (2.0,))
-    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    images = [np.full((40, 40, 3), 255, np.uint8), noise]
-    model = tiny_experiment.model
-    variables = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
-
-    def score(names):
-        source = ImageSource("some", list(names), lambda i: images["ab".index(names[i])])
-        scores, _ = Validator(model, tiny_experiment.task, source, make_mesh(jax.devices()[:1]))(
-            variables
-        )
-        return scores["validation/psnr"]
-
-    assert score("a") == 100 and score("b") < 50
-    assert score("ab") == pytest.approx((100 + score("b")) / 2)
 
 
 def test_the_logged_rates_are_those_of_the_update(experiment):
