@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from hyperfunc.commands import report_errors
-from hyperfunc.data import Setting, add_enlarged, open_dataset
+from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json
@@ -69,8 +69,8 @@ def main(args: list[str] | None = None) -> None:
                 reduced, original = degrade(np.asarray(source[i]), (SCALE, SCALE))
                 disturbed = add_noise(reduced, sigma, rng)
                 difference = disturbed - reduced.astype(np.float32)
-                truth = add_enlarged(original, difference, Setting(SCALE, (0.0, 0.0)))
-                size = (truth.shape[0], truth.shape[1])
+                size = (original.shape[0], original.shape[1])
+                truth = round_levels(original + imresize(difference, size))
                 pictures = {"bicubic": imresize(disturbed, size), "ours": upscaler(disturbed, size)}
                 border = border_for((SCALE, SCALE))
                 scores.append({k: psnr_y(v, truth, border) for k, v in pictures.items()})
@@ -86,7 +86,12 @@ def add_noise(image: np.ndarray, sigma: float | None, rng: np.random.Generator) 
     """Add Gaussian noise to an image, or dither each channel to two levels."""
     if sigma is None:
         return np.where(image + rng.uniform(-128, 128, image.shape) < 128, 0, 255).astype(np.uint8)
-    return np.clip(np.round(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
+    return round_levels(image + rng.normal(0, sigma, image.shape))
+
+
+def round_levels(image: np.ndarray) -> np.ndarray:
+    """Round to whole levels, half to even."""
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
 if __name__ == "__main__":

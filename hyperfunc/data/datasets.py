@@ -8,19 +8,28 @@
 | `faces` | a selection of CelebA faces | `<data_dir>/faces/{train,val,test}.zip` |
 | `celeb_a` `div2k` | the full sets | TFDS's own builders |
 | a path | a folder of images, a zip of images, or data prepared by TFDS | |
+
+Faces are those of the paper: the centre 128 x 128 pixels of an aligned CelebA image, resized.
+
+Reference: Liu et al. 2015, "Deep learning face attributes in the wild" (CelebA).
 """
 
 import difflib
+import functools
 import importlib.resources
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from hyperfunc.data.faces import make_face_transform
+import numpy as np
+from jaxtyping import UInt8
+
 from hyperfunc.data.prepared import find_prepared, open_prepared
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import SUFFIXES, FileReader, ImageFile, find_images, name_files
+from hyperfunc.pixels import imresize
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +38,12 @@ BENCHMARKS = ("set5", "set14", "b100", "urban100")
 
 DATASETS = (*BENCHMARKS, "sample", "train", "faces", "celeb_a", "div2k")
 """All names that `open_dataset` knows."""
+
+CROP_SIDE = 128
+"""Side of the centre crop of a face, in pixels of the 218 x 178 originals."""
+
+FACE_SIZES = (64, 128)
+"""Sides of the faces that `make_face_transform` makes, in pixels; the paper's are 64 x 64."""
 
 _SAMPLE_FILES = {
     "astronaut": "astronaut.png",
@@ -198,3 +213,32 @@ def _find_or_download(name: str, root: Path | None) -> Path:
 
 def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def make_face_transform(
+    size: int,
+) -> Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "size size 3"]]:
+    """Return a function that turns a CelebA image into a face of `size` x `size` pixels.
+
+    Raises:
+        ValueError: the size is not one of `FACE_SIZES`.
+    """
+    if size not in FACE_SIZES:
+        raise ValueError(f"faces come in sizes {FACE_SIZES}, got {size}")
+    return functools.partial(_crop_face, size=size)
+
+
+def _crop_face(image: UInt8[np.ndarray, "h w 3"], *, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):  # The file holds the cropped and resized face.
+        return image
+    # Rows 45..172 and columns 25..152 of the 218 x 178 originals. The files of `faces/*.zip` are
+    # 154 x 146 windows around the same centre: rows 13..140, columns 9..136.
+    top, left = (height - CROP_SIDE) // 2, (width - CROP_SIDE) // 2
+    if top < 0 or left < 0:
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too small: a face needs {CROP_SIDE} x "
+            f"{CROP_SIDE}"
+        )
+    image = image[top : top + CROP_SIDE, left : left + CROP_SIDE]
+    return imresize(image, (size, size)) if size != CROP_SIDE else np.ascontiguousarray(image)

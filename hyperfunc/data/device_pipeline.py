@@ -11,7 +11,7 @@ import collections
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -30,9 +30,8 @@ from hyperfunc.data.augmentation import (
     permute_channels,
     turn,
 )
-from hyperfunc.data.host_operations import shrink_image
+from hyperfunc.data.host_operations import Setting, shrink_image
 from hyperfunc.data.pipeline import repeat_by_weight
-from hyperfunc.data.setting import Setting
 from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import SuperResolution, Task
 from hyperfunc.devices import batch_sharded, replicated
@@ -91,6 +90,11 @@ def load_resident(
         UserError: the images have more than `MAX_PIXELS` pixels.
     """
     factors = np.linspace(1.0, shrink, SIZES_PER_IMAGE) if shrink > 1 else np.ones(1)
+
+    def reduce(factor: float, image: HostImage) -> HostImage:
+        height, width = (max(round(side / factor), 1) for side in image.shape[:2])
+        return shrink_image(image, (height, width))
+
     with ThreadPoolExecutor() as threads:
         originals = list(threads.map(source.__getitem__, range(len(source))))
         at_one_size = sum(image.size // 3 for image in originals)
@@ -101,8 +105,9 @@ def load_resident(
                 f"{source.description} has {total / 1e6:.0f} megapixels in {len(factors)} sizes, "
                 f"too many to keep on the devices: train with {hint}--data.resident=False"
             )
-        copies = itertools.product(factors, originals)
-        images = list(threads.map(lambda copy: _shrink(*copy), copies))
+        images = list(
+            threads.map(reduce, np.repeat(factors, len(source)), originals * len(factors))
+        )
     ends = np.cumsum([image.size // 3 for image in images])
     numbers = repeat_by_weight(source, weights)
     arrays = (
@@ -112,13 +117,6 @@ def load_resident(
         np.concatenate([numbers + n for n in range(0, len(images), len(source))]).astype(np.int32),
     )
     return ResidentImages(*jax.device_put(arrays, replicated(mesh)))
-
-
-def _shrink(factor: float, image: HostImage) -> HostImage:
-    if factor == 1:
-        return image
-    height, width = (max(round(side / factor), 1) for side in image.shape[:2])
-    return shrink_image(image, (height, width))
 
 
 def make_resident_batches(
@@ -139,7 +137,7 @@ def make_resident_batches(
         mesh: the devices.
         batch_size: examples per batch, over all devices.
         seed: seed of all random numbers.
-        weights: see `hyperfunc.data.pipeline.repeat_by_weight`.
+        weights: see `repeat_by_weight`.
         start: number of the first batch.
 
     Raises:
@@ -176,12 +174,7 @@ def make_resident_batches(
 
 
 def make_resampling(crop: int, setting: Setting) -> Resampling:
-    """Make the matrices that `degrade_crop` and bicubic enlargement amount to for a setting.
-
-    Args:
-        crop: side of the observed crops in pixels.
-        setting: scale and phase.
-    """
+    """Make the matrices of `degrade_crop` and `enlarge` for crops of ``crop`` pixels' side."""
     scale, margin = setting.scale, crop_margin(setting.scale)
     padded = crop * scale + 2 * margin
     reduce, enlarge = [], []
@@ -211,16 +204,7 @@ def make_examples(
     resampling: Resampling,
     phase: Float[Array, " 2"],
 ) -> dict[str, Array]:
-    """Make a batch of examples as `SuperResolution.make_example` does: crop, augment and degrade.
-
-    Args:
-        task: the task.
-        count: number of examples.
-        scale: of the batch.
-        images: the images to cut from.
-        key: of all random numbers.
-        resampling: the matrices for the scale and the phase.
-        phase: of the batch.
+    """Make ``count`` examples as `SuperResolution.make_example` does: crop, augment and degrade.
 
     Returns:
         "observed" [count, crop, crop, 3], uint8; "target" [count, crop * scale, crop * scale, 3],
@@ -238,7 +222,7 @@ def make_examples(
         order = jnp.where(is_permuted, order, channels)
         region = permute_channels(region, order[:, None, None])
     margin = crop_margin(scale)
-    observed = _reduce(resampling.reduce, region)
+    observed = _resample(resampling.reduce, region, round_levels).astype(jnp.uint8)
     target = region[:, margin:-margin, margin:-margin]
     if task.noise:
         disturbance = _draw_disturbance(jax.random.fold_in(key, 5), observed.shape, task.noise)
@@ -294,22 +278,13 @@ def _draw_disturbance(key: Array, shape: tuple[int, ...], probability: float) ->
     )
 
 
-def _reduce(
-    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: UInt8[Array, "b n n c"]
-) -> UInt8[Array, "b m m c"]:
-    """Resample and round after either axis, as MATLAB does (`hyperfunc.pixels.degrade_crop`)."""
-    rows = round_levels(_resample_axis("yh,bhwc->bywc", matrices[0], images))
-    return round_levels(_resample_axis("xw,bywc->byxc", matrices[1], rows)).astype(jnp.uint8)
-
-
 def _resample(
-    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]], images: Float[Array, "b n n c"]
+    matrices: tuple[Float[Array, "m n"], Float[Array, "m n"]],
+    images: Shaped[Array, "b n n c"],
+    round_axis: Callable[[Array], Array] = lambda image: image,
 ) -> Float[Array, "b m m c"]:
-    rows = _resample_axis("yh,bhwc->bywc", matrices[0], images)
-    return _resample_axis("xw,bywc->byxc", matrices[1], rows)
-
-
-def _resample_axis(
-    equation: str, matrix: Float[Array, "m n"], images: Shaped[Array, "b h w c"]
-) -> Float[Array, "b y x c"]:
-    return jnp.einsum(equation, matrix, images.astype(jnp.float32), precision="highest")
+    """Resample the rows and then the columns, and round after either as MATLAB does."""
+    for equation, matrix in zip(("yh,bhwc->bywc", "xw,bywc->byxc"), matrices, strict=True):
+        images = images.astype(jnp.float32)
+        images = round_axis(jnp.einsum(equation, matrix, images, precision="highest"))
+    return images

@@ -4,6 +4,9 @@
 share is in `hyperfunc.data.augmentation`.
 """
 
+import io
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
@@ -13,24 +16,36 @@ from hyperfunc.data.augmentation import (
     NOISE_SIGMA_RANGE,
     Disturbance,
     permute_channels,
-    round_to_levels,
     turn,
 )
-from hyperfunc.data.setting import Setting
 from hyperfunc.pixels import imresize, mirror_indices
 from hyperfunc.types import HostImage, Size
+
+QUALITY_RANGE = (30, 95)
+"""Lowest and highest quality that `compress` draws, in libjpeg's units."""
+
+SUBSAMPLINGS = (0, 2)
+"""Pillow's numbers for chroma at full resolution (4:4:4), and halved on both axes (4:2:0)."""
+
+BLOCK_SIDE = 16
+"""Side in pixels of the blocks that JPEG codes together where the chroma is halved (its MCUs)."""
+
+
+class Setting(NamedTuple):
+    """What all examples of a batch share."""
+
+    scale: int
+    phase: tuple[float, float]
+    """(y, x): for super-resolution the shift of the low-resolution grid, in pixels of the target;
+    for a reconstruction the first row and column that are compared."""
 
 
 def crop_at_random(
     image: HostImage, side: int, rng: np.random.Generator, *, margin: int = 0
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Cut out a random square; a margin that reaches beyond the border of the image is mirrored.
+    """Cut out a random square of ``side`` pixels with its margins.
 
-    Args:
-        image: an image of any size.
-        side: side of the square with its margins, in pixels.
-        rng: draws the place.
-        margin: width of the margin, in pixels.
+    A margin that reaches beyond the border of the image is mirrored.
     """
     for axis, pixels in enumerate(image.shape[:2]):
         room = pixels - (side - 2 * margin)
@@ -73,17 +88,28 @@ def draw_disturbance(size: Size, rng: np.random.Generator) -> Disturbance:
 
 
 def enlarge(
-    difference: Float32[np.ndarray, "n n 3"], size: Size, setting: Setting
+    difference: Float32[np.ndarray, "n n 3"], setting: Setting
 ) -> Float32[np.ndarray, "m m 3"]:
     """Enlarge a difference of observed crops bicubically to the pixels of the target."""
-    scale = float(setting.scale)
-    offset = (-setting.phase[0], -setting.phase[1])
-    return imresize(difference, size, scale=(scale, scale), offset=offset)
+    scale, (y, x) = setting
+    size = (scale * difference.shape[0], scale * difference.shape[1])
+    return imresize(difference, size, scale=(float(scale), float(scale)), offset=(-y, -x))
 
 
-def add_enlarged(
-    target: UInt8[np.ndarray, "m m 3"], difference: Float32[np.ndarray, "n n 3"], setting: Setting
-) -> UInt8[np.ndarray, "m m 3"]:
-    """Add a difference of observed crops, enlarged bicubically, to the target."""
-    size = (target.shape[0], target.shape[1])
-    return round_to_levels(target + enlarge(difference, size, setting))
+def compress(
+    image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Save an image as a JPEG and read it again, as if it were a part of a larger image.
+
+    Quality, chroma subsampling, and where the grid of blocks begins, are drawn.
+    """
+    corner = rng.integers(BLOCK_SIDE, size=2)
+    pad = [(c, -(c + n) % BLOCK_SIDE) for c, n in zip(corner, image.shape, strict=False)]
+    quality = int(rng.integers(*QUALITY_RANGE, endpoint=True))
+    subsampling = int(rng.choice(SUBSAMPLINGS))
+    file = io.BytesIO()
+    Image.fromarray(np.pad(image, [*pad, (0, 0)], mode="symmetric")).save(
+        file, "JPEG", quality=quality, subsampling=subsampling
+    )
+    decoded = np.asarray(Image.open(file))
+    return decoded[corner[0] :, corner[1] :][: image.shape[0], : image.shape[1]]

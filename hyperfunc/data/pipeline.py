@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 MAX_EXAMPLES = 1_000_000
 """Upper limit, approximately, of the examples in an epoch: it holds however small an image is."""
 
+EXAMPLES_AHEAD = 8
+"""Number of examples that are prepared before they are asked for."""
+
 
 def repeat_by_weight(
     source: ImageSource, weights: Sequence[tuple[str, float]] = ()
@@ -62,23 +65,6 @@ def _warn_of_missing(folder: str, source: ImageSource) -> None:
         )
 
 
-class _WeightedImages(grain.sources.RandomAccessDataSource):
-    """Image numbers; an epoch has each as often as `repeat_by_weight` says."""
-
-    def __init__(self, source: ImageSource, weights: Sequence[tuple[str, float]]) -> None:
-        self._numbers = repeat_by_weight(source, weights)
-        self._description = f"{source.description} by weight"
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, index: int) -> int:
-        return int(self._numbers[index])
-
-    def __repr__(self) -> str:
-        return self._description
-
-
 def make_batches(
     source: ImageSource,
     task: Task,
@@ -90,7 +76,6 @@ def make_batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 2,
-    prefetch: int = 8,
 ) -> Iterator[Example]:
     """Iterate without end over the batches of one process.
 
@@ -104,7 +89,6 @@ def make_batches(
         process_index: number of this process, which gets its part of every batch.
         process_count: number of processes.
         threads: number of threads that prepare examples.
-        prefetch: number of examples that each thread prepares ahead.
 
     Raises:
         ValueError: the number of processes does not divide the batch size.
@@ -114,14 +98,17 @@ def make_batches(
             f"a batch of {batch_size} cannot be divided among {process_count} processes"
         )
 
-    def make_example(index: int, image: int) -> Example:
+    numbers = repeat_by_weight(source, weights)
+
+    def make_example(index: int, place: int) -> Example:
         batch = index // batch_size
         setting = task.draw_setting(np.random.default_rng([seed, 0, batch]))
-        return task.make_example(source[image], setting, np.random.default_rng([seed, 1, index]))
+        image = source[int(numbers[place])]
+        return task.make_example(image, setting, np.random.default_rng([seed, 1, index]))
 
-    dataset = grain.MapDataset.source(_WeightedImages(source, weights))
+    dataset = grain.MapDataset.range(len(numbers))
     dataset = dataset.seed(seed).shuffle().repeat().map_with_index(make_example)
     dataset = dataset[process_index::process_count].batch(batch_size // process_count)
     dataset = dataset.slice(slice(start, None))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=EXAMPLES_AHEAD)
     return iter(dataset.to_iter_dataset(options))

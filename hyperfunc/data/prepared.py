@@ -1,6 +1,6 @@
 """Data prepared by TFDS, read without TensorFlow. TFDS is imported on first use."""
 
-import dataclasses
+import functools
 import io
 import re
 from collections.abc import Callable
@@ -13,6 +13,8 @@ from jaxtyping import UInt8
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_image
+
+Transform = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
 
 IMAGE_FEATURES = ("hr", "image")
 """Names of the features that may hold the image, in order of preference."""
@@ -28,7 +30,7 @@ def open_prepared(
     path: Path,
     *,
     split: str,
-    transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None,
+    transform: Transform | None = None,
 ) -> ImageSource:
     """Open prepared data.
 
@@ -64,25 +66,15 @@ def open_prepared(
         raise UserError(
             f"{path}: cannot be read ({reason}); prepare it again with file_format='array_record'"
         ) from error
-    read = RecordReader(path, records, feature, tuple(names), transform)
+    read = functools.partial(_read_record, path, records, feature, names, transform)
     return ImageSource(f"{builder.info.name} ({split})", names, read)
 
 
-@dataclasses.dataclass(frozen=True)
-class RecordReader:
-    """Reads the image of the i-th record and applies `transform` to it."""
-
-    path: Path
-    records: Any
-    feature: str
-    names: tuple[str, ...]
-    transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None
-
-    def __call__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Image `i`."""
-        encoded = io.BytesIO(self.records[i][self.feature])
-        image = read_image(encoded, name=f"{self.path}, {self.names[i]}")
-        return image if self.transform is None else self.transform(image)
+def _read_record(
+    path: Path, records: Any, feature: str, names: list[str], transform: Transform | None, i: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    image = read_image(io.BytesIO(records[i][feature]), name=f"{path}, {names[i]}")
+    return image if transform is None else transform(image)
 
 
 def _match_split(path: Path, split: str, splits: list[str]) -> str:

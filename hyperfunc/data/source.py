@@ -42,14 +42,7 @@ class ImageSource:
         *,
         cache_bytes: int = CACHE_BYTES,
     ):
-        """Make a source that reads image `i` of `names` as `read(i)`.
-
-        Args:
-            description: what the source holds, for people.
-            names: one name per image, unique.
-            read: decodes one image, or raises a `UserError` that names the file.
-            cache_bytes: limit of the decoded images in memory.
-        """
+        """Make a source; `read` decodes one image, or raises a `UserError` that names the file."""
         self.description = description
         self.names = tuple(names)
         self._read = read

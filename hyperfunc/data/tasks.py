@@ -13,14 +13,14 @@ from jaxtyping import Float32, UInt8
 
 from hyperfunc.data.augmentation import disturb, measure_detail
 from hyperfunc.data.host_operations import (
+    Setting,
     augment,
+    compress,
     crop_at_random,
     draw_disturbance,
     enlarge,
     shrink_image,
 )
-from hyperfunc.data.jpeg import compress
-from hyperfunc.data.setting import Setting
 from hyperfunc.errors import check_range
 from hyperfunc.networks import ModelProtocol
 from hyperfunc.pixels import crop_margin, degrade, degrade_crop
@@ -155,10 +155,9 @@ class SuperResolution:
         observed = degrade_crop(region, setting.scale, phase=setting.phase)
         target = np.ascontiguousarray(region[margin:-margin, margin:-margin])
         if self.noise and rng.uniform() < self.noise:
-            size = (target.shape[0], target.shape[1])
             disturbance = draw_disturbance(self.observed_size, rng)
             observed, target = disturb(
-                observed, target, disturbance, lambda change: enlarge(change, size, setting)
+                observed, target, disturbance, lambda change: enlarge(change, setting)
             )
         if self.jpeg and rng.uniform() < self.jpeg:
             observed = compress(observed, rng)
