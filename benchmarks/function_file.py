@@ -21,6 +21,7 @@ from hyperfunc.experiment import load_model
 from hyperfunc.export import load_function, make_page, save_function
 from hyperfunc.function import FunctionalImage, encode, render_phases
 from hyperfunc.images import read_image, to_float
+from hyperfunc.networks import PlainTheta
 
 BEGIN, END = "<!-- sizes:begin -->", "<!-- sizes:end -->"
 SIDE = 256
@@ -97,7 +98,7 @@ def _measure(functions: dict[str, FunctionalImage]) -> str:
         for way, (is_factored, quantize) in WAYS.items():
             sizes, cells, errors = [], [], []
             for name, function in functions.items():
-                theta = function.theta if is_factored else function.theta.expand()
+                theta = function.theta if is_factored else PlainTheta(function.theta.parameters)
                 stored = dataclasses.replace(function, theta=theta)
                 save_function(path, stored, quantize=quantize)  # pyright: ignore
                 sizes.append(path.stat().st_size / np.prod(function.size))

@@ -1,5 +1,6 @@
 """The methods that a table compares: functions that enlarge an image to a given size."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def make_method(model: Model) -> Method:
     network = model.experiment.model
     if network.fixed_scale is None:
         return Upscaler.of_model(model)
-    return FixedScaleUpscaler(network, model.variables)
+    return make_fixed_scale_method(network, model.variables)
 
 
 def bicubic(image: HostImage, size: Size) -> HostImage:
@@ -92,28 +93,22 @@ def bicubic(image: HostImage, size: Size) -> HostImage:
     return imresize(image, size)
 
 
-class FixedScaleUpscaler:
-    """A method that enlarges whole images by the one scale of a baseline.
+def make_fixed_scale_method(network: ModelProtocol, variables: Any) -> Method:
+    """Turn a baseline into a method for its scale, which is compiled for each size of image."""
+    scale = network.fixed_scale
+    assert scale is not None
+    predict_size = jax.jit(functools.partial(predict, network, variables), static_argnums=1)
 
-    It is compiled once for each size of image.
-    """
-
-    def __init__(self, network: ModelProtocol, variables: Any) -> None:
-        assert network.fixed_scale is not None
-        self._scale = network.fixed_scale
-        self._predict = jax.jit(
-            lambda images, size: predict(network, variables, images, size), static_argnums=1
-        )
-
-    def __call__(self, image: HostImage, size: Size) -> HostImage:
-        """Enlarge an image; a UserError if the size is not that of the network's scale."""
-        if size != (image.shape[0] * self._scale, image.shape[1] * self._scale):
+    def enlarge(image: HostImage, size: Size) -> HostImage:
+        height, width = image.shape[:2]
+        if size != (height * scale, width * scale):
             raise UserError(
-                f"this network was trained for scale {self._scale} and cannot turn "
-                f"{image.shape[0]} x {image.shape[1]} pixels into {size[0]} x {size[1]}: evaluate "
-                f"it with --scale={self._scale}"
+                f"this network was trained for scale {scale} and cannot turn {height} x {width} "
+                f"pixels into {size[0]} x {size[1]}: evaluate it with --scale={scale}"
             )
-        return to_uint8(np.asarray(self._predict(image[None], size)[0]))
+        return to_uint8(np.asarray(predict_size(image[None], size)[0]))
+
+    return enlarge
 
 
 def self_ensemble(method: Method) -> Method:

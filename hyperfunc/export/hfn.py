@@ -11,7 +11,7 @@ import json
 import math
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -76,7 +76,8 @@ def save_function(
     function = without_padding(function)
     arrays: dict[str, np.ndarray] = {}
     parameters = {"theta": function.theta.arrays(), "shared": function.shared}
-    for name, leaf in _flatten(parameters):
+    for path_in_tree, leaf in jax.tree.leaves_with_path(parameters):
+        name = _name(path_in_tree)
         is_emitted = name.startswith("theta.") and name != "theta.kernel"
         _add_array(arrays, name, np.asarray(leaf), quantize if is_emitted else None)
     if function.base is not None:
@@ -156,12 +157,9 @@ def _add_array(
         arrays[name] = values.astype(np.float32)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _name(path: Any) -> str:
+    """Name an array by its place in a nested dict: the keys, with dots between them."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _read_metadata(metadata: dict[str, str]) -> dict[str, Any]:
@@ -225,6 +223,17 @@ def _assemble(header: dict[str, Any], arrays: ArrayReader) -> FunctionalImage:
     size: tuple[int, int] = header["size"]
     grid = layout.grid(size)
     theta_like, shared_like = _shapes(target)
+    batch: int | None = None
+
+    def read_theta(path: Any, like: Any) -> jax.Array:
+        nonlocal batch
+        leaf = arrays.read_theta(f"theta.{_name(path)}", (batch, *grid, *like.shape))
+        batch = leaf.shape[0]
+        return jnp.asarray(leaf)
+
+    def read_shared(path: Any, like: Any) -> jax.Array:
+        return jnp.asarray(arrays.read(f"shared.{_name(path)}", like.shape, "F32"))
+
     if target.is_linear and "theta.features" in arrays.unread:
         features = arrays.read_theta("theta.features", (None, *grid, None))
         kernel_shape = (features.shape[-1], *theta_like["coefficients"].shape)
@@ -232,15 +241,8 @@ def _assemble(header: dict[str, Any], arrays: ArrayReader) -> FunctionalImage:
         theta = FactoredTheta(jnp.asarray(features), jnp.asarray(kernel))
         batch = features.shape[0]
     else:
-        batch, parameters = None, {}
-        for name, like in _flatten(theta_like, "theta."):
-            leaf = arrays.read_theta(name, (batch, *grid, *like.shape))
-            batch = leaf.shape[0]
-            _insert(parameters, name, leaf)
-        theta = PlainTheta(parameters)
-    shared: dict[str, Any] = {}
-    for name, like in _flatten(shared_like, "shared."):
-        _insert(shared, name, arrays.read(name, like.shape, "F32"))
+        theta = PlainTheta(jax.tree.map_with_path(read_theta, theta_like))
+    shared = jax.tree.map_with_path(read_shared, shared_like)
     base = None
     if header["base"] == "bicubic":
         base = arrays.read("base", (batch, *size, target.channels), "U8", "U16", "F32")
@@ -262,10 +264,3 @@ def _assemble(header: dict[str, Any], arrays: ArrayReader) -> FunctionalImage:
 def _shapes(target: Target) -> tuple[Any, Any]:
     """Return the shapes of (theta, shared) of one target network."""
     return jax.eval_shape(target.init, jax.random.key(0))
-
-
-def _insert(tree: dict[str, Any], name: str, leaf: np.ndarray) -> None:
-    *path, last = name.split(".")[1:]
-    for key in path:
-        tree = tree.setdefault(key, {})
-    tree[last] = jnp.asarray(leaf)

@@ -9,6 +9,7 @@ series each coefficient is multiplied by i w, with the product rule for the wind
 approximated.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -21,19 +22,14 @@ Field = Callable[[Coords], Float[Array, "*points c"]]
 """A function of points; its value at a point depends only on that point."""
 
 
-def directional(field: Field, axis: int) -> Field:
-    """Return the derivative of a field along an axis (0: y, 1: x), again a field."""
-
-    def derivative(coords: Coords) -> Float[Array, "*points c"]:
-        direction = jnp.zeros_like(coords).at[..., axis].set(1.0)
-        return jax.jvp(field, (coords,), (direction,))[1]
-
-    return derivative
-
-
 def derivative(field: Field, order: tuple[int, int]) -> Field:
     """Return a derivative of a field, of the given orders along y and x, again a field."""
     for axis, times in enumerate(order):
         for _ in range(times):
-            field = directional(field, axis)
+            field = functools.partial(_differentiate, field, axis)
     return field
+
+
+def _differentiate(field: Field, axis: int, coords: Coords) -> Float[Array, "*points c"]:
+    direction = jnp.zeros_like(coords).at[..., axis].set(1.0)
+    return jax.jvp(field, (coords,), (direction,))[1]

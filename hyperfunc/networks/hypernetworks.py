@@ -7,14 +7,14 @@ what `ModelProtocol` states, and name it in the union at the foot of the file.
 """
 
 import dataclasses
-import itertools
 import math
 from functools import partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from hyperfunc.errors import check_range
@@ -30,7 +30,23 @@ from hyperfunc.types import Images, Shared, Theta
 Base = Literal["none", "bicubic"]
 
 
-class PixelHypernetwork(nn.Module):
+class _MakesFunctions(nn.Module):
+    """What both hypernetworks have in common."""
+
+    fixed_scale = None
+    """There is none: functions can be rendered at any scale."""
+
+    @property
+    def depends_on_footprint(self: Any) -> bool:
+        """Whether the base or the target network averages over an output pixel."""
+        return self.base != "none" or self.target.depends_on_footprint
+
+    def with_dtype(self: Any, dtype: Precision) -> Any:
+        """Return the same network with its backbone computing in another precision."""
+        return self.clone(backbone=self.backbone.clone(dtype=dtype))
+
+
+class PixelHypernetwork(_MakesFunctions):
     """One trunk over the whole image, and a target network for each of its pixels.
 
     Attributes:
@@ -46,8 +62,6 @@ class PixelHypernetwork(nn.Module):
     branch_scale: float = 0.05
 
     layout = PER_PIXEL
-    fixed_scale = None
-    """There is none: functions can be rendered at any scale."""
 
     def __post_init__(self) -> None:
         check_range(self, "branch_scale", least=0)
@@ -57,15 +71,6 @@ class PixelHypernetwork(nn.Module):
                 "need: use another --model.backbone, such as EDSR"
             )
         super().__post_init__()
-
-    @property
-    def depends_on_footprint(self) -> bool:
-        """Whether the base or the target network averages over an output pixel."""
-        return self.base != "none" or self.target.depends_on_footprint
-
-    def with_dtype(self, dtype: Precision) -> "PixelHypernetwork":
-        """Return the same network with its backbone computing in another precision."""
-        return self.clone(backbone=self.backbone.clone(dtype=dtype))
 
     @nn.compact
     def __call__(
@@ -89,7 +94,7 @@ class PixelHypernetwork(nn.Module):
         return PlainTheta(add_flat(mean, branch(features))), shared
 
 
-class PatchHypernetwork(nn.Module):
+class PatchHypernetwork(_MakesFunctions):
     """The paper's hypernetwork: it reads each window as an image, with a branch per target layer.
 
     Attributes:
@@ -119,22 +124,10 @@ class PatchHypernetwork(nn.Module):
     code: int = 0
     branch_scale: float = 0.05
 
-    fixed_scale = None
-    """There is none: functions can be rendered at any scale."""
-
     def __post_init__(self) -> None:
         check_range(self, "branch_width", least=1)
         check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
         super().__post_init__()
-
-    @property
-    def depends_on_footprint(self) -> bool:
-        """Whether the base or the target network averages over an output pixel."""
-        return self.base != "none" or self.target.depends_on_footprint
-
-    def with_dtype(self, dtype: Precision) -> "PatchHypernetwork":
-        """Return the same network with its backbone computing in another precision."""
-        return self.clone(backbone=self.backbone.clone(dtype=dtype))
 
     @nn.compact
     def __call__(
@@ -170,21 +163,15 @@ def _count(parameters: Theta) -> int:
 
 
 def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
-    """Split flat offsets into the leaves of ``mean``, and add the two.
+    """Add flat offsets to ``mean``, the initial parameters of a target network, in every window.
 
-    The mean is drawn as a target network's own initial parameters, so that training starts from
-    target networks with their usual initialisation.
+    So training starts from target networks with their usual initialisation.
     """
-    leaves, structure = jax.tree.flatten(mean)
-    offsets = jnp.split(
-        flat, list(itertools.accumulate(leaf.size for leaf in leaves))[:-1], axis=-1
-    )
+    start, unflatten = ravel_pytree(mean)
     windows = flat.shape[:-1]
-    parts = [
-        leaf.reshape(*[1] * len(windows), *leaf.shape) + part.reshape(*windows, *leaf.shape)
-        for leaf, part in zip(leaves, offsets, strict=True)
-    ]
-    return jax.tree.unflatten(structure, parts)
+    for _ in windows:
+        unflatten = jax.vmap(unflatten)
+    return unflatten(start.reshape(*[1] * len(windows), -1) + flat)
 
 
 def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh gw p q c"]:

@@ -122,10 +122,6 @@ class ThetaProtocol(Protocol):
         """
         ...
 
-    def expand(self) -> "ThetaProtocol":
-        """Multiply out a product; the result holds plain parameters."""
-        ...
-
     @property
     def parameters(self) -> Theta:
         """All parameters as a nested dict of arrays [b, window rows, window columns, ...]."""

@@ -48,10 +48,6 @@ class PlainTheta:
         """Return the parameters of some windows of each image."""
         return jax.tree.map(lambda leaf: leaf[:, rows, cols], self.parameters)
 
-    def expand(self) -> "PlainTheta":
-        """Return the theta itself."""
-        return self
-
     def mix(self, other: ThetaProtocol, t: Any, layers: Sequence[str]) -> "PlainTheta":
         """Interpolate linearly towards another theta (t = 1) in the named layers."""
         return PlainTheta(mix(self.parameters, other.parameters, t, layers))
@@ -118,14 +114,10 @@ class FactoredTheta:
         features = self.features[:, rows, cols]
         return {"coefficients": jnp.einsum("...f,fdc->...dc", features, self.kernel)}
 
-    def expand(self) -> PlainTheta:
-        """Multiply out."""
-        return PlainTheta(self.parameters)
-
     def mix(self, other: ThetaProtocol, t: Any, layers: Sequence[str]) -> ThetaProtocol:
         """Interpolate linearly towards another theta (t = 1); as a product if kernels are equal."""
         if not isinstance(other, FactoredTheta) or not are_equal(self.kernel, other.kernel):
-            return self.expand().mix(other, t, layers)
+            return PlainTheta(self.parameters).mix(other, t, layers)
         own, others = ({"coefficients": theta.features} for theta in (self, other))
         return FactoredTheta(mix(own, others, t, layers)["coefficients"], self.kernel)
 

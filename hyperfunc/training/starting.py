@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment, Workdir, load_model, to_dict
@@ -145,10 +146,7 @@ def _is_same_folder(one: str, other: str) -> bool:
 def check_data(wanted: str, saved: str, workdir: Path) -> None:
     """Refuse to continue a run with other images, of which other ones would be held out.
 
-    Args:
-        wanted: what `hyperfunc.data.ImageSource.identify` says of the images.
-        saved: what it said when the run began; "" if that is not known.
-        workdir: of the run, for the message.
+    Both texts are those of `hyperfunc.data.ImageSource.identify`; the saved one may be "", unknown.
 
     Raises:
         UserError: the images have changed.
@@ -163,19 +161,9 @@ def check_data(wanted: str, saved: str, workdir: Path) -> None:
 
 def _compare(wanted: Experiment, saved: Experiment) -> dict[str, tuple[Any, Any]]:
     """Return the fields that differ, sorted by name, with both values."""
-    new, old = _flatten(to_dict(wanted)), _flatten(to_dict(saved))
+    new, old = (flatten_dict(to_dict(one), sep=".") for one in (wanted, saved))
     return {
         name: (new.get(name), old.get(name))
         for name in sorted(new.keys() | old.keys())
         if new.get(name) != old.get(name)
-    }
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        name: value
-        for key, branch in tree.items()
-        for name, value in _flatten(branch, f"{prefix}.{key}" if prefix else key).items()
     }

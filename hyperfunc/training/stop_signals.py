@@ -25,45 +25,33 @@ def catch_stop_signals() -> Iterator[Callable[[int], bool]]:
     if jax.process_count() > 1:
         yield multihost_utils.reached_preemption_sync_point
         return
-    handler = _StopHandler()
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            handler.previous[number] = signal.signal(number, handler.handle)
-    except ValueError:  # Not in the main thread, which alone receives signals.
-        pass
-    try:
-        yield handler.is_asked_to_stop
-    finally:
-        for number, previous in handler.previous.items():
-            signal.signal(number, previous)
+    previous: dict[int, Any] = {}
+    has_signal = has_step = False
 
-
-class _StopHandler:
-    """Remembers a signal until the training loop asks for it.
-
-    Attributes:
-        previous: the handlers that this one replaces, by signal.
-    """
-
-    def __init__(self) -> None:
-        self.previous: dict[int, Any] = {}
-        self._has_signal = False
-        self._has_step = False
-
-    def handle(self, number: int, frame: Any) -> None:
-        """Handle a signal."""
-        if number == signal.SIGINT and (self._has_signal or not self._has_step):
-            interrupt = self.previous[number]
-            if callable(interrupt):
-                interrupt(number, frame)
-                return
-            raise KeyboardInterrupt
-        self._has_signal = True
+    def handle(number: int, frame: Any) -> None:
+        nonlocal has_signal
+        if number == signal.SIGINT and (has_signal or not has_step):
+            if not callable(previous[number]):
+                raise KeyboardInterrupt
+            previous[number](number, frame)
+            return
+        has_signal = True
         if number == signal.SIGINT:
             tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
 
-    def is_asked_to_stop(self, step: int) -> bool:
-        """Return whether there was a signal."""
+    def is_asked_to_stop(step: int) -> bool:
+        nonlocal has_step
         del step
-        self._has_step = True
-        return self._has_signal
+        has_step = True
+        return has_signal
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, handle)
+    except ValueError:  # Not in the main thread, which alone receives signals.
+        pass
+    try:
+        yield is_asked_to_stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -256,7 +256,8 @@ class TestInterpolate:
         coords = jax.random.uniform(jax.random.key(0), (5, 2))
         for t, expected in ((0.0, f(coords)), (1.0, g(coords)), (0.5, (f(coords) + g(coords)) / 2)):
             np.testing.assert_allclose(interpolate(f, g, t)(coords), expected, atol=1e-5)
-        plain = dataclasses.replace(g, function=g.function.replace(theta=g.function.theta.expand()))
+        theta = PlainTheta(g.function.theta.parameters)
+        plain = dataclasses.replace(g, function=g.function.replace(theta=theta))
         np.testing.assert_allclose(interpolate(f, plain, 1.0)(coords), g(coords), atol=1e-5)
         slope = jax.grad(lambda t: interpolate(f, g, t)(coords).sum())(0.3)
         np.testing.assert_allclose(slope, (g(coords) - f(coords)).sum(), atol=1e-3)

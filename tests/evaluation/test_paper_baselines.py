@@ -9,7 +9,7 @@ import pytest
 import evaluate
 import train
 from hyperfunc.data import tasks
-from hyperfunc.evaluation.methods import FixedScaleUpscaler, self_ensemble
+from hyperfunc.evaluation.methods import make_fixed_scale_method, self_ensemble
 from hyperfunc.experiment import load_model
 from hyperfunc.images import read_image, write_image
 from hyperfunc.networks import SRCNN, RDNUpscaler
@@ -86,7 +86,7 @@ def test_all_methods_stand_in_one_table(runs, trained, images, tmp_path):
     enlarge = {"hyperfunc": upscaler, "hyperfunc+": self_ensemble(upscaler)}
     for name in ("srcnn", "rdn"):
         model = load_model(runs / name)
-        enlarge[name] = FixedScaleUpscaler(model.experiment.model, model.variables)
+        enlarge[name] = make_fixed_scale_method(model.experiment.model, model.variables)
     for name, scored in zip(("0", "1"), table["per_image"], strict=True):
         lr, hr = degrade(read_image(images / f"{name}.png"), (2.0, 2.0))
         for method, function in enlarge.items():

@@ -35,7 +35,7 @@ def make_function(*, is_factored: bool = True, has_base: bool = True) -> Functio
         jnp.asarray(rng.normal(scale=0.02, size=(12, 17, 3)), jnp.float32),
     )
     return FunctionalImage(
-        theta=theta if is_factored else theta.expand(),
+        theta=theta if is_factored else PlainTheta(theta.parameters),
         shared=target.init(jax.random.key(0))[1],
         base=jnp.asarray(rng.random((2, *SIZE, 3)), jnp.float32) if has_base else None,
         exists=(jnp.ones(SIZE[0]), jnp.ones(SIZE[1])),

@@ -11,7 +11,7 @@ from hyperfunc.api import represent
 from hyperfunc.data import SuperResolution
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation import bicubic
-from hyperfunc.evaluation.methods import FixedScaleUpscaler
+from hyperfunc.evaluation.methods import make_fixed_scale_method
 from hyperfunc.experiment import Experiment, Model
 from hyperfunc.images import to_float
 from hyperfunc.networks import RDN, SRCNN, RDNUpscaler
@@ -57,7 +57,7 @@ def test_srcnn_starts_from_bicubic_interpolation(draw):
     expected = imresize(to_float(image), size)
     np.testing.assert_allclose(enlarged, expected, atol=1e-5)
     # MATLAB rounds after each axis, the method only once.
-    as_method = FixedScaleUpscaler(model, variables)(image, size)
+    as_method = make_fixed_scale_method(model, variables)(image, size)
     assert np.abs(as_method.astype(int) - bicubic(image, size)).max() <= 1
 
 
