@@ -30,15 +30,10 @@ class Disturbance(NamedTuple):
 
 
 def measure_detail(image: Any) -> Any:
-    """Measure how much an image varies: the mean absolute difference of neighbours, in levels.
+    """Measure how much each image varies, in levels.
 
-    Only the green channel is measured, because the channels of photographs vary alike.
-
-    Args:
-        image: uint8, [..., h, w, 3].
-
-    Returns:
-        One number for each image: the mean over vertical neighbours plus that over horizontal ones.
+    It is the mean absolute difference of vertical neighbours plus that of horizontal ones, of the
+    green channel only, because the channels of photographs vary alike.
     """
     xp = image.__array_namespace__()
     green = image[..., 1].astype(xp.int16)
@@ -51,10 +46,8 @@ def measure_detail(image: Any) -> Any:
 def turn(image: Any, flags: Any) -> Any:
     """Apply one of the eight symmetries of the square.
 
-    Args:
-        image: [..., n, n, c].
-        flags: whether to reverse the rows, to reverse the columns, and then to transpose: three
-            scalars, or three arrays [..., 1, 1, 1].
+    The flags say whether to reverse the rows, to reverse the columns, and then to transpose: three
+    scalars, or three arrays [..., 1, 1, 1].
     """
     xp = image.__array_namespace__()
     reverse_rows, reverse_columns, transpose = flags
@@ -64,12 +57,7 @@ def turn(image: Any, flags: Any) -> Any:
 
 
 def permute_channels(image: Any, order: Any) -> Any:
-    """Reorder the colour channels.
-
-    Args:
-        image: [..., h, w, c].
-        order: channel numbers, [..., 1, 1, c].
-    """
+    """Reorder the colour channels by their numbers, [..., 1, 1, c]."""
     return image.__array_namespace__().take_along_axis(image, order, axis=-1)
 
 
@@ -78,14 +66,7 @@ def disturb(
 ) -> tuple[Any, Any]:
     """Disturb an observed crop, and its target by the enlargement of the same disturbance.
 
-    Args:
-        observed: uint8, [..., h, w, 3].
-        target: uint8, [..., H, W, 3].
-        disturbance: the noise to add, and whether to dither.
-        enlarge: enlarges a difference of observed crops, float32, to the size of the target.
-
-    Returns:
-        The disturbed observed crop and target.
+    ``enlarge`` enlarges a difference of observed crops, float32, to the size of the target.
     """
     xp = observed.__array_namespace__()
     noisy = observed + disturbance.sigma * disturbance.noise

@@ -11,7 +11,6 @@ Set5, Set14 and Urban100 are read from one archive of the repository majedelhelo
 at commit 58234876 (folders CSet5, CSet14, CUrban100; one download serves all three). B100 is
 BSDS500's `val`, the 100 test images of BSDS300, from BIDS/BSDS500 at commit a04b7c6c. These are
 third-party copies of sets that were released for research; neither repository states a licence.
-The tests run the download against a local server only, never against these addresses.
 """
 
 import io

@@ -4,7 +4,7 @@ An accelerator takes a training step in milliseconds, faster than a host can cro
 Here every device holds the training images, and a compiled function makes a batch of examples: the
 same crops, symmetries, reduction and noise as `SuperResolution.make_example`, with JAX's random
 numbers instead of NumPy's. With ``shrink`` above 1 each image is kept in a few sizes, instead of
-being reduced by any factor. Batch number n is a function of (source, task, seed, n) alone.
+being reduced by any factor.
 """
 
 import collections
@@ -79,12 +79,8 @@ def load_resident(
 ) -> ResidentImages:
     """Copy all images to every device.
 
-    Args:
-        source: the images.
-        mesh: the devices.
-        weights: see `repeat_by_weight`.
-        shrink: if above 1, keep every image in `SIZES_PER_IMAGE` sizes, evenly from its own down to
-            1 / shrink; all sizes are drawn equally often.
+    With ``shrink`` above 1 every image is kept in `SIZES_PER_IMAGE` sizes, evenly from its own down
+    to 1 / shrink; all sizes are drawn equally often.
 
     Raises:
         UserError: the images have more than `MAX_PIXELS` pixels.

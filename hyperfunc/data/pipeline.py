@@ -1,7 +1,6 @@
 """The input pipeline of the host: images to batches, with Grain.
 
-Batch number n is a function of (source, task, seed, n) alone, so a resumed run sees the batches of
-an uninterrupted one, and any number of processes share the same batches.
+Any number of processes share the same batches.
 """
 
 import logging
@@ -34,8 +33,8 @@ def repeat_by_weight(
 
     Args:
         source: the images.
-        weights: pairs (folder of the dataset, weight): the weight multiplies how often the folder's
-            pixels are drawn.
+        weights: pairs (folder of the dataset, weight), which multiply how often the folder's pixels
+            are drawn.
     """
     names = source.names
     shares = np.asarray([math.prod(size) for size in source.sizes()], np.float64)
@@ -50,10 +49,7 @@ def repeat_by_weight(
 
 
 def _warn_of_missing(folder: str, source: ImageSource) -> None:
-    """Warn that a folder is missing, unless there are no folders at all.
-
-    A preset's weights name folders of the dataset "train"; a user's own images need none.
-    """
+    """Warn that a folder of a preset's dataset is missing, unless there are no folders at all."""
     folders = sorted({name.rpartition("/")[0] for name in source.names} - {""})
     if folders:
         logger.warning(

@@ -1,8 +1,8 @@
 """Tasks: how an image becomes a training example, and how held-out images validate a model.
 
-A task draws a `Setting` (scale and phase) that all examples of a batch share, so that every batch
-has one shape and one set of sample positions, and makes the examples on the host. To add a task,
-write a class with the methods of these two and name it in the union at the end of the file.
+A task draws a `Setting` that all examples of a batch share, so that every batch has one shape and
+one set of sample positions, and makes the examples on the host. To add a task, write a class with
+the methods of these two and name it in the union at the end of the file.
 """
 
 import dataclasses

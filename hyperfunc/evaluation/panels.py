@@ -14,13 +14,15 @@ CAPTION_HEIGHT = 18
 GAP = 4
 """White pixels between two images."""
 
+ZOOM = 2
+"""By how much a detail is enlarged, by repeating its pixels."""
+
 
 def compare(
     images: Mapping[str, HostImage],
     scores: Mapping[str, Mapping[str, float]],
     *,
     side: int = 160,
-    zoom: int = 2,
 ) -> HostImage:
     """Put the same detail of several images side by side, each with a caption.
 
@@ -31,7 +33,6 @@ def compare(
         images: images of one size by name, at least three.
         scores: {"psnr_y": dB} for the images that have one. Captions show the name and the PSNR.
         side: side of the detail in pixels; smaller images are shown whole.
-        zoom: integer factor by which pixels are repeated.
     """
     names = list(images)
     top, left, height, width = _find_largest_gain(
@@ -39,7 +40,8 @@ def compare(
     )
     panels = []
     for name, image in images.items():
-        detail = _repeat(image[top : top + height, left : left + width], zoom)
+        detail = image[top : top + height, left : left + width]
+        detail = detail.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
         caption = f"{name} {scores[name]['psnr_y']:.2f} dB" if name in scores else name
         strip = Image.new("RGB", (detail.shape[1], CAPTION_HEIGHT), "white")
         ImageDraw.Draw(strip).text((2, 3), caption, fill="black")
@@ -48,24 +50,13 @@ def compare(
     return np.concatenate(panels[:-1], axis=1)
 
 
-def mosaic(rows: Sequence[Sequence[HostImage]], *, zoom: int = 1) -> HostImage:
-    """Arrange images of one size in rows and columns, with a white gap between them.
-
-    Args:
-        rows: rows of the same length.
-        zoom: integer factor by which pixels are repeated.
-    """
+def mosaic(rows: Sequence[Sequence[HostImage]]) -> HostImage:
+    """Arrange images of one size in rows of the same length, with a white gap between them."""
     half = GAP // 2
-    frame = ((half, half), (half, half), (0, 0))
-
-    def panel(image: HostImage) -> HostImage:
-        return np.pad(_repeat(image, zoom), frame, constant_values=255)
-
-    return np.concatenate([np.concatenate([panel(image) for image in row], axis=1) for row in rows])
-
-
-def _repeat(image: HostImage, zoom: int) -> HostImage:
-    return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    frame = ((0, 0), (0, 0), (half, half), (half, half), (0, 0))
+    panels = np.pad(np.asarray(rows), frame, constant_values=255).swapaxes(1, 2)
+    height, width = len(rows) * panels.shape[1], len(rows[0]) * panels.shape[3]
+    return panels.reshape(height, width, 3)
 
 
 def _find_largest_gain(

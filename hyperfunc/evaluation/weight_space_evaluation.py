@@ -4,9 +4,8 @@ Test images are reconstructed. Pairs of them are interpolated in weight space an
 in pixel space.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,14 +27,10 @@ FACES = ("faces", "celeb_a")
 """Datasets of faces, which come in `FACE_SIZES` only."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageSets:
-    """Images that the model was not trained on, and images to compare sets with.
+class ImageSets(NamedTuple):
+    """The images of an evaluation, see `evaluate_weight_space`.
 
-    Attributes:
-        test: images to reconstruct, of the size that the model was trained on.
-        test_large: the same images at twice the size, if the dataset has them.
-        reference: other images, up to twice as many as in ``test``.
+    There are up to twice as many in ``reference`` as in ``test``.
     """
 
     test: ImageSource

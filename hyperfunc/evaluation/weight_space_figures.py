@@ -11,8 +11,8 @@ from hyperfunc.images import write_animation, write_image
 from hyperfunc.networks import choose_layers, mix, order_layers
 from hyperfunc.types import HostImage, Theta
 
-COLUMNS = 9
-"""Images of a row."""
+ROWS, COLUMNS = 5, 9
+"""Pairs of images that a figure shows, and images of a row."""
 
 PAIRS_TO_SEARCH = 200
 """Number of pairs among which failures are looked for."""
@@ -25,16 +25,14 @@ def draw_figures(
     rebuilt: ImageBatch,
     pairs: tuple[np.ndarray, np.ndarray],
     folder: Path,
-    *,
-    rows: int = 5,
 ) -> None:
-    """Draw the figures, with ``rows`` of the pairs of images at most, and an animation.
+    """Draw the figures and an animation.
 
     Raises:
         UserError: the folder cannot be written to.
     """
     times = np.linspace(0, 1, COLUMNS)
-    rows = min(rows, len(pairs[0]))
+    rows = min(ROWS, len(pairs[0]))
 
     def interpolate_weights(
         k: int, scale: int = 1, times: np.ndarray = times, layers: list[str] | None = None

@@ -73,12 +73,8 @@ def sample_blurred(
 ) -> Float[Array, "n c"]:
     """Evaluate the blurred first image of a batch at points of the unit square.
 
-    Args:
-        function: what to evaluate.
-        coords: the points.
-        footprint: the pixel pitch (y, x) at each point, in input pixels.
-        sigma: standard deviation of the Gaussian, in input pixels.
-        widest: as for `hyperfunc.function.rendering.sample`.
+    The pixel pitch (y, x) at each point and sigma are in input pixels; ``widest`` is that of
+    `hyperfunc.function.sample`.
     """
     if not function.is_field_per_pixel:
         return _sample_hermite(function, coords, footprint, sigma, widest)
@@ -120,16 +116,8 @@ def differentiate_blurred(
     """Differentiate the blurred first image (of a Fourier field per pixel) where lines cross.
 
     All points of a row share the integrals along y, and all points of a column those along x, so
-    that a point costs a hundredth of its cost in `sample_blurred`.
-
-    Args:
-        function: what to evaluate.
-        rows: y, in input pixels.
-        cols: x, in input pixels.
-        footprint: the pixel pitch (y, x), in input pixels.
-        sigma: standard deviation of the Gaussian, in input pixels.
-        widest: as for `hyperfunc.function.rendering.sample`.
-        order: of the derivative along y and along x, per input pixel.
+    that a point costs a hundredth of its cost in `sample_blurred`. The y of the rows, the x of the
+    columns, and the units of the derivative are input pixels; otherwise see `sample_blurred`.
     """
     row_bands, col_bands = (
         _over_positions(

@@ -178,7 +178,7 @@ def differentiate_grid(
         footprint: the pixel pitch (y, x) everywhere, in input pixels.
         orders: of each derivative, along y and along x, per unit of the coordinates.
         sigma: standard deviation of the Gaussian, in input pixels.
-        widest: as for `hyperfunc.function.rendering.sample`.
+        widest: as for `hyperfunc.function.sample`.
     """
     rows, cols = (mirrored(line) * n for line, n in zip(lines, function.size, strict=True))
     signs = [jnp.where(is_reflected(line), -1.0, 1.0) for line in lines]

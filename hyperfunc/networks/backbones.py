@@ -3,9 +3,6 @@
 `EDSR`, `RDN` and `VapSR` keep the image's resolution, for a target network per pixel. They are
 convolutional and accept a mask, so that an image can be read tile by tile. `InceptionTrunk` and
 `DenseTrunk` read an image or a window as a whole, for `PatchHypernetwork`.
-
-To add one: write a Linen module that offers what `BackboneProtocol` states, and name it in the
-union at the foot of the file, which the command line, the checkpoints and the tests read.
 """
 
 from collections.abc import Callable

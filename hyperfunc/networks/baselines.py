@@ -1,8 +1,7 @@
 """The baselines of the paper that are networks: SRCNN and RDN.
 
 They are trained like the hypernetworks, each for one scale. They map images [b, h, w, 3] in [0, 1]
-to images [b, scale * h, scale * w, 3]. To add one: write a Linen module that offers what
-`ModelProtocol` states, and name it in the union at the foot of the file.
+to images [b, scale * h, scale * w, 3].
 """
 
 import dataclasses

@@ -89,9 +89,8 @@ def convolve_and_add(
     """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and apply a ReLU on request.
 
     Values and gradients are those of XLA's convolution except for the order of sums, unless
-    registered layers (`register_training_layers`) compute in a lower precision. A 3x3 convolution
-    has no forward-mode derivatives. So it is for training only, because users may differentiate
-    inference in any way.
+    registered layers compute in a lower precision. A 3x3 convolution has no forward-mode
+    derivatives, so it is for training only.
 
     Raises:
         ValueError: the kernel has another size.
@@ -243,10 +242,7 @@ def depthwise_gradient(inputs: Features, gradient: Features, *, size: int) -> Fl
 def lay_out_patches(
     x: Float[Array, "b h w c"], size: tuple[int, int], padding: int
 ) -> Float[Array, "b y x n"]:
-    """Concatenate the pixels of each patch of (rows, columns), row by row.
-
-    ``padding`` zeros are added on each side of the features.
-    """
+    """Concatenate the pixels of each patch, row by row, with zeros on each side of the features."""
     return jnp.concatenate(_shift(x, size, padding), axis=-1)
 
 

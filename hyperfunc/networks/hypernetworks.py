@@ -2,8 +2,7 @@
 
 Both hypernetworks return (theta, shared). They differ in what a window sees: `PixelHypernetwork`
 runs its trunk once over the image, so each window sees a large neighbourhood; `PatchHypernetwork`,
-the paper's, reads each window as an image of its own. To add one: write a Linen module that offers
-what `ModelProtocol` states, and name it in the union at the foot of the file.
+the paper's, reads each window as an image of its own.
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """What every component offers to the rest of the program.
 
 Nothing outside the file that defines a component asks for its class: what differs between
-components is stated here, as a property or a method that each of them has.
+components is stated here, as a property or a method that each of them has. To add one: write a
+Linen module, or for a target network a frozen dataclass, that offers what its protocol states, and
+name it in the union at the foot of its file: the command line, checkpoints and tests read it.
 """
 
 from collections.abc import Callable, Sequence

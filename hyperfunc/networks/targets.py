@@ -4,9 +4,6 @@ A target network T(x, a; theta) maps a point x (in its window's frame, [-1, 1]^2
 (the pixel pitch, in the same units, per axis) to the channels of an image. A hypernetwork emits one
 ``theta`` for each window of each image; the ``shared`` parameters are learned and the same for all
 windows. Functions here take a single point and a single theta; callers vmap.
-
-To add one: write a frozen dataclass that offers what `TargetProtocol` states, and name it in the
-union at the foot of the file.
 """
 
 import dataclasses

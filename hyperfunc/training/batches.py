@@ -45,24 +45,15 @@ def open_batches(
     experiment: Experiment, source: ImageSource, mesh: Mesh, *, start: int
 ) -> Iterator[Any]:
     """Iterate without end over batches that lie on the devices, from batch number ``start`` on."""
-    data, seed = experiment.data, experiment.run.seed
+    data, task = experiment.data, experiment.task
+    options: dict[str, Any] = {"batch_size": data.batch_size, "weights": data.weights}
+    options |= {"seed": experiment.run.seed, "start": start}
     if data.resident:
-        return make_resident_batches(
-            source,
-            experiment.task,
-            mesh,
-            batch_size=data.batch_size,
-            seed=seed,
-            weights=data.weights,
-            start=start,
-        )
+        return make_resident_batches(source, task, mesh, **options)
     batches = make_batches(
         source,
-        experiment.task,
-        batch_size=data.batch_size,
-        seed=seed,
-        weights=data.weights,
-        start=start,
+        task,
+        **options,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         threads=data.threads,

@@ -35,14 +35,8 @@ class Recorder:
     ) -> None:
         """Prepare to record a run.
 
-        Args:
-            experiment: what is trained.
-            data: the training images, see `hyperfunc.data.ImageSource.identify`.
-            start: number of steps done before.
-            validator: scores the state.
-            checkpoints: where to save.
-            writer: where to log.
-            progress: the bar that shows the loss, above which messages are printed.
+        ``data`` identifies the training images, ``start`` is the number of steps done before, and
+        messages are printed above the bar ``progress``.
         """
         self._experiment, self._data = experiment, data
         self._validator, self._checkpoints = validator, checkpoints
@@ -63,11 +57,7 @@ class Recorder:
     ) -> None:
         """Log, validate and save as far as these are due after a step.
 
-        Args:
-            step: number of the step.
-            state: after the step.
-            metrics: of the step.
-            is_stopping: whether this is the last step of an interrupted run, which is saved.
+        The last step of an interrupted run (``is_stopping``) is saved.
 
         Raises:
             UserError: a metric is not finite, or the disk is full.

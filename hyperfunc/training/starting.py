@@ -19,16 +19,7 @@ logger = logging.getLogger(__name__)
 def start_state(
     experiment: Experiment, checkpoints: Workdir, shapes: TrainState, shardings: TrainState
 ) -> tuple[TrainState, int]:
-    """Make the state that a run starts with.
-
-    Args:
-        experiment: what to train.
-        checkpoints: of the run.
-        shapes: shapes of the state.
-        shardings: where to put its arrays.
-
-    Returns:
-        The state, and the number of steps done.
+    """Make the state that a run starts with, and return the number of steps done, too.
 
     Raises:
         UserError: the checkpoints are another experiment's or cannot be read, or ``run.start_from``

@@ -107,16 +107,9 @@ def make_train_step(experiment: Experiment) -> TrainStep:
 def compile_train_steps(
     experiment: Experiment, shapes: TrainState, shardings: TrainState, mesh: Mesh
 ) -> dict[int, TrainStep]:
-    """Compile the training step for each side that targets have, several at once.
+    """Compile the training step for each side that targets have (pixels), several at once.
 
-    Args:
-        experiment: what to train.
-        shapes: shapes of the state.
-        shardings: where the arrays of the state lie; the step donates their memory.
-        mesh: the devices.
-
-    Returns:
-        The compiled steps by the side of the target in pixels.
+    The steps donate the memory of the state, whose shapes and shardings are given.
 
     Raises:
         UserError: registered training layers are of no use.

@@ -60,10 +60,7 @@ class Validator:
         self._compiled: dict[Size, Any] = {}
 
     def __call__(self, variables: Any) -> tuple[dict[str, float], HostImage | None]:
-        """Score a model.
-
-        Args:
-            variables: its Flax variables.
+        """Score the model with these Flax variables.
 
         Returns:
             Scores by name ("validation/psnr" ranks checkpoints), and a picture with the observed

@@ -106,14 +106,14 @@ def test_figures_show_images_in_their_places(space, faces, tmp_path):
     theta = space.encode(faces)
     rebuilt = space.render(theta)
     ends = np.array([0, 1, 2, 3, 4, 5]), np.array([6, 7, 0, 1, 2, 3])
-    draw_figures(space, faces, theta, rebuilt, ends, tmp_path, rows=4)
+    draw_figures(space, faces, theta, rebuilt, ends, tmp_path)
     panel = SIDE + 4
     shapes = {
         "figure1_weights_and_pixels": (2, 9),
-        "figure6a_weights": (4, 9),
-        "figure6b_pixels": (4, 9),
+        "figure6a_weights": (5, 9),
+        "figure6b_pixels": (5, 9),
         "figure7_layerwise": (3, 9),
-        "failures": (4, 9),
+        "failures": (5, 9),
         "reconstruction": (2, 8),
     }
     assert {path.stem for path in tmp_path.iterdir()} == {*shapes, "walk"}
@@ -125,7 +125,7 @@ def test_figures_show_images_in_their_places(space, faces, tmp_path):
         return figures[name][i * panel :, j * panel :][2 : 2 + SIDE, 2 : 2 + SIDE]
 
     # Every row begins and ends with the two reconstructions.
-    for k in range(4):
+    for k in range(5):
         for name in ("figure6a_weights", "figure6b_pixels"):
             for column, end in ((0, ends[0][k]), (8, ends[1][k])):
                 difference = cell(name, k, column).astype(int) - rebuilt[end]
