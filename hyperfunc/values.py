@@ -32,14 +32,7 @@ def to_unit_range(images: Any) -> Any:
 
 
 def to_integers(values: Any, dtype: DTypeLike) -> Any:
-    """Map floats in [0, 1] to the whole range of an unsigned integer type.
-
-    Values are clipped and rounded half up.
-
-    Args:
-        values: an array of floats.
-        dtype: uint8 or uint16.
-    """
+    """Map floats in [0, 1] to the whole range of uint8 or uint16, clipped and rounded half up."""
     # No value is negative once it is clipped, so the conversion, which truncates, rounds half up.
     return (values.clip(0, 1) * largest_value(dtype) + 0.5).astype(dtype)
 

@@ -153,15 +153,10 @@ BUILDERS = {builder.name: builder for builder in (Set5, Set14, B100, Urban100, I
 
 
 def prepare(name: str, data_dir: Path | None = None, *, folder: Path | None = None) -> Path:
-    """Prepare a dataset as `array_record` files; does nothing if they exist.
+    """Prepare a dataset as `array_record` files, unless they exist, and return their folder.
 
-    Args:
-        name: one of `BUILDERS`.
-        data_dir: the data are stored in `<data_dir>/<name>/<version>`; TFDS's own folder if None.
-        folder: the images to take; None downloads them.
-
-    Returns:
-        The folder with the prepared data.
+    It is `<data_dir>/<name>/<version>`; by default ``data_dir`` is TFDS's own folder. Without a
+    ``folder`` of images they are downloaded.
 
     Raises:
         UserError: there is no such builder or no network, an image cannot be read, or the number of

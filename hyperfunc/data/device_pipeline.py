@@ -127,14 +127,7 @@ def make_resident_batches(
 ) -> Iterator[dict[str, Array]]:
     """Iterate without end over batches that lie on the devices, sharded.
 
-    Args:
-        source: the images.
-        task: the super-resolution task that says how examples are made.
-        mesh: the devices.
-        batch_size: examples per batch, over all devices.
-        seed: seed of all random numbers.
-        weights: see `repeat_by_weight`.
-        start: number of the first batch.
+    For the arguments see `make_batches`.
 
     Raises:
         ValueError: the devices cannot make examples of this task.

@@ -34,13 +34,8 @@ def open_prepared(
 ) -> ImageSource:
     """Open prepared data.
 
-    Where the data lack the split, another evaluation split takes its place, or their only split.
-    Examples without a `name` are named by their number.
-
-    Args:
-        path: the folder that holds `dataset_info.json`.
-        split: `train`, `val` or `test`.
-        transform: applied to every image.
+    Where the data lack the split (`train`, `val` or `test`), another evaluation split takes its
+    place, or their only split. Examples without a `name` are named by their number.
 
     Raises:
         UserError: the data cannot be read, hold no images, or have no such split.

@@ -139,11 +139,7 @@ class ImageSource:
         return f"{len(self)} images ({digest[:12]})"
 
     def select(self, numbers: Sequence[int]) -> "ImageSource":
-        """Return a source of some of the images, in the given order; both share one cache.
-
-        Args:
-            numbers: image numbers, each in 0..len - 1.
-        """
+        """Return a source of the images with these numbers; both share one cache."""
         part = copy.copy(self)
         part.names = tuple(self.names[i] for i in numbers)
         part._numbers = [self._numbers[i] for i in numbers]

@@ -141,13 +141,8 @@ def confidence_interval(
 
     The interval is centred on the statistic of all samples, and has the width that the standard
     deviation of the bootstrap gives. Quantiles of the bootstrap would be too high for a Fréchet
-    distance, which grows when samples are repeated.
-
-    Args:
-        statistic: a function of the indices of samples.
-        count: number of samples.
-        level: probability that the interval contains the true value.
-        seed: of the random choice of samples.
+    distance, which grows when samples are repeated. The statistic is a function of the indices of
+    samples, of which there are ``count``.
     """
     rng = np.random.default_rng(seed)
     values = [statistic(rng.integers(count, size=count)) for _ in range(BOOTSTRAP_SAMPLES)]

@@ -41,11 +41,9 @@ class Row:
     """The means of one method over a dataset.
 
     Attributes:
-        method: its name.
-        psnr_y: mean PSNR of luma in decibels, see `hyperfunc.pixels.metrics.mean_psnr`.
+        psnr_y: mean PSNR of luma in decibels, see `hyperfunc.pixels.mean_psnr`.
         ssim_y: mean SSIM of luma.
         seconds: time for all images together, compilation included.
-        images: number of images.
     """
 
     method: str
@@ -60,10 +58,8 @@ class Table:
     """The result of a super-resolution evaluation; its fields are those of the JSON file.
 
     Attributes:
-        dataset: its name.
         scale: (rows, columns), output pixels per input pixel.
         protocol: how the numbers were measured, in words.
-        rows: a row for each method.
         per_image: for each image {"image": name, METHOD: {"psnr_y": dB, "ssim_y": SSIM}, ...}.
     """
 

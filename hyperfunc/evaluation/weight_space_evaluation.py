@@ -41,12 +41,8 @@ class ImageSets(NamedTuple):
 def open_image_sets(dataset: str, size: int, *, data_dir: Path | None) -> ImageSets:
     """Open the images of a dataset, or of a folder.
 
-    A folder has no split of its own: every third image is a test image.
-
-    Args:
-        dataset: its name, or a folder of images.
-        size: side of the images that the model was trained on, in pixels.
-        data_dir: where datasets are.
+    A folder has no split of its own: every third image is a test image. ``size`` is the side of the
+    images that the model was trained on, in pixels.
 
     Raises:
         UserError: there is no such dataset, or not at this size.

@@ -66,12 +66,9 @@ class ArrayReader:
         self.unread = set(file.keys())
 
     def read(self, name: str, shape: tuple[int | None, ...], *dtypes: str) -> np.ndarray:
-        """Read an array.
+        """Read an array that must have this shape and one of these types of safetensors.
 
-        Args:
-            name: of the array.
-            shape: that it must have; None stands for any positive length of an axis.
-            dtypes: the types that it may have, by their names in safetensors.
+        None stands for any positive length of an axis.
 
         Raises:
             InvalidFile: it is missing, has another type or shape, or holds values that are not

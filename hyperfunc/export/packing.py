@@ -61,13 +61,9 @@ def quantize_int8(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantize_base(base: np.ndarray) -> np.ndarray:
-    """Restore the 8- or 16-bit image that a base image was made of, if it was made of one.
+    """Restore the uint8 or uint16 image that a base image, nominally in [0, 1], was made of.
 
-    Args:
-        base: nominally in [0, 1].
-
-    Returns:
-        Levels, uint8 or uint16, where they are equal to the base; else the base as float32.
+    If it was made of none, it is returned as float32.
     """
     for dtype in (np.uint8, np.uint16):
         top = np.float32(np.iinfo(dtype).max)

@@ -54,13 +54,7 @@ def find_intervals(axis: Axis | Samples, pixels: int) -> Intervals:
 def render_fourier_grid(
     function: FunctionalImage, rows: Axis | Samples, cols: Axis | Samples
 ) -> Float[Array, "b y x c"]:
-    """Render the sum of the windows, without the base, on a separable grid.
-
-    Args:
-        function: a function with a Fourier series per pixel.
-        rows: samples along y, within the image.
-        cols: samples along x.
-    """
+    """Render the sum of the windows, without the base, on a separable grid within the image."""
     target, shared = cast(FourierField, function.target), function.shared
     exists, (columns, emit) = function.exists, function.theta.columns()
     row = find_intervals(rows, len(exists[0]))

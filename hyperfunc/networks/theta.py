@@ -162,11 +162,7 @@ def mix(one: Any, two: Any, t: Any, layers: Sequence[str] | None = None) -> Any:
 
 
 def choose_layers(names: Sequence[str], layers: int | Sequence[str] | None) -> list[str]:
-    """Return the names of the chosen layers.
-
-    Args:
-        names: all layers.
-        layers: the first so many, or the chosen names; all if not given.
+    """Return the names of the chosen layers: the first so many, or the named ones; all if None.
 
     Raises:
         ValueError: there are not so many layers, or none of that name.

@@ -186,12 +186,9 @@ def _is_whole(number: Any) -> bool:
 
 
 def axis_over(window: tuple[float, float], count: int, input_pixels: int) -> Axis:
-    """Place ``count`` samples evenly over an interval of [0, 1].
+    """Place ``count`` samples evenly over an interval (low, high) of [0, 1].
 
-    Args:
-        window: the interval (low, high), coordinates in [0, 1].
-        count: the number of samples (output pixels).
-        input_pixels: the extent of the input image along this axis, in pixels.
+    The input image has ``input_pixels`` along this axis.
     """
     low, high = window
     return Axis(low * input_pixels, (high - low) * input_pixels / count, count)

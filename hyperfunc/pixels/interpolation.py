@@ -67,13 +67,10 @@ def interpolate_points(
     footprint: Float[Array, "#n 2"],
     widest: float | int,
 ) -> Float[Array, "b n c"]:
-    """Interpolate at scattered positions.
+    """Interpolate at scattered positions (y, x).
 
-    Args:
-        images: the images.
-        positions: (y, x) in input pixels.
-        footprint: pixel pitch (y, x), in input pixels, for all positions or for each.
-        widest: as for `cubic_taps`.
+    The footprint is one for all positions, or one for each. Both are in input pixels; ``widest`` is
+    that of `cubic_taps`.
     """
     (row, row_weight), (col, col_weight) = (
         cubic_taps(*find_cells(positions[:, i]), images.shape[i + 1], footprint[:, i], widest)

@@ -1,5 +1,6 @@
 """Validation during training: PSNR of the same held-out images each time."""
 
+import functools
 import logging
 from typing import Any
 
@@ -37,15 +38,8 @@ class Validator:
     """
 
     def __init__(self, model: Network, task: Task, source: ImageSource, mesh: Mesh) -> None:
-        """Prepare the images.
-
-        Args:
-            model: the network.
-            task: says at which scales, and what the model observes.
-            source: the held-out images, of which at most `MAX_IMAGES`, evenly spaced, are used.
-            mesh: the devices.
-        """
-        self._model, self._mesh = model, mesh
+        """Prepare the held-out images, of which at most `MAX_IMAGES`, evenly spaced, are used."""
+        self._mesh = mesh
         count = min(len(source), MAX_IMAGES)
         source = source.select([i * len(source) // count for i in range(count)])
         crops = [_crop_center(image, task.validation_side) for image in source]
@@ -57,7 +51,12 @@ class Validator:
             ]
             observed, targets = zip(*pairs, strict=True)
             self._sets[scale] = (list(observed), list(targets))
-        self._compiled: dict[Size, Any] = {}
+        self._is_compiled = False
+        self._predict = jax.jit(
+            functools.partial(predict, model),
+            static_argnums=2,
+            out_shardings=replicated(mesh),
+        )
 
     def __call__(self, variables: Any) -> tuple[dict[str, float], HostImage | None]:
         """Score the model with these Flax variables.
@@ -67,12 +66,13 @@ class Validator:
             image, the result and the target of a few images in columns. Without held-out images
             there are no scores and no picture.
         """
-        if self._sets and not self._compiled:
+        if self._sets and not self._is_compiled:
+            self._is_compiled = True
             scales = ", ".join(f"{scale:g}" for scale in self._sets)
             logger.info("compiling the validation at scale %s, up to minutes", scales)
         scores, picture = {}, None
         for scale, (observed, targets) in self._sets.items():
-            outputs = self._predict(variables, observed, targets[0].shape[:2])
+            outputs = self._run(variables, observed, targets[0].shape[:2])
             border = border_for((scale, scale))
             values = [
                 psnr_y(a, b, border) if scale > 1 else psnr_rgb(a, b)
@@ -87,19 +87,14 @@ class Validator:
             scores["validation/psnr"] = float(np.mean(ranked or list(scores.values())))
         return scores, picture
 
-    def _predict(self, variables: Any, observed: list[HostImage], size: Size) -> list[HostImage]:
-        function = self._compiled.get(size)
-        if function is None:
-            function = self._compiled[size] = jax.jit(
-                lambda variables, images: predict(self._model, variables, images, size),
-                out_shardings=replicated(self._mesh),
-            )
+    def _run(self, variables: Any, observed: list[HostImage], size: Size) -> list[HostImage]:
         padding = -len(observed) % self._mesh.size
         batch = np.stack(observed + [observed[-1]] * padding)
         images = jax.make_array_from_callback(
             batch.shape, batch_sharded(self._mesh), lambda index: batch[index]
         )
-        return list(to_uint8(np.asarray(function(variables, images))[: len(observed)]))
+        outputs = self._predict(variables, images, size)
+        return list(to_uint8(np.asarray(outputs)[: len(observed)]))
 
 
 def _crop_center(image: HostImage, side: int) -> HostImage:

@@ -23,13 +23,9 @@ class Writer:
     """
 
     def __init__(self, workdir: Path, *, start: int | None = None, active: bool = True) -> None:
-        """Open the files.
+        """Open the files, and create the folder if it is missing.
 
-        Args:
-            workdir: the folder, which is created if it is missing.
-            start: number of steps done. Lines of later steps are removed, because a resumed run
-                does these steps again. None keeps all lines.
-            active: whether to write.
+        Lines of steps after ``start`` are removed, because a resumed run does these steps again.
 
         Raises:
             UserError: the folder cannot be written; the methods raise it, too.

@@ -84,12 +84,6 @@ def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
 def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1) -> None:
     """Check that a page can show the functions of a model, before one is computed.
 
-    Args:
-        target: the target network.
-        layout: the windows.
-        size: (height, width) of the input image, pixels.
-        batch: number of images.
-
     Raises:
         UserError: the page cannot show such functions, or the image is too large for a page.
     """
