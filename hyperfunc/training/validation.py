@@ -53,9 +53,7 @@ class Validator:
             self._sets[scale] = (list(observed), list(targets))
         self._is_compiled = False
         self._predict = jax.jit(
-            functools.partial(predict, model),
-            static_argnums=2,
-            out_shardings=replicated(mesh),
+            functools.partial(predict, model), static_argnums=2, out_shardings=replicated(mesh)
         )
 
     def __call__(self, variables: Any) -> tuple[dict[str, float], HostImage | None]:
@@ -83,7 +81,7 @@ class Validator:
                 columns = (images[:PICTURE_ROWS] for images in (observed, outputs, targets))
                 picture = _side_by_side(*columns)
         ranked = [scores[f"validation/psnr_x{s:g}"] for s in RANKING_SCALES if s in self._sets]
-        if ranked or scores:
+        if scores:
             scores["validation/psnr"] = float(np.mean(ranked or list(scores.values())))
         return scores, picture
 
