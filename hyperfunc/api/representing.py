@@ -16,7 +16,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import FLOAT_TOLERANCE, read_as_shown, unwrap_pillow
-from hyperfunc.networks import Hypernetwork, ThetaProtocol
+from hyperfunc.networks import AnyTheta, Hypernetwork
 from hyperfunc.upscaling import plan_encoding
 from hyperfunc.values import to_unit_range
 
@@ -152,7 +152,7 @@ def _encode_tiles(
     )
 
 
-def _concatenate(parts: list[ThetaProtocol], axis: int) -> ThetaProtocol:
+def _concatenate(parts: list[AnyTheta], axis: int) -> AnyTheta:
     first, *others = parts
     return first.map_windows(lambda *leaves: np.concatenate(leaves, axis=axis), *others)
 

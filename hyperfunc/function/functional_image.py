@@ -15,14 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from hyperfunc.networks import (
-    INFERENCE,
-    Hypernetwork,
-    Mode,
-    PlainTheta,
-    Target,
-    ThetaProtocol,
-)
+from hyperfunc.networks import INFERENCE, AnyTheta, Hypernetwork, Mode, PlainTheta, Target
 from hyperfunc.pixels import WindowLayout
 from hyperfunc.types import Images, Shared, Size, Theta
 from hyperfunc.values import to_unit_range
@@ -55,7 +48,7 @@ class FunctionalImage:
         fade: how the target networks fade out where pixels are large.
     """
 
-    theta: ThetaProtocol
+    theta: AnyTheta
     shared: Shared
     base: Images | None
     exists: tuple[Float[Array, " gh"], Float[Array, " gw"]]
@@ -73,7 +66,7 @@ class FunctionalImage:
         """Return theta as plain parameters [b, window rows, window columns, ...]."""
         return self.theta.parameters
 
-    def prepared(self) -> ThetaProtocol:
+    def prepared(self) -> AnyTheta:
         """Return theta with parameters as `Target.apply` takes them."""
         if self.target.is_linear:
             return self.theta

@@ -19,15 +19,10 @@ from hyperfunc.networks.cpu_gradients import (
     register_training_layers,
 )
 from hyperfunc.networks.hypernetworks import Hypernetwork, PatchHypernetwork, PixelHypernetwork
-from hyperfunc.networks.protocols import (
-    INFERENCE,
-    TRAINING,
-    Mode,
-    ModelProtocol,
-    ThetaProtocol,
-)
+from hyperfunc.networks.protocols import INFERENCE, TRAINING, Mode, ModelProtocol
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 from hyperfunc.networks.theta import (
+    AnyTheta,
     FactoredTheta,
     PlainTheta,
     are_equal,
@@ -37,6 +32,7 @@ from hyperfunc.networks.theta import (
 )
 
 __all__ = [
+    "AnyTheta",
     "Backbone",
     "CosineMLP",
     "DenseTrunk",
@@ -57,7 +53,6 @@ __all__ = [
     "SRCNN",
     "TRAINING",
     "Target",
-    "ThetaProtocol",
     "VapSR",
     "are_equal",
     "check_training_layers",

@@ -20,9 +20,9 @@ from hyperfunc.errors import check_range
 from hyperfunc.networks.backbones import EDSR, Backbone, InceptionTrunk
 from hyperfunc.networks.cpu_gradients import dot_for_flax
 from hyperfunc.networks.layers import FactorizedConv, Mask, Precision, pool_to
-from hyperfunc.networks.protocols import INFERENCE, Mode, ThetaProtocol
+from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
-from hyperfunc.networks.theta import FactoredTheta, PlainTheta
+from hyperfunc.networks.theta import AnyTheta, FactoredTheta, PlainTheta
 from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
 from hyperfunc.types import Images, Shared, Theta
 
@@ -74,7 +74,7 @@ class PixelHypernetwork(_MakesFunctions):
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
-    ) -> tuple[ThetaProtocol, Shared]:
+    ) -> tuple[AnyTheta, Shared]:
         """Emit theta, as a product of factors if the target network is linear."""
         features = self.backbone(images, mask=mask, mode=mode).astype(jnp.float32)
         if features.shape[1:3] != images.shape[1:3]:

@@ -6,7 +6,6 @@ Linen module, or for a target network a frozen dataclass, that offers what its p
 name it in the union at the foot of its file: the command line, checkpoints and tests read it.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -83,78 +82,6 @@ class TargetProtocol(Protocol):
 
         Theta comes from `prepare`. The footprint is the pixel pitch, per axis, in the same units.
         """
-        ...
-
-
-@runtime_checkable
-class ThetaProtocol(Protocol):
-    """The parameters of the target networks of a batch of images, one for each window.
-
-    A pytree. Arrays that differ between windows have the leading axes [b, window rows, window
-    columns].
-    """
-
-    @property
-    def batch(self) -> int:
-        """The number of images."""
-        ...
-
-    @property
-    def layers(self) -> list[str]:
-        """Names of the target network's emitted layers, in the order of their application."""
-        ...
-
-    @property
-    def numbers_per_window(self) -> int:
-        """How many numbers are computed or read to get the parameters of one window."""
-        ...
-
-    def map_windows(self, change: Callable[..., Any], *others: Any) -> Any:
-        """Apply a function to every array [b, window rows, window columns, ...].
-
-        It also gets the arrays of ``others``, thetas of the same structure. What does not differ
-        between windows is taken from the first theta.
-        """
-        ...
-
-    def select(self, rows: Any, cols: Any) -> Theta:
-        """Return the parameters of some windows of each image, [b, *index, ...].
-
-        ``rows`` and ``cols`` are integers; their shapes broadcast to ``index``.
-        """
-        ...
-
-    @property
-    def parameters(self) -> Theta:
-        """All parameters as a nested dict of arrays [b, window rows, window columns, ...]."""
-        ...
-
-    def mix(self, other: Any, t: Any, layers: Sequence[str]) -> Any:
-        """Interpolate linearly from this theta (t = 0) to another one (t = 1), layer by layer.
-
-        Layers that are not named stay those of this theta.
-        """
-        ...
-
-    def arrays(self) -> dict[str, Any]:
-        """Return the arrays as a nested dict, for storing them."""
-        ...
-
-    # Of linear target networks:
-
-    def factors(self) -> tuple[Float[Array, "b gh gw f"], Float[Array, "f d c"]]:
-        """Return features and a kernel whose product are the coefficients."""
-        ...
-
-    def columns(self) -> tuple[Any, Callable[[Any], Float[Array, "d c b gh"]]]:
-        """Return the columns of windows, and a function that turns one into coefficients.
-
-        The columns are a pytree of arrays [window columns, ...].
-        """
-        ...
-
-    def scale_basis(self, factors: Float[Array, " d"]) -> Any:
-        """Multiply the coefficients of each basis function by a factor."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Theta: the emitted parameters of target networks, plain or as a product of two factors.
 
-Both classes offer what `ThetaProtocol` states; no other file tells them apart.
+Both classes are pytrees and offer the same; no other file tells them apart. Arrays that differ
+between windows have the leading axes [b, window rows, window columns].
 """
 
 import math
@@ -14,7 +15,6 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from hyperfunc.networks.protocols import ThetaProtocol
 from hyperfunc.types import Theta
 
 
@@ -31,40 +31,49 @@ class PlainTheta:
 
     @property
     def layers(self) -> list[str]:
-        """Names of the emitted layers, in the order of their application."""
+        """Names of the target network's emitted layers, in the order of their application."""
         return order_layers(self.parameters)
 
     @property
     def numbers_per_window(self) -> int:
-        """How many parameters a window has."""
+        """How many numbers are computed or read to get the parameters of one window."""
         return sum(math.prod(leaf.shape[3:]) for leaf in jax.tree.leaves(self.parameters))
 
-    def map_windows(self, change: Callable[..., Any], *others: "PlainTheta") -> "PlainTheta":
-        """Apply a function to every array, together with those of other thetas."""
+    def map_windows(self, change: Callable[..., Any], *others: Any) -> "PlainTheta":
+        """Apply a function to every array that differs between windows.
+
+        It also gets the arrays of other thetas of the same structure.
+        """
         trees = (theta.parameters for theta in (self, *others))
         return PlainTheta(jax.tree.map(change, *trees))
 
     def select(self, rows: Any, cols: Any) -> Theta:
-        """Return the parameters of some windows of each image."""
+        """Return the parameters of some windows of each image, [b, *index, ...].
+
+        ``rows`` and ``cols`` are integers; their shapes broadcast to ``index``.
+        """
         return jax.tree.map(lambda leaf: leaf[:, rows, cols], self.parameters)
 
-    def mix(self, other: ThetaProtocol, t: Any, layers: Sequence[str]) -> "PlainTheta":
+    def mix(self, other: "AnyTheta", t: Any, layers: Sequence[str]) -> "PlainTheta":
         """Interpolate linearly towards another theta (t = 1) in the named layers."""
         return PlainTheta(mix(self.parameters, other.parameters, t, layers))
 
     def arrays(self) -> dict[str, Any]:
-        """Return the parameters."""
+        """Return the arrays as a nested dict, for storing them."""
         return self.parameters
 
     def factors(self) -> tuple[Float[Array, "b gh gw f"], Float[Array, "f d c"]]:
-        """Return the flat coefficients of a linear target network, and the identity."""
+        """Return features and a kernel whose product are a linear target network's coefficients."""
         coefficients = self.parameters["coefficients"]
         d, c = coefficients.shape[3:]
         features = coefficients.reshape(*coefficients.shape[:3], d * c)
         return features, jnp.eye(d * c).reshape(d * c, d, c)
 
     def columns(self) -> tuple[Any, Callable[[Any], Float[Array, "d c b gh"]]]:
-        """Return the coefficients of a linear target network, column by column."""
+        """Return the columns of windows, and a function that turns one into coefficients.
+
+        They are a pytree of arrays [window columns, ...], for a linear target network.
+        """
         return self.parameters["coefficients"].transpose(2, 3, 4, 0, 1), lambda column: column
 
     def scale_basis(self, factors: Float[Array, " d"]) -> "PlainTheta":
@@ -104,7 +113,7 @@ class FactoredTheta:
         """The product, {"coefficients": [b, window rows, window columns, d, c]}."""
         return {"coefficients": jnp.einsum("bhwf,fdc->bhwdc", self.features, self.kernel)}
 
-    def map_windows(self, change: Callable[..., Any], *others: "FactoredTheta") -> "FactoredTheta":
+    def map_windows(self, change: Callable[..., Any], *others: Any) -> "FactoredTheta":
         """Apply a function to the features, together with those of other thetas."""
         features = change(self.features, *(other.features for other in others))
         return FactoredTheta(features, self.kernel)
@@ -114,7 +123,7 @@ class FactoredTheta:
         features = self.features[:, rows, cols]
         return {"coefficients": jnp.einsum("...f,fdc->...dc", features, self.kernel)}
 
-    def mix(self, other: ThetaProtocol, t: Any, layers: Sequence[str]) -> ThetaProtocol:
+    def mix(self, other: "AnyTheta", t: Any, layers: Sequence[str]) -> "AnyTheta":
         """Interpolate linearly towards another theta (t = 1); as a product if kernels are equal."""
         if not isinstance(other, FactoredTheta) or not are_equal(self.kernel, other.kernel):
             return PlainTheta(self.parameters).mix(other, t, layers)
@@ -143,6 +152,9 @@ class FactoredTheta:
     def scale_basis(self, factors: Float[Array, " d"]) -> "FactoredTheta":
         """Multiply the coefficients of each basis function by a factor."""
         return FactoredTheta(self.features, self.kernel * factors[None, :, None])
+
+
+AnyTheta = PlainTheta | FactoredTheta
 
 
 def mix(one: Any, two: Any, t: Any, layers: Sequence[str] | None = None) -> Any:

@@ -21,7 +21,6 @@ from hyperfunc.networks import (
     Backbone,
     CosineMLP,
     DenseTrunk,
-    FactoredTheta,
     FixedScale,
     FourierField,
     Hypernetwork,
@@ -29,10 +28,8 @@ from hyperfunc.networks import (
     ModelProtocol,
     PatchHypernetwork,
     PixelHypernetwork,
-    PlainTheta,
     RDNUpscaler,
     Target,
-    ThetaProtocol,
     VapSR,
 )
 from hyperfunc.networks.protocols import BackboneProtocol, TargetProtocol
@@ -115,7 +112,6 @@ IMAGES = np.random.default_rng(0).uniform(size=(2, 8, 6, 3)).astype(np.float32)
         (Target, TargetProtocol),
         (Hypernetwork, ModelProtocol),
         (FixedScale, ModelProtocol),
-        (PlainTheta | FactoredTheta, ThetaProtocol),
     ],
 )
 def test_components_offer_what_their_protocol_states(union, protocol):
