@@ -30,6 +30,7 @@ from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import SUFFIXES, FileReader, ImageFile, find_images, name_files
 from hyperfunc.pixels import imresize
+from hyperfunc.types import HostImage
 
 logger = logging.getLogger(__name__)
 
@@ -215,9 +216,7 @@ def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def make_face_transform(
-    size: int,
-) -> Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "size size 3"]]:
+def make_face_transform(size: int) -> Callable[[HostImage], UInt8[np.ndarray, "size size 3"]]:
     """Return a function that turns a CelebA image into a face of `size` x `size` pixels.
 
     Raises:
@@ -228,7 +227,7 @@ def make_face_transform(
     return functools.partial(_crop_face, size=size)
 
 
-def _crop_face(image: UInt8[np.ndarray, "h w 3"], *, size: int) -> UInt8[np.ndarray, "size size 3"]:
+def _crop_face(image: HostImage, *, size: int) -> UInt8[np.ndarray, "size size 3"]:
     height, width = image.shape[:2]
     if (height, width) == (size, size):  # The file holds the cropped and resized face.
         return image

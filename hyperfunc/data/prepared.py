@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_image
+from hyperfunc.types import HostImage
 
-Transform = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
+Transform = Callable[[HostImage], HostImage]
 
 IMAGE_FEATURES = ("hr", "image")
 """Names of the features that may hold the image, in order of preference."""
@@ -26,12 +24,7 @@ def find_prepared(folder: Path) -> Path | None:
     return max(found, key=lambda path: (_version(path), str(path)), default=None)
 
 
-def open_prepared(
-    path: Path,
-    *,
-    split: str,
-    transform: Transform | None = None,
-) -> ImageSource:
+def open_prepared(path: Path, *, split: str, transform: Transform | None = None) -> ImageSource:
     """Open prepared data.
 
     Where the data lack the split (`train`, `val` or `test`), another evaluation split takes its
@@ -67,7 +60,7 @@ def open_prepared(
 
 def _read_record(
     path: Path, records: Any, feature: str, names: list[str], transform: Transform | None, i: int
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> HostImage:
     image = read_image(io.BytesIO(records[i][feature]), name=f"{path}, {names[i]}")
     return image if transform is None else transform(image)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
+from hyperfunc.types import HostImage
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ImageSource:
         self,
         description: str,
         names: Sequence[str],
-        read: Callable[[int], UInt8[np.ndarray, "h w 3"]],
+        read: Callable[[int], HostImage],
         *,
         cache_bytes: int = CACHE_BYTES,
     ):
@@ -52,10 +52,9 @@ class ImageSource:
         self._make_cache()
 
     def __len__(self) -> int:
-        """The number of images."""
         return len(self.names)
 
-    def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+    def __getitem__(self, i: int) -> HostImage:
         """Image `i`, read-only.
 
         Raises:
@@ -75,12 +74,10 @@ class ImageSource:
             self._keep(number, image)
         return image
 
-    def __iter__(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """The images in their order."""
+    def __iter__(self) -> Iterator[HostImage]:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        """The description and the number of images."""
         return f"ImageSource({self.description}, {len(self)} images)"
 
     def __getstate__(self) -> dict:
@@ -88,7 +85,6 @@ class ImageSource:
         return {k: v for k, v in self.__dict__.items() if k not in ("_cache", "_lock", "_free")}
 
     def __setstate__(self, state: dict) -> None:
-        """Restore the source with an empty cache."""
         self.__dict__.update(state)
         self._make_cache()
 
@@ -157,7 +153,7 @@ class ImageSource:
             return error
         return None
 
-    def _keep(self, number: int, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    def _keep(self, number: int, image: HostImage) -> None:
         with self._lock:
             if number not in self._cache and image.nbytes <= self._free:
                 self._cache[number] = image

@@ -81,7 +81,6 @@ class SuperResolution:
     jpeg: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         if not self.scales or min(self.scales) < 1:
             raise ValueError(f"scales {self.scales}: give at least one, all at least 1")
         if self.crop < 4:
@@ -201,7 +200,6 @@ class Reconstruction:
     stride: int = 1
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "size", least=1)
         if self.stride < 1 or self.size % self.stride:
             raise ValueError(f"stride {self.stride}: give a divisor of the size {self.size}")

@@ -19,10 +19,7 @@ ZOOM = 2
 
 
 def compare(
-    images: Mapping[str, HostImage],
-    scores: Mapping[str, Mapping[str, float]],
-    *,
-    side: int = 160,
+    images: Mapping[str, HostImage], scores: Mapping[str, Mapping[str, float]], *, side: int = 160
 ) -> HostImage:
     """Put the same detail of several images side by side, each with a caption.
 

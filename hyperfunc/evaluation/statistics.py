@@ -131,11 +131,7 @@ def roughness(path: UInt8[np.ndarray, "n t h w 3"]) -> Float[np.ndarray, " n"]:
 
 
 def confidence_interval(
-    statistic: Callable[[np.ndarray], float],
-    count: int,
-    *,
-    level: float = 0.95,
-    seed: int = 0,
+    statistic: Callable[[np.ndarray], float], count: int, *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
     """Estimate a confidence interval of a statistic by the bootstrap.
 

@@ -70,7 +70,6 @@ class Table:
     per_image: list[dict[str, Any]]
 
     def __str__(self) -> str:
-        """Format the table for a terminal."""
         scale = " x ".join(f"{s:g}" for s in dict.fromkeys(self.scale))
         lines = [f"{self.dataset}, scale {scale}, {self.rows[0].images} images"]
         lines += [f"{'method':<12}{'PSNR-Y (dB)':>12}{'SSIM-Y':>10}{'seconds':>10}"]

@@ -3,14 +3,7 @@
 A hypernetwork turns an image into theta, the parameters of its target networks; Flax stays here.
 """
 
-from hyperfunc.networks.backbones import (
-    EDSR,
-    RDN,
-    Backbone,
-    DenseTrunk,
-    InceptionTrunk,
-    VapSR,
-)
+from hyperfunc.networks.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
 from hyperfunc.networks.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.networks.cpu_gradients import (
     check_training_layers,

@@ -5,6 +5,7 @@ to images [b, scale * h, scale * w, 3].
 """
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,7 +23,19 @@ _RDN_FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
 """By which factors the sub-pixel convolutions of RDN enlarge, for each scale."""
 
 
-class SRCNN(nn.Module):
+class _ForOneScale(nn.Module):
+    """What networks for one scale have in common."""
+
+    depends_on_footprint = True
+    """They know one pixel pitch only."""
+
+    @property
+    def fixed_scale(self: Any) -> int:
+        """The scale."""
+        return self.scale
+
+
+class SRCNN(_ForOneScale):
     """Three convolutions on the luma of the bicubically enlarged image; the chroma stays bicubic.
 
     It has 57 K parameters. It predicts the correction of its input, whereas the original predicts
@@ -41,17 +54,9 @@ class SRCNN(nn.Module):
     widths: tuple[int, int] = (64, 32)
     sizes: tuple[int, int, int] = (9, 5, 5)
 
-    depends_on_footprint = True
-    """A network for one scale knows one pixel pitch only."""
-
     def __post_init__(self) -> None:
         check_range(self, "scale", "widths", "sizes", least=1)
         super().__post_init__()
-
-    @property
-    def fixed_scale(self) -> int:
-        """The scale."""
-        return self.scale
 
     def with_dtype(self, dtype: Precision) -> "SRCNN":
         """Return the network itself, which always computes in float32."""
@@ -72,7 +77,7 @@ class SRCNN(nn.Module):
         return enlarged + correction / float(YCBCR[0].sum())
 
 
-class RDNUpscaler(nn.Module):
+class RDNUpscaler(_ForOneScale):
     """The residual dense network: its trunk, sub-pixel convolutions and one more convolution.
 
     With the default trunk it has 22.12 M, 22.31 M and 22.27 M parameters at scale 2, 3 and 4.
@@ -87,18 +92,10 @@ class RDNUpscaler(nn.Module):
     backbone: RDN = dataclasses.field(default_factory=RDN)
     scale: int = 2
 
-    depends_on_footprint = True
-    """A network for one scale knows one pixel pitch only."""
-
     def __post_init__(self) -> None:
         if self.scale not in _RDN_FACTORS:
             raise ValueError(f"scale {self.scale}: RDN is defined for 2, 3 and 4")
         super().__post_init__()
-
-    @property
-    def fixed_scale(self) -> int:
-        """The scale."""
-        return self.scale
 
     def with_dtype(self, dtype: Precision) -> "RDNUpscaler":
         """Return the same network with its backbone computing in another precision."""

@@ -15,6 +15,8 @@ from jaxtyping import Float64, UInt8
 
 from hyperfunc.errors import UserError
 
+Image = UInt8[np.ndarray, "h w 3"]
+
 SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, in pixels."""
 
@@ -41,11 +43,7 @@ def luma(rgb: UInt8[np.ndarray, "*b 3"]) -> Float64[np.ndarray, "*b"]:
     return 16.0 + rgb @ YCBCR[0]
 
 
-def psnr_y(
-    a: UInt8[np.ndarray, "h w 3"],
-    b: UInt8[np.ndarray, "h w 3"],
-    border: tuple[int, int] = (0, 0),
-) -> float:
+def psnr_y(a: Image, b: Image, border: tuple[int, int] = (0, 0)) -> float:
     """Compute the peak signal-to-noise ratio of the luma, in decibels; infinite for equal images.
 
     Args:
@@ -61,21 +59,13 @@ def psnr_y(
     return _psnr(luma(a), luma(b))
 
 
-def psnr_rgb(
-    a: UInt8[np.ndarray, "h w 3"],
-    b: UInt8[np.ndarray, "h w 3"],
-    border: tuple[int, int] = (0, 0),
-) -> float:
+def psnr_rgb(a: Image, b: Image, border: tuple[int, int] = (0, 0)) -> float:
     """Compute the peak signal-to-noise ratio over the three channels, otherwise like `psnr_y`."""
     a, b = _cropped(a, b, border)
     return _psnr(a.astype(np.float64), b.astype(np.float64))
 
 
-def ssim_y(
-    a: UInt8[np.ndarray, "h w 3"],
-    b: UInt8[np.ndarray, "h w 3"],
-    border: tuple[int, int] = (0, 0),
-) -> float:
+def ssim_y(a: Image, b: Image, border: tuple[int, int] = (0, 0)) -> float:
     """Compute the structural similarity of the luma, at most 1 (equal images), as `psnr_y` does.
 
     Windows that reach over the border are left out. If not even one 11 x 11 window fits, SSIM is
@@ -85,11 +75,7 @@ def ssim_y(
     return _ssim(luma(a), luma(b), channel_axis=None)
 
 
-def ssim_rgb(
-    a: UInt8[np.ndarray, "h w 3"],
-    b: UInt8[np.ndarray, "h w 3"],
-    border: tuple[int, int] = (0, 0),
-) -> float:
+def ssim_rgb(a: Image, b: Image, border: tuple[int, int] = (0, 0)) -> float:
     """Compute the mean structural similarity of the three channels, otherwise like `ssim_y`."""
     a, b = _cropped(a, b, border)
     return _ssim(a.astype(np.float64), b.astype(np.float64), channel_axis=-1)

@@ -164,10 +164,7 @@ def crop_margin(scale: int) -> int:
 
 
 def degrade_crop(
-    hr: UInt8[np.ndarray, "... H W c"],
-    scale: int,
-    *,
-    phase: tuple[float, float] = (0.0, 0.0),
+    hr: UInt8[np.ndarray, "... H W c"], scale: int, *, phase: tuple[float, float] = (0.0, 0.0)
 ) -> UInt8[np.ndarray, "... h w c"]:
     """Make the low-resolution version of crops, with the grid shifted by a real phase.
 

@@ -108,7 +108,6 @@ class WindowLayout:
     profile: Profile = "tent"
 
     def __post_init__(self) -> None:
-        """Check the geometry."""
         if self.size < 0 or self.stride < 1 or (self.size and self.stride > self.size):
             raise ValueError(
                 f"windows of size {self.size} with stride {self.stride} leave gaps: "

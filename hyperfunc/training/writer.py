@@ -15,7 +15,7 @@ from hyperfunc.files import replacing, to_json
 from hyperfunc.images import write_image
 
 
-class Writer:
+class Writer(contextlib.AbstractContextManager):
     """Writes ``metrics.jsonl``, ``tensorboard/`` and ``samples/`` into a workdir.
 
     Lines are flushed at once, and a resumed run appends to them. Only one process may write; the
@@ -74,17 +74,12 @@ class Writer:
                 "on the disk, or give another --workdir, and run again"
             ) from error
 
-    def __enter__(self) -> "Writer":
-        """Use as a context."""
-        return self
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the files."""
         if self._lines is None or self._board is None:
             return
         # After another error, a failure to close says nothing new.
