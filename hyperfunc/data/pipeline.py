@@ -29,12 +29,7 @@ def repeat_by_weight(
     """List the numbers of all images, each in proportion to its area and its folder's weight.
 
     Every image is listed at least once. Proportions are accurate to a tenth of the share of the
-    rarest image.
-
-    Args:
-        source: the images.
-        weights: pairs (folder of the dataset, weight), which multiply how often the folder's pixels
-            are drawn.
+    rarest image. Weights are pairs (folder of the dataset, weight).
     """
     names = source.names
     shares = np.asarray([math.prod(size) for size in source.sizes()], np.float64)
@@ -75,16 +70,8 @@ def make_batches(
 ) -> Iterator[Example]:
     """Iterate without end over the batches of one process.
 
-    Args:
-        source: the images.
-        task: makes an example from an image.
-        batch_size: examples per batch, over all processes.
-        seed: seed of all random numbers.
-        weights: see `repeat_by_weight`.
-        start: number of the first batch.
-        process_index: number of this process, which gets its part of every batch.
-        process_count: number of processes.
-        threads: number of threads that prepare examples.
+    Each process gets its part of the ``batch_size`` examples of a batch. The weights are those of
+    `repeat_by_weight`, and ``start`` is the number of the first batch.
 
     Raises:
         ValueError: the number of processes does not divide the batch size.

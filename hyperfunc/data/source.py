@@ -71,7 +71,10 @@ class ImageSource:
                 )
             image.flags.writeable = False
             self._sizes[number] = (image.shape[0], image.shape[1])
-            self._keep(number, image)
+            with self._lock:
+                if number not in self._cache and image.nbytes <= self._free:
+                    self._cache[number] = image
+                    self._free -= image.nbytes
         return image
 
     def __iter__(self) -> Iterator[HostImage]:
@@ -152,12 +155,6 @@ class ImageSource:
         except UserError as error:
             return error
         return None
-
-    def _keep(self, number: int, image: HostImage) -> None:
-        with self._lock:
-            if number not in self._cache and image.nbytes <= self._free:
-                self._cache[number] = image
-                self._free -= image.nbytes
 
     def _make_cache(self) -> None:
         self._cache: dict[int, np.ndarray] = {}

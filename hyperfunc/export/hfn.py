@@ -190,8 +190,8 @@ def _read_metadata(metadata: dict[str, str]) -> dict[str, Any]:
     return {
         "version": VERSION,
         "writer": writer if writer.isprintable() else "",
-        "target": _build(_parse_json(metadata, "target"), Target, "target"),
-        "windows": _build(_parse_json(metadata, "windows"), WindowLayout, "windows"),
+        "target": _build(metadata, "target", Target),
+        "windows": _build(metadata, "windows", WindowLayout),
         "size": tuple(size),
         "base": metadata["base"],
         "quantization": metadata["quantization"],
@@ -208,10 +208,10 @@ def _parse_json(metadata: dict[str, str], key: str) -> Any:
         raise InvalidFile(f"{key} is not JSON ({shorten(str(error))})") from None
 
 
-def _build(data: Any, kind: Any, name: str) -> Any:
-    """Build a target network or a window layout from plain data."""
+def _build(metadata: dict[str, str], key: str, kind: Any) -> Any:
+    """Build a target network or a window layout."""
     try:
-        return from_plain(data, kind, name=name)
+        return from_plain(_parse_json(metadata, key), kind, name=key)
     except ValueError as error:
         raise InvalidFile(shorten(str(error))) from None
 

@@ -158,14 +158,10 @@ AnyTheta = PlainTheta | FactoredTheta
 
 
 def mix(one: Any, two: Any, t: Any, layers: Sequence[str] | None = None) -> Any:
-    """Interpolate linearly between two pytrees of parameters or images.
+    """Interpolate linearly between two pytrees, from ``one`` (t = 0) to ``two`` (t = 1).
 
-    Args:
-        one: the value at t = 0.
-        two: the value at t = 1.
-        t: the weight of ``two``; may be traced. Outside [0, 1] it extrapolates.
-        layers: if given, the pytrees are dicts of layers; those that are not named stay those of
-            ``one``.
+    Outside [0, 1] this extrapolates; ``t`` may be traced. If ``layers`` are given, the pytrees are
+    dicts of layers, and those that are not named stay those of ``one``.
     """
     t = t if isinstance(t, jax.Array) else np.float32(t)
     if layers is None:

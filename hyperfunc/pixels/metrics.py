@@ -46,10 +46,7 @@ def luma(rgb: UInt8[np.ndarray, "*b 3"]) -> Float64[np.ndarray, "*b"]:
 def psnr_y(a: Image, b: Image, border: tuple[int, int] = (0, 0)) -> float:
     """Compute the peak signal-to-noise ratio of the luma, in decibels; infinite for equal images.
 
-    Args:
-        a: an image.
-        b: the image to compare it with.
-        border: pixels to leave out on each side, (rows, columns).
+    A border of (rows, columns) is left out on each side.
 
     Raises:
         ValueError: the images are not both uint8 [h, w, 3] of one size.
