@@ -29,9 +29,6 @@ from hyperfunc.types import HostImage, Size
 VALIDATION_SCALES = (2.0, 3.0, 4.0, 1.5, 2.5, 3.7, 6.0, 8.0)
 """The scales that validate super-resolution: trained ones, ones between them, and larger ones."""
 
-VALIDATION_SIDE = 192
-"""Side of the crops that validate super-resolution, in pixels."""
-
 
 class Example(TypedDict):
     """One training example, or with a leading axis a batch of them.
@@ -80,6 +77,9 @@ class SuperResolution:
     noise: float = 0.0
     jpeg: float = 0.0
 
+    validation_side = 192
+    """Side of the crops of held-out images, in pixels."""
+
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) < 1:
             raise ValueError(f"scales {self.scales}: give at least one, all at least 1")
@@ -97,11 +97,6 @@ class SuperResolution:
     def target_sides(self) -> tuple[int, ...]:
         """Sides of the targets, one for each scale, in pixels."""
         return tuple(self.crop * scale for scale in sorted(set(self.scales)))
-
-    @property
-    def validation_side(self) -> int:
-        """Side of the crops of held-out images, in pixels."""
-        return VALIDATION_SIDE
 
     def get_validation_scales(self, model: ModelProtocol) -> tuple[float, ...]:
         """Return the scales at which held-out images validate a model."""

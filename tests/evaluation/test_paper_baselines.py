@@ -8,7 +8,7 @@ import pytest
 
 import evaluate
 import train
-from hyperfunc.data import tasks
+from hyperfunc.data import SuperResolution
 from hyperfunc.evaluation.methods import make_fixed_scale_method, self_ensemble
 from hyperfunc.experiment import load_model
 from hyperfunc.images import read_image, write_image
@@ -33,7 +33,7 @@ def runs(tmp_path_factory, photos):
     """The workdir of each network after two steps, validated on small crops."""
     folder = tmp_path_factory.mktemp("baselines")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "VALIDATION_SIDE", 32)
+        patch.setattr(SuperResolution, "validation_side", 32)
         for name, settings in SMALL.items():
             shared = ["--data.batch_size=4", "--data.validation=0.2", "--task.crop=8"]
             intervals = ["--run.steps=2", "--run.log_every=1", "--run.validate_every=2"]
