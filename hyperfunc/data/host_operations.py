@@ -96,12 +96,10 @@ def enlarge(
     return imresize(difference, size, scale=(float(scale), float(scale)), offset=(-y, -x))
 
 
-def compress(
-    image: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w 3"]:
+def compress(image: HostImage, rng: np.random.Generator) -> HostImage:
     """Save an image as a JPEG and read it again, as if it were a part of a larger image.
 
-    Quality, chroma subsampling, and where the grid of blocks begins, are drawn.
+    The quality, the chroma subsampling and the place of the grid of blocks are drawn.
     """
     corner = rng.integers(BLOCK_SIDE, size=2)
     pad = [(c, -(c + n) % BLOCK_SIDE) for c, n in zip(corner, image.shape, strict=False)]
