@@ -1,4 +1,4 @@
-"""Atomic writes: a file is written under a temporary name and then renamed."""
+"""Atomic writes: a file is written under a temporary name and then renamed. All paths are local."""
 
 import contextlib
 import errno
@@ -6,11 +6,30 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hyperfunc.errors import UserError
+
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
+"""The start of an address such as ``gs://bucket`` or ``https://``, also as a `Path`, which has one
+slash. The letter of a drive is none."""
+
+
+def check_local(path: str | os.PathLike[str]) -> None:
+    """Refuse the address of an object store or of the web, which would name a folder ``gs:`` here.
+
+    Raises:
+        UserError: it is an address.
+    """
+    text = os.fsdecode(path)
+    if match := ADDRESS.match(text):
+        raise UserError(
+            f"{match[1]}://{text[match.end() :]}: is an address, and only local files and folders "
+            "can be used: copy it to the disk, or mount it as a folder"
+        )
 
 
 @contextlib.contextmanager
@@ -24,6 +43,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         UserError: the place cannot be written to.
     """
+    check_local(path)
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         with _reporting(path):

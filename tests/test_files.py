@@ -3,11 +3,19 @@
 import json
 import os
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import hyperfunc
+from hyperfunc.data import open_dataset
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_place, replacing, save_json
+from hyperfunc.experiment import Experiment, Workdir
+from hyperfunc.files import check_local, check_place, replacing, save_json
+from hyperfunc.images import find_images, read_photo
+from hyperfunc.training import train
+from hyperfunc.upscaling import Request, plan_batch
 
 
 def test_what_a_link_leads_to_is_replaced(tmp_path):
@@ -18,6 +26,39 @@ def test_what_a_link_leads_to_is_replaced(tmp_path):
         save_json(link, value)
         assert link.is_symlink() and json.loads(place.read_text()) == value
     assert os.listdir(place.parent) == ["real.json"]
+
+
+@pytest.mark.parametrize("path", ["gs://b/a.png", "s3:/b/a.png", Path("https://a.org/b/a.png")])
+@pytest.mark.parametrize(
+    "use",
+    [
+        check_place,
+        hyperfunc.read_image,
+        hyperfunc.load,
+        hyperfunc.load_model,
+        hyperfunc.represent,
+        lambda path: find_images(Path(path)),
+        read_photo,
+        open_dataset,
+        lambda path: Workdir(Path(path)),
+        lambda path: open_dataset("set5", data_dir=path),
+        lambda path: hyperfunc.write_image(path, np.zeros((2, 2, 3), np.uint8)),
+        lambda path: train(Experiment(), Path(path)),
+        lambda path: plan_batch(Path("a.png"), path, Request()),
+        lambda path: plan_batch(Path(path), "a.png", Request()),
+    ],
+)
+def test_addresses_are_refused(tmp_path, monkeypatch, use, path):
+    """Nothing is made in a folder that has the name of the scheme."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^(gs|s3|https)://(b|a.org/b)/a.png: is an address"):
+        use(path)
+    assert not os.listdir(tmp_path)
+
+
+def test_paths_that_look_like_addresses_are_local():
+    for path in ("C:/a.png", "C:\\a.png", "a:b/c.png", "./gs:/a", "12:00:/a"):
+        check_local(path)
 
 
 def test_a_pipe_is_written_to(tmp_path):

@@ -2,9 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
+
+from hyperfunc.files import check_local
 
 Positional = tyro.conf.Positional
 # The empty hints keep "(default: None)" and "(default: False)" out of the help.
@@ -40,11 +42,24 @@ def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None)
         prog: the name of the command for its help; that of the running script if not given.
 
     Raises:
+        UserError: a path is an address.
         SystemExit: the words cannot be parsed (exit code 2), or ask for help (0).
     """
-    return tyro.cli(
+    arguments = tyro.cli(
         kind,
         args=words,
         prog=prog,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )
+    _check_paths(arguments)
+    return arguments
+
+
+def _check_paths(arguments: Any) -> None:
+    """Refuse addresses among the arguments, and the components in them, before any work."""
+    for field in dataclasses.fields(arguments):
+        value = getattr(arguments, field.name)
+        if dataclasses.is_dataclass(value):
+            _check_paths(value)
+        elif isinstance(value, str | Path) and field.name != "title":
+            check_local(value)

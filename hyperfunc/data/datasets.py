@@ -28,6 +28,7 @@ from jaxtyping import UInt8
 from hyperfunc.data.prepared import find_prepared, open_prepared
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError
+from hyperfunc.files import check_local
 from hyperfunc.images import SUFFIXES, FileReader, ImageFile, find_images, name_files
 from hyperfunc.pixels import imresize
 from hyperfunc.types import HostImage
@@ -116,6 +117,7 @@ def _find_data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
     given = data_dir or os.environ.get("HYPERFUNC_DATA_DIR")
     if not given:
         return None
+    check_local(given)
     root = Path(given).expanduser()
     if not root.is_dir():
         raise UserError(
@@ -159,8 +161,9 @@ def _open_faces(root: Path | None, split: str, size: int) -> ImageSource:
 
 
 def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
+    check_local(path)
     if not path.exists():
-        near = difflib.get_close_matches(str(path), DATASETS, n=1)
+        near = difflib.get_close_matches(str(path).lower(), DATASETS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UserError(
             f"{path}: no such dataset{hint}; give one of {', '.join(DATASETS)}, or a folder or zip "

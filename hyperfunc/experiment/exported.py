@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import replacing
+from hyperfunc.files import check_local, replacing
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 """The folder of the models that come with the package, one for each preset."""
@@ -46,6 +46,7 @@ def find_folder(path: str | Path) -> tuple[Path, bool]:
     Raises:
         UserError: there is none.
     """
+    check_local(path)
     bundled = {folder.name for folder in BUNDLED.glob("*/")}
     is_bundled = isinstance(path, str) and path in bundled
     folder = BUNDLED / path if is_bundled else Path(path)

@@ -21,6 +21,7 @@ from hyperfunc.experiment.checkpoint_files import (
     shorten,
 )
 from hyperfunc.experiment.config import Experiment
+from hyperfunc.files import check_local
 
 _UNSUPPORTED_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Error numbers of file systems without locks."""
@@ -38,6 +39,7 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     Raises:
         UserError: another process trains there, or the folder cannot be written.
     """
+    check_local(workdir)
     if jax.process_index() != 0:
         yield
         return
@@ -90,6 +92,7 @@ class Workdir:
         Raises:
             UserError: the folder cannot be written.
         """
+        check_local(path)
         # Orbax takes a second to import, and only training needs it.
         import orbax.checkpoint as ocp
         from orbax.checkpoint import checkpoint_managers

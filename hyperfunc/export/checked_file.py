@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hyperfunc.errors import UserError
+from hyperfunc.files import check_local
 
 MAX_HEADER_BYTES = 1 << 20
 """The header of a functional image has about 2 KB."""
@@ -31,6 +32,7 @@ def open_checked(path: str | os.PathLike[str]) -> Iterator[Any]:
     Yields:
         The open file, of the type `safetensors.safe_open`.
     """
+    check_local(path)
     try:
         # Checked before opening: opening a pipe waits for its writer.
         if not stat.S_ISREG(os.stat(path).st_mode):

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
+from hyperfunc.files import check_local
 from hyperfunc.images.libvips import CODECS
 from hyperfunc.images.other_formats import PILLOW_SUFFIXES
 from hyperfunc.images.read import read_image
@@ -88,6 +89,7 @@ def find_images(
     Raises:
         UserError: the file is no zip archive, or a folder cannot be listed.
     """
+    check_local(root)
     in_zip = root.is_file()
     if in_zip:
         members: Iterable[str] = _open_zip(root, *_identity(root)).namelist()

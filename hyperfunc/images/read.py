@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
+from hyperfunc.files import check_local
 from hyperfunc.images import colours, libvips, other_formats
 from hyperfunc.images.containers import estimate_quality
 from hyperfunc.images.exif import Directory, read_directory
@@ -157,6 +158,7 @@ def _open_image(
     name = name or str(source if is_path else getattr(source, "name", "image"))
     with _reporting(name), contextlib.ExitStack() as stack:
         if is_path:
+            check_local(source)
             path = Path(source)
             # Opening a pipe would wait for a program that writes into it.
             if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():

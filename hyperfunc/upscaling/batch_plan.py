@@ -15,7 +15,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import save_json
+from hyperfunc.files import check_local, save_json
 from hyperfunc.images import FORMATS, SUFFIXES, Header, check_output, find_images, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
@@ -203,6 +203,7 @@ def plan_batch(
     Raises:
         UserError: there is no input, or outputs cannot be written to the target.
     """
+    check_local(source), check_local(target)
     batch, records = Batch([], [], request.quality), Records()
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")

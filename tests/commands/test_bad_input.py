@@ -13,6 +13,7 @@ import pytest
 
 import evaluate
 import train
+from hyperfunc.commands import main
 from hyperfunc.data import Reconstruction
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Workdir, checkpoint_files, init_variables, load_model
@@ -22,12 +23,43 @@ from hyperfunc.training import batches, loop, step
 def test_a_dataset_that_does_not_exist(refuse, trained, tmp_path):
     assert "urban10" in refuse(evaluate.main, "--dataset=urban10", f"--workdir={trained}")
     assert "urban10" in refuse(train.main, "--data.dataset=urban10", f"--workdir={tmp_path}")
+    error = refuse(evaluate.main, "--dataset=SET5", f"--workdir={trained}")
+    assert "SET5: no such dataset (did you mean set5?)" in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "upscale gs://b/x b.png --scale=2",
+        "upscale a.png gs://b/x --scale=2",
+        "upscale a.png b.png --scale=2 --report=gs://b/x",
+        "upscale a.png b.png --scale=2 --checkpoint=gs://b/x",
+        "info gs://b/x",
+        "view gs://b/x",
+        "export gs://b/x --html=b.html",
+        "export a.png --function=gs://b/x",
+        "train --workdir=gs://b/x",
+        "train --workdir=run --data_dir=gs://b/x",
+        "train --workdir=run --data.dataset=gs://b/x",
+        "train --workdir=run --run.start_from=gs://b/x",
+        "evaluate --dataset=gs://b/x",
+        "evaluate --json=gs://b/x",
+        "evaluate --workdir=gs://b/x",
+        "evaluate --task=interpolate --out=gs://b/x",
+    ],
+)
+def test_addresses_are_refused_by_every_command(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit:
+        main(words.split())
+    assert exit.value.code == 2 and not list(tmp_path.iterdir())
+    assert capsys.readouterr().err.startswith("error: gs://b/x: is an address, and only local")
 
 
 def test_a_data_dir_that_does_not_exist(refuse, trained, tmp_path, monkeypatch):
     missing = tmp_path / "missing"
-    for main in (train.main, evaluate.main):
-        error = refuse(main, f"--workdir={tmp_path / 'run'}", f"--data_dir={missing}")
+    for command in (train.main, evaluate.main):
+        error = refuse(command, f"--workdir={tmp_path / 'run'}", f"--data_dir={missing}")
         assert str(missing) in error
     monkeypatch.delenv("HYPERFUNC_DATA_DIR", raising=False)
     assert "--data_dir" in refuse(train.main, f"--workdir={tmp_path / 'run'}")
