@@ -1,10 +1,26 @@
-"""Errors for users, and range checks of numeric settings."""
+"""Errors for users, and checks of numeric settings and of installed packages."""
 
+import importlib.util
 import math
 from typing import Any
 
 REPORT_ADDRESS = "https://github.com/hyperfunc/hyperfunc/issues"
 """Where users report bugs in hyperfunc."""
+
+
+EXTRAS = {
+    "train": (
+        "array_record",
+        "grain",
+        "optax",
+        "orbax",
+        "requests",
+        "tensorboardX",
+        "tensorflow_datasets",
+    ),
+    "eval": ("skimage",),
+}
+"""The modules of the packages that each optional part of the installation brings."""
 
 
 class UserError(Exception):
@@ -14,6 +30,20 @@ class UserError(Exception):
     commands print that line and end with exit code 2, without a traceback. A mistake in a program
     (a wrong shape, a wrong type) is a `ValueError` or a `TypeError` instead.
     """
+
+
+def check_extra(name: str, purpose: str) -> None:
+    """Check that the packages of an extra are installed.
+
+    Args:
+        name: one of `EXTRAS`.
+        purpose: what needs the packages, such as "training"; the message begins with it.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    if any(importlib.util.find_spec(module) is None for module in EXTRAS[name]):
+        raise UserError(f"{purpose} needs the extra {name!r}: pip install 'hyperfunc[{name}]'")
 
 
 def check_range(

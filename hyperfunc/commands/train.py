@@ -17,7 +17,6 @@ from hyperfunc.commands.running import run_command
 from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import PRESETS, Experiment
-from hyperfunc.training import train
 
 if TYPE_CHECKING:
     Preset = str
@@ -82,6 +81,8 @@ def run(arguments: Arguments) -> None:
     Raises:
         UserError: see `hyperfunc.training.train`.
     """
+    from hyperfunc.training import train  # The help needs no packages for training.
+
     if arguments.distributed:
         join_processes()
     else:

@@ -27,7 +27,7 @@ from jaxtyping import UInt8
 
 from hyperfunc.data.prepared import find_prepared, open_prepared
 from hyperfunc.data.source import ImageSource
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, check_extra
 from hyperfunc.files import check_local
 from hyperfunc.images import SUFFIXES, FileReader, ImageFile, find_images, name_files
 from hyperfunc.pixels import imresize
@@ -138,6 +138,7 @@ def _missing(root: Path | None, name: str) -> UserError:
 
 
 def _open_sample() -> ImageSource:
+    check_extra("eval", "the dataset 'sample'")
     folder = Path(str(importlib.resources.files("skimage"))) / "data"
     files = [ImageFile(folder, file) for file in _SAMPLE_FILES.values()]
     return ImageSource("sample", list(_SAMPLE_FILES), FileReader(files))
@@ -182,6 +183,7 @@ def _find_or_download(name: str, root: Path | None) -> Path:
     """Find prepared data, or have TFDS download and prepare them."""
     if root and (path := find_prepared(root / name)):
         return path
+    check_extra("train", f"downloading {name}, which no --data_dir holds,")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.extractor import ExtractError

@@ -7,12 +7,12 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 
-import grain
 import numpy as np
 from jaxtyping import Int64
 
 from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import Example, Task
+from hyperfunc.errors import check_extra
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,12 @@ def make_batches(
     `repeat_by_weight`, and ``start`` is the number of the first batch.
 
     Raises:
+        UserError: Grain is not installed.
         ValueError: the number of processes does not divide the batch size.
     """
+    check_extra("train", "the input pipeline")
+    import grain
+
     if batch_size % process_count:
         raise ValueError(
             f"a batch of {batch_size} cannot be divided among {process_count} processes"

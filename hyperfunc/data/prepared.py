@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperfunc.data.source import ImageSource
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, check_extra
 from hyperfunc.images import read_image
 from hyperfunc.types import HostImage
 
@@ -33,6 +33,7 @@ def open_prepared(path: Path, *, split: str, transform: Transform | None = None)
     Raises:
         UserError: the data cannot be read, hold no images, or have no such split.
     """
+    check_extra("train", "data prepared by TFDS")
     import tensorflow_datasets as tfds
 
     try:

@@ -3,6 +3,11 @@
 Results are plain data, ready for JSON, with the figures drawn beside them.
 """
 
+# ruff: noqa: E402  # Without the packages nobody has to wait for the rest.
+from hyperfunc.errors import check_extra
+
+check_extra("eval", "evaluation")
+
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_method
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy

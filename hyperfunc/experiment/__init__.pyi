@@ -10,7 +10,7 @@ from .exported import find_folder as find_folder
 from .exported import is_exported as is_exported
 from .exported import read_exported as read_exported
 from .losses import pixel_loss as pixel_loss
-from .optimizers import stack_alike as stack_alike
+from .muon import stack_alike as stack_alike
 from .plain_data import Network as Network
 from .plain_data import from_plain as from_plain
 from .plain_data import to_plain as to_plain

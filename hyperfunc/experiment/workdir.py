@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 import jax
 
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, check_extra
 from hyperfunc.experiment.checkpoint_files import (
     Config,
     make_config,
@@ -93,7 +93,8 @@ class Workdir:
             UserError: the folder cannot be written.
         """
         check_local(path)
-        # Orbax takes a second to import, and only training needs it.
+        check_extra("train", "a training run")
+        # Orbax takes a second to import.
         import orbax.checkpoint as ocp
         from orbax.checkpoint import checkpoint_managers
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, check_extra
 
 Image = UInt8[np.ndarray, "h w 3"]
 
@@ -114,6 +114,7 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
 def _ssim(a: np.ndarray, b: np.ndarray, channel_axis: int | None) -> float:
     if min(a.shape[:2]) < SSIM_WINDOW:
         return math.nan
+    check_extra("eval", "SSIM")
     # Imported late because it takes a third of a second, and enlarging pictures needs no metrics.
     from skimage.metrics import structural_similarity
 

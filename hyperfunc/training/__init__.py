@@ -3,6 +3,11 @@
 A run that was killed at any moment continues from its newest checkpoint exactly.
 """
 
+# ruff: noqa: E402  # The check precedes the imports that need the packages.
+from hyperfunc.errors import check_extra
+
+check_extra("train", "training")
+
 from hyperfunc.training.batches import split_validation
 from hyperfunc.training.loop import train
 from hyperfunc.training.step import make_init, make_train_step
