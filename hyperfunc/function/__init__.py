@@ -13,7 +13,7 @@ from hyperfunc.function.in_strips import (
     evaluate_points,
     render_part,
 )
-from hyperfunc.function.predicting import predict, update_statistics
+from hyperfunc.function.predicting import batch_statistics, predict
 from hyperfunc.function.rendering import render, render_grid, render_phases, sample
 from hyperfunc.function.warping import Transform, coverage, from_pixel_matrix, look_up
 
@@ -21,6 +21,7 @@ __all__ = [
     "Fade",
     "FunctionalImage",
     "Transform",
+    "batch_statistics",
     "blur_coefficients",
     "bound_footprint",
     "coverage",
@@ -37,5 +38,4 @@ __all__ = [
     "render_part",
     "render_phases",
     "sample",
-    "update_statistics",
 ]

@@ -60,10 +60,10 @@ def predict(
     return render_grid(function, rows, cols)
 
 
-def update_statistics(
+def batch_statistics(
     model: ModelProtocol, variables: Any, images: UInt8[Array, "b h w c"] | Images
 ) -> Any:
-    """Return the running statistics ("batch_stats") of the variables, updated by a batch.
+    """Return the statistics of batch normalisation ("batch_stats") for a batch of images.
 
     They are empty if the model does not normalise.
     """

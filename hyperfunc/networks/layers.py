@@ -121,6 +121,8 @@ class PixelAttention(nn.Module):
 class FactorizedConv(nn.Module):
     """A 1 x n and an n x 1 convolution, then batch normalisation and a ReLU.
 
+    The running statistics that it returns are those of the batch; whoever trains averages them.
+
     Reference: Klocek et al. 2019, Section 3.2 ("1 x n convolution followed by a n x 1").
     """
 
@@ -139,7 +141,7 @@ class FactorizedConv(nn.Module):
             x = nn.Conv(self.width, (1, self.size), (1, self.stride), dtype=dtype)(x)
         stride = (self.stride, 1 if self.size > 1 else self.stride)
         x = nn.Conv(self.width, (self.size, 1), stride, use_bias=False, dtype=dtype)(x)
-        x = nn.BatchNorm(use_running_average=not batch_statistics, momentum=0.99, dtype=dtype)(x)
+        x = nn.BatchNorm(use_running_average=not batch_statistics, momentum=0.0, dtype=dtype)(x)
         return nn.relu(x)
 
 

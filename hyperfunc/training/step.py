@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.experiment import Experiment, init_variables, pixel_loss, stack_alike
-from hyperfunc.function import predict, update_statistics
+from hyperfunc.function import batch_statistics, predict
 from hyperfunc.networks import TRAINING, check_training_layers
 from hyperfunc.values import to_unit_range
 
@@ -41,6 +41,9 @@ class TrainState:
             **({"batch_stats": self.batch_stats} if self.batch_stats else {}),
         }
 
+
+STATISTICS_EVERY = 4
+"""Running statistics are updated after so many steps: they take a forward pass of their own."""
 
 TrainStep = Callable[[TrainState, Any], tuple[TrainState, dict[str, Array]]]
 
@@ -92,7 +95,13 @@ def make_train_step(experiment: Experiment) -> TrainStep:
         if batch_stats:
             # The averaged network is evaluated, whose statistics differ from those of this step.
             variables = {"params": average, "batch_stats": batch_stats}
-            batch_stats = update_statistics(model, variables, observed)
+            batch_stats = jax.lax.cond(
+                state.step % STATISTICS_EVERY == 0,
+                lambda: _average_statistics(
+                    batch_stats, batch_statistics(model, variables, observed), state.step
+                ),
+                lambda: batch_stats,
+            )
         metrics = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(stack_alike(gradient)),
@@ -102,6 +111,13 @@ def make_train_step(experiment: Experiment) -> TrainStep:
         return TrainState(state.step + 1, params, average, batch_stats, opt_state), metrics
 
     return step
+
+
+def _average_statistics(running: Any, of_batch: Any, step: Array) -> Any:
+    """Update the running statistics, whose decay warms up as that of the parameters does."""
+    updates = step // STATISTICS_EVERY
+    decay = jnp.minimum(0.99, (1 + updates) / (10 + updates))
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, running, of_batch)
 
 
 def compile_train_steps(
