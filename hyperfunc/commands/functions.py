@@ -1,5 +1,6 @@
-"""The function that ``hyperfunc export`` and ``hyperfunc view`` show, from an image or a file."""
+"""Functions for the commands: made of an image, read from a file (.hfn), rendered as an image."""
 
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from hyperfunc.function import FunctionalImage
+    from hyperfunc.upscaling import Request
 
 
 def open_function(
@@ -50,3 +52,30 @@ def open_function(
     about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
     logger.info("computing the function of %s", source)
     return represent(photo.pixels, checkpoint=model).function, about
+
+
+def render_function(source: Path, target: str, request: "Request", *, overwrite: bool) -> str:
+    """Render a function file as an image of 8 bits, and say what was done.
+
+    Raises:
+        UserError: the function cannot be read, or the image cannot be written.
+    """
+    import numpy as np
+
+    from hyperfunc.api import load
+    from hyperfunc.files import check_place
+    from hyperfunc.images import Photo, check_output, to_uint8, write_photo
+    from hyperfunc.upscaling import Records, append_record, pair_files
+
+    ((source, output),) = pair_files([source], target, None).pairs
+    origin = request.describe_origin(source, output)
+    if not overwrite and Records().compare(output, origin) == "same":
+        return f"{output}: made by the same command before, skipped"
+    function = load(source)
+    size = request.find_size(str(source), function.size)
+    check_output(output, size)
+    check_place(output)
+    photo = Photo(to_uint8(np.asarray(function.render(*size))))
+    record = functools.partial(append_record, output=output, origin=origin)
+    write_photo(output, photo, quality=request.quality, before=record)
+    return f"{output}: {size[1]} x {size[0]} pixels of the function of {source}"

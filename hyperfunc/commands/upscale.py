@@ -21,6 +21,7 @@ from hyperfunc.commands.arguments import (
     Positional,
     parse_arguments,
 )
+from hyperfunc.commands.functions import render_function
 from hyperfunc.commands.interrupts import noting_interrupt
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place
@@ -35,7 +36,7 @@ RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256)}
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Enlarge an image, or all images of a folder.
+    """Enlarge an image, several images, or all images of a folder.
 
     Reads and writes PNG, JPEG, WebP, AVIF and TIFF. The output has the channels and the bit depth
     of the input, as far as its format has them: grey, RGB, alpha, 8 bits, 16 bits and floats. CMYK
@@ -48,11 +49,13 @@ class Arguments:
     folder that fails does not stop the others; the failures are listed at the end (exit code 1).
 
     Attributes:
-        source: an image, or a folder, whose subfolders are included.
-        target: the output: a file or a folder/ for an image, a folder for a folder. The suffix of a
+        source: an image, a function (.hfn), or a folder, whose subfolders are included.
+        target: the output: a file or a folder/ for an image, a folder otherwise. The suffix of a
             file sets its format.
-        scale: output pixels per input pixel, at least 1, such as 3, 2.5, or 2.5x1 for rows x
-            columns.
+        more: more images may precede the output, which is the last word then, and a folder:
+            hyperfunc upscale a.jpg b.jpg large/
+        scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns. Below 1
+            the image is reduced.
         size: width x height of the output in pixels, such as 3840x2160. Give either a scale or a
             size.
         checkpoint: the workdir of a training run, or the name of a bundled checkpoint: sr, or
@@ -68,6 +71,9 @@ class Arguments:
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
     target: Positional[Annotated[str, tyro.conf.arg(metavar="OUT")]]
+    more: Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar="...", help_behavior_hint="")]
+    ] = ()
     scale: OptionalText = None
     size: OptionalText = None
     checkpoint: str = "sr"
@@ -99,28 +105,35 @@ def run(arguments: Arguments) -> None:
 
     use_cpu_cores()
     from hyperfunc.experiment import load_model
-    from hyperfunc.upscaling import check_places, plan_batch, print_above_bar
+    from hyperfunc.upscaling import check_places, describe_counts, plan_batch, print_above_bar
 
     began = time.perf_counter()
     request = _parse_request(arguments)
     _check_ranges(arguments)
+    say = (lambda text: None) if arguments.common.quiet else print_above_bar
+    *sources, target = arguments.source, arguments.target, *arguments.more
+    if arguments.source.suffix.lower() == ".hfn" and len(sources) == 1:
+        say(render_function(arguments.source, target, request, overwrite=arguments.overwrite))
+        return
     model = load_model(arguments.checkpoint)
     model.check_task("SuperResolution")
-    request = dataclasses.replace(request, model=model.fingerprint, quality=arguments.quality)
+    request = dataclasses.replace(request, model=model.fingerprint)
     batch = plan_batch(
-        arguments.source,
-        arguments.target,
+        [Path(source) for source in sources],
+        target,
         request,
         overwrite=arguments.overwrite,
         suffix=f".{arguments.format}" if arguments.format else None,
     )
     _check_report(arguments.report, batch)
-    is_single = not arguments.source.is_dir()
-    say = (lambda text: None) if arguments.common.quiet else print_above_bar
+    is_single = not arguments.source.is_dir() and not arguments.more
     try:
         if is_single and batch.outcomes[0].error:
             raise UserError(batch.outcomes[0].error)
         check_places(batch)
+        if batch.passed_over:
+            counts = describe_counts(batch.passed_over)
+            say(f"passed over (hyperfunc info FILE says why): {counts}")
         if batch.jobs:
             _enlarge(batch, model, arguments, say)
     finally:
@@ -159,8 +172,8 @@ def _parse_request(arguments: Arguments) -> "Request":
     if (arguments.scale is None) == (arguments.size is None):
         raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")
     if arguments.size is not None:
-        return Request(size=parse_size(arguments.size))
-    return Request(scale=parse_scale(arguments.scale or ""))
+        return Request(size=parse_size(arguments.size), quality=arguments.quality)
+    return Request(scale=parse_scale(arguments.scale or ""), quality=arguments.quality)
 
 
 def _check_ranges(arguments: Arguments) -> None:

@@ -74,7 +74,10 @@ class FileReader:
 
 
 def find_images(
-    root: Path, *, note: Callable[[Path, UserError], None] | None = None
+    root: Path,
+    *,
+    note: Callable[[Path, UserError], None] | None = None,
+    others: list[str] | None = None,
 ) -> list[ImageFile]:
     """Find the image files in a folder or a zip archive, at any depth, sorted by path.
 
@@ -85,6 +88,7 @@ def find_images(
         root: the folder or the archive.
         note: called with each folder that cannot be listed and the error; the others are searched.
             If None, the error is raised.
+        others: a list to which the files that are no images are added, except hidden ones.
 
     Raises:
         UserError: the file is no zip archive, or a folder cannot be listed.
@@ -99,7 +103,10 @@ def find_images(
             for folder, files in _walk(root, note)
             for file in files
         )
-    return [ImageFile(root, m, in_zip) for m in sorted(members) if _is_image(m)]
+    visible = [member for member in sorted(members) if _is_visible(member)]
+    if others is not None:
+        others += [member for member in visible if not _is_image(member)]
+    return [ImageFile(root, m, in_zip) for m in visible if _is_image(m)]
 
 
 def _walk(
@@ -135,10 +142,14 @@ def name_files(files: Sequence[ImageFile]) -> list[str]:
     return [file.member for file in files]
 
 
-def _is_image(member: str) -> bool:
+def _is_visible(member: str) -> bool:
     path = PurePosixPath(member)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_absolute()
+    return not hidden and not path.is_absolute()
+
+
+def _is_image(member: str) -> bool:
+    return PurePosixPath(member).suffix.lower() in SUFFIXES
 
 
 def _identity(path: Path) -> tuple[int, int]:

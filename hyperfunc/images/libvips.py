@@ -38,7 +38,7 @@ class Codec(NamedTuple):
 
 
 CODECS = {
-    "AVIF": Codec((".avif",), rb"(?s)....ftyp", "heif", 16384, 12),
+    "AVIF": Codec((".avif",), rb"(?s)....ftyp.{0,48}avi[fs]", "heif", 16384, 12),
     "GIF": Codec((".gif",), rb"GIF8", "gif"),
     "JPEG": Codec((".jpeg", ".jpg"), rb"\xff\xd8\xff", "jpeg", 65500, 8),
     "PNG": Codec((".png",), rb"\x89PNG\r\n\x1a\n", "png", 2**31 - 1, 16),

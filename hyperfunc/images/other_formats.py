@@ -1,10 +1,12 @@
 """Formats that the libvips of the package `pyvips-binary` cannot read.
 
-BMP, JPEG 2000, Netpbm and TGA are left to Pillow, except PPM of 16 bits, of which Pillow keeps 8.
+BMP, JPEG 2000, Netpbm, QOI and TGA are left to Pillow, except PPM of 16 bits, of which Pillow keeps
+8; HEIC and JPEG XL too, where a plugin is installed.
 Two kinds of TIFF are left to tifffile: floats of 64 bits (libvips 8.18: "samples out of range") and
 Lab of 8 bits ("bad labq format").
 """
 
+import importlib.util
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hyperfunc.images.exif import Directory, Tag, get_int
+from hyperfunc.images.kinds import PLUGINS, START, name_kind, refuse_kind
 from hyperfunc.images.libvips import File, from_array, set_field
 from hyperfunc.types import HostPixels
 from hyperfunc.values import has_alpha
@@ -19,14 +22,24 @@ from hyperfunc.values import has_alpha
 if TYPE_CHECKING:
     import pyvips
 
-READABLE = ("BMP", "JPEG2000", "PPM", "TGA")
+READABLE = ("BMP", "JPEG2000", "PPM", "QOI", "TGA")
 """Formats that Pillow reads; "PPM" includes PGM, PBM and PFM."""
+
+READABLE_BY_PLUGIN = ("HEIF", "JXL")
+"""Formats that Pillow reads once a plugin is loaded."""
 
 WRITABLE = {".bmp": "BMP", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".tga": "TGA"}
 """Formats that Pillow writes, by the suffix of the path."""
 
-PILLOW_SUFFIXES = (*WRITABLE, ".pfm")
+BLOCKS = {"exif": "exif-data", "icc_profile": "icc-profile-data", "xmp": "xmp-data"}
+"""Pillow's and libvips' names of metadata."""
+
+PILLOW_SUFFIXES = [*WRITABLE, ".pfm", ".qoi"]
 """Suffixes of the files that Pillow reads."""
+
+for plugin, suffixes in PLUGINS.values():
+    if importlib.util.find_spec(plugin):
+        PILLOW_SUFFIXES += suffixes
 
 PPM_HEADER = re.compile(
     rb"P6\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,5})\s".replace(rb"\s+", rb"(?:\s|#[^\r\n]*[\r\n])+")
@@ -46,17 +59,35 @@ def decode(file: File) -> "tuple[str, pyvips.Image]":
     if header and int(header.group(3)) > 255:
         return "PPM", _wrap(_decode_ppm(file, header), 16)
     file.seek(0)
+    start = file.read(START)
+    _load_plugin(start)
+    file.seek(0)
     source: Any = file
     try:
-        with Image.open(source, formats=READABLE) as image:
+        formats = [*READABLE, *(x for x in READABLE_BY_PLUGIN if x in Image.OPEN)]
+        with Image.open(source, formats=formats) as image:
             pixels = _to_pixels(image)
             bits = 1 if image.mode == "1" else 8 * pixels.dtype.itemsize
-            return image.format or "?", _wrap(pixels, bits)
+            wrapped = _wrap(pixels, bits)
+            for name, field in BLOCKS.items():
+                if isinstance(block := image.info.get(name), bytes) and block:
+                    set_field(wrapped, field, block)
+            return image.format or "?", wrapped
     except UnidentifiedImageError:
-        raise ValueError("it has no known format") from None
+        refuse_kind(start)
+        raise
     # Pillow raises these, too, about damaged data.
     except (Image.DecompressionBombError, SyntaxError, EOFError, IndexError) as error:
         raise ValueError(str(error)) from error
+
+
+def _load_plugin(start: bytes) -> None:
+    """Let Pillow read HEIC or JPEG XL, if this is such a file and the package for it is there."""
+    plugin, _ = PLUGINS.get(name_kind(start) or "", ("", ()))
+    if plugin and importlib.util.find_spec(plugin):
+        module = importlib.import_module(plugin)
+        if plugin == "pillow_heif":  # The other one registers itself.
+            module.register_heif_opener()
 
 
 def _to_pixels(image: Any) -> HostPixels:

@@ -18,6 +18,7 @@ from hyperfunc.files import check_local
 from hyperfunc.images import colours, libvips, other_formats
 from hyperfunc.images.containers import estimate_quality
 from hyperfunc.images.exif import Directory, read_directory
+from hyperfunc.images.kinds import OtherKindError
 from hyperfunc.images.libvips import File, get_field
 from hyperfunc.images.metadata import Metadata, Photo, read_metadata
 from hyperfunc.types import Size
@@ -167,7 +168,7 @@ def _open_image(
         else:
             file = source
         file.seek(0)
-        start = file.read(16)
+        start = file.read(64)
         matches = [x for x, codec in libvips.CODECS.items() if re.match(codec.start, start)]
         tags = read_directory(file) if matches == ["TIFF"] else {}
         if tags and other_formats.is_rare_tiff(tags):
@@ -191,6 +192,8 @@ def _reporting(name: str) -> Iterator[None]:
         raise UserError(f"{name}: permission denied; check who may read it") from None
     except IsADirectoryError:
         raise UserError(f"{name}: cannot be read: it is a folder; give an image") from None
+    except OtherKindError as error:
+        raise UserError(f"{name}: {error}") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(

@@ -121,16 +121,16 @@ def parse_scale(text: str) -> tuple[float, float]:
     """Parse a scale: "3", "2.5", or "2.5x1" (rows x columns).
 
     Raises:
-        UserError: the text is not one or two finite numbers of at least 1.
+        UserError: the text is not one or two finite numbers above 0.
     """
     try:
         parts = [float(part) for part in text.lower().split("x")]
     except ValueError:
         parts = []
-    if len(parts) not in (1, 2) or not all(math.isfinite(p) and p >= 1 for p in parts):
+    if len(parts) not in (1, 2) or not all(math.isfinite(p) and p > 0 for p in parts):
         raise UserError(
-            f"scale {text!r} cannot be used: give a number of at least 1, such as 3 or 2.5, or two "
-            "for rows and columns, such as 2.5x1"
+            f"scale {text!r} cannot be used: give a number above 0, such as 3 or 2.5, or two for "
+            "rows and columns, such as 2.5x1"
         )
     return parts[0], parts[-1]
 

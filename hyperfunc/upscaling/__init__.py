@@ -3,20 +3,26 @@
 An `Upscaler` renders one image piece by piece; a `Batch` of files is planned first and then run.
 """
 
+from hyperfunc.upscaling.batch_files import describe_counts, pair_files
 from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batch
 from hyperfunc.upscaling.batch_progress import print_above_bar
 from hyperfunc.upscaling.batch_run import run_batch
 from hyperfunc.upscaling.batch_summary import advise
 from hyperfunc.upscaling.places import check_places
+from hyperfunc.upscaling.records import Records, append_record
 from hyperfunc.upscaling.tile_grid import plan_encoding
 from hyperfunc.upscaling.upscaler import Upscaler
 
 __all__ = [
     "Batch",
+    "Records",
     "Request",
     "Upscaler",
     "advise",
+    "append_record",
     "check_places",
+    "describe_counts",
+    "pair_files",
     "plan_batch",
     "plan_encoding",
     "print_above_bar",

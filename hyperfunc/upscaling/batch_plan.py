@@ -1,4 +1,4 @@
-"""Plan the files to enlarge: find them, check them, and decide where each output goes.
+"""Plan the files to enlarge: check them, and decide which of them have to be done.
 
 Everything that can be refused is refused here, before the work begins. Outputs that the same
 request has made are skipped, so that an interrupted run continues where it stopped.
@@ -9,16 +9,18 @@ import contextlib
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_local, save_json
-from hyperfunc.images import FORMATS, SUFFIXES, Header, check_output, find_images, read_header
+from hyperfunc.files import save_json
+from hyperfunc.images import FORMATS, Header, check_output, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
+from hyperfunc.upscaling.batch_files import pair_files
 from hyperfunc.upscaling.records import Origin, Records, identify_file
 
 LARGEST_OUTPUT = 2**31
@@ -32,7 +34,7 @@ class Request:
     """What the outputs are to be. Either the scale or the size is given.
 
     Attributes:
-        scale: (rows, columns), output pixels per input pixel, at least 1.
+        scale: (rows, columns), output pixels per input pixel.
         size: (height, width) in pixels, the same for every input.
         model: a digest of the model.
         quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
@@ -156,29 +158,35 @@ class Batch:
         jobs: the files to enlarge, in order.
         outcomes: of all files that were found, in order.
         quality: of the outputs.
+        passed_over: files of the folder that are no images, counted by their suffixes.
     """
 
     jobs: list[Job]
     outcomes: list[Outcome]
     quality: int = 95
+    passed_over: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def count(self, status: Status) -> int:
         """Count the files with a status."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
     def save_report(self, path: Path, **about: Any) -> None:
-        """Write {"done", "skipped", "failed", "pending", "files": [...]} and ``about`` as JSON.
+        """Write {"done", "skipped", "failed", "pending", "passed_over", "files": [...]} as JSON.
+
+        Args:
+            path: the file.
+            about: what else to write into it.
 
         Raises:
             UserError: the file cannot be written.
         """
         counts = {name: self.count(name) for name in ("done", "skipped", "failed", "pending")}
         files = [dataclasses.asdict(outcome) for outcome in self.outcomes]
-        save_json(path, {**about, **counts, "files": files})
+        save_json(path, {**about, **counts, "passed_over": self.passed_over, "files": files})
 
 
 def plan_batch(
-    source: Path,
+    source: Path | Sequence[Path],
     target: str | os.PathLike[str],
     request: Request,
     *,
@@ -192,8 +200,8 @@ def plan_batch(
     file counts as failed.
 
     Args:
-        source: a file, or a folder whose images are taken at any depth.
-        target: a file or a folder for a file, a folder for a folder. A path that ends with a slash
+        source: a file, several files, or a folder whose images are taken at any depth.
+        target: a file or a folder for a file, a folder otherwise. A path that ends with a slash
             is a folder, whether it exists or not.
         request: what the outputs are to be.
         overwrite: whether to replace all outputs that exist.
@@ -203,29 +211,22 @@ def plan_batch(
     Raises:
         UserError: there is no input, or outputs cannot be written to the target.
     """
-    check_local(source), check_local(target)
+    sources = [source] if isinstance(source, Path) else source
     batch, records = Batch([], [], request.quality), Records()
-    if not source.exists():
-        raise UserError(f"{source}: no such file or folder; check the path")
-    if source.is_dir():
-        pairs, batch.outcomes = _pair_folder(source, Path(target), suffix)
-    else:
-        pairs = [(source, _choose_target(source, target, suffix))]
-    sources = {one_source.resolve() for one_source, _ in pairs}
+    pairs, unreadable, batch.passed_over = pair_files(sources, target, suffix)
+    for folder, error in unreadable.items():
+        below = Path(target) / folder.relative_to(sources[0])
+        batch.outcomes.append(Outcome(str(folder), str(below), "failed", error=error))
+    inputs = {one_source.resolve() for one_source, _ in pairs}
     for one_source, one_target in tqdm(
         pairs, "checking", leave=False, delay=2.0, disable=None, unit="file"
     ):
         outcome = Outcome(str(one_source), str(one_target))
         batch.outcomes.append(outcome)
         try:
-            _check_target(one_source, one_target, sources)
+            _check_target(one_source, one_target, inputs)
             origin = request.describe_origin(one_source, one_target)
             state = "missing" if overwrite else records.compare(one_target, origin)
-            if state == "foreign":
-                raise UserError(
-                    f"{one_target}: exists, and hyperfunc did not make it or it was changed since; "
-                    "--overwrite replaces it"
-                )
             if state == "same":
                 outcome.status = "skipped"
                 continue
@@ -236,15 +237,6 @@ def plan_batch(
         except OSError as error:
             outcome.fail(f"{one_target}: cannot be checked ({error.strerror or error})")
     return batch
-
-
-def _choose_target(source: Path, target: str | os.PathLike[str], suffix: str | None) -> Path:
-    """The output of a single file."""
-    path = Path(target)
-    if path.is_dir() or os.fspath(target).endswith(("/", os.sep)):
-        path = path / _rename(source, suffix).name
-    check_output(path, (1, 1))
-    return path
 
 
 def _check_target(source: Path, target: Path, sources: set[Path]) -> None:
@@ -278,57 +270,3 @@ def _check_memory(job: Job) -> None:
                 f"{job.source}: input and output together need {job.bytes / 2**30:.1f} GiB of "
                 f"memory, and this machine has {memory / 2**30:.1f}: ask for a smaller output"
             )
-
-
-def _pair_folder(
-    source: Path, target: Path, suffix: str | None
-) -> tuple[list[tuple[Path, Path]], list[Outcome]]:
-    """Find the images of a folder, and their outputs; unreadable folders are recorded as failed."""
-    unreadable: list[Outcome] = []
-
-    def note(folder: Path, error: UserError) -> None:
-        outcome = Outcome(str(folder), str(target / folder.relative_to(source)))
-        outcome.fail(str(error))
-        unreadable.append(outcome)
-
-    if target.exists() and not target.is_dir():
-        raise UserError(
-            f"{target}: is a file, and the input a folder; name a folder for the output"
-        )
-    if target.resolve() == source.resolve():
-        raise UserError(f"{source}: input and output are one folder; name another output")
-    members = [Path(file.member) for file in find_images(source, note=note)]
-    outputs = target.resolve()
-    if source.resolve() in outputs.parents:  # The outputs of an earlier run are no inputs.
-        members = [x for x in members if outputs not in (source / x).resolve().parents]
-    if not members:
-        if unreadable:
-            raise UserError(unreadable[0].error)
-        raise UserError(f"{source}: holds no images; give a folder with {', '.join(SUFFIXES)}")
-    names = _choose_names(members, suffix)
-    pairs = [(source / x, target / name) for x, name in zip(members, names, strict=True)]
-    return pairs, unreadable
-
-
-def _choose_names(members: list[Path], suffix: str | None) -> list[Path]:
-    """Choose the outputs' names, no two of which are equal, even where case is ignored.
-
-    Files whose names would be equal keep their suffix: cat.bmp and cat.png become cat.bmp.png and
-    cat.png.png.
-    """
-    names = [_rename(member, suffix) for member in members]
-    counts = collections.Counter(str(name).lower() for name in names)
-    taken = {name for name, count in counts.items() if count == 1}
-    for i, (member, name) in enumerate(zip(members, names, strict=True)):
-        if counts[str(name).lower()] == 1:
-            continue
-        longer = Path(f"{member}{name.suffix}")
-        while str(longer).lower() in taken:
-            longer = Path(f"{longer}{name.suffix}")
-        taken.add(str(longer).lower())
-        names[i] = longer
-    return names
-
-
-def _rename(path: Path, suffix: str | None) -> Path:
-    return path.with_suffix(suffix or (path.suffix if path.suffix.lower() in FORMATS else ".png"))

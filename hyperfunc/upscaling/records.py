@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from hyperfunc.errors import UserError
+
 NAME = ".hyperfunc.jsonl"
 """Of the file with the records of its folder."""
 
@@ -36,12 +38,11 @@ class Records:
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, Origin]] = {}
 
-    def compare(
-        self, output: Path, origin: Origin
-    ) -> Literal["missing", "same", "other", "foreign"]:
+    def compare(self, output: Path, origin: Origin) -> Literal["missing", "same", "other"]:
         """Tell whether an output is there, and has this origin or another one.
 
-        It is foreign if it has no record, or was changed since.
+        Raises:
+            UserError: it has no record, or was changed since.
         """
         try:
             identity = identify_file(output)
@@ -50,7 +51,12 @@ class Records:
         if output.parent not in self._folders:
             self._folders[output.parent] = _read(output.parent / NAME)
         found = self._folders[output.parent].get(json.dumps([output.name, identity]))
-        return "foreign" if found is None else "same" if found == origin else "other"
+        if found is None:
+            raise UserError(
+                f"{output}: exists, and hyperfunc did not make it or it was changed since; "
+                "--overwrite replaces it"
+            )
+        return "same" if found == origin else "other"
 
 
 def _read(path: Path) -> dict[str, Origin]:

@@ -252,6 +252,59 @@ def test_refused_flags(run, tmp_path, folder, args, message):
     assert not (tmp_path / "b.jpg").exists()
 
 
+def test_several_images(run, tmp_path, folder):
+    sources = folder / "a.png", folder / "below" / "d.webp", folder / "below" / "e.bmp"
+    code, out, err = run("upscale", *sources, tmp_path / "out", "--scale", 2)
+    assert code == 0 and "3 done, 0 skipped, 0 failed" in out, err
+    assert names(tmp_path / "out") == {"a.png", "d.webp", "e.png"}
+    for words, message in (
+        ((*sources, tmp_path / "out" / "a.png"), "a.png: is a file, and there are several inputs"),
+        ((folder, *sources, tmp_path / "out"), "is a folder; give one folder, or several files"),
+        ((*sources, folder / "none.png", tmp_path / "out"), "none.png: no such file"),
+        (("-", tmp_path / "b.png"), "-: standard input and output cannot be used"),
+        ((folder / "a.png", "-"), "-: standard input and output cannot be used"),
+    ):
+        code, _, err = run("upscale", *words, "--scale", 2)
+        assert code == 2 and message in err and len(lines_of(err)) == 1, err
+
+
+def test_a_scale_below_1_reduces(run, tmp_path, folder):
+    code, _, err = run("upscale", folder / "a.png", tmp_path / "a.png", "--scale", "0.5x0.25")
+    assert code == 0 and read_photo(tmp_path / "a.png").pixels.shape == (10, 6, 3), err
+
+
+def test_what_is_passed_over_is_counted(run, tmp_path, folder):
+    for name in ("v.mp4", "below/w.MP4", "notes.txt", "README", ".hidden.txt"):
+        (folder / name).write_text("no image")
+    report = tmp_path / "report.json"
+    code, out, _ = run("upscale", folder, tmp_path / "out", "--scale", 2, "--report", report)
+    assert code == 0 and "FILE says why): 2 .mp4, 1 README, 1 .txt\n" in out
+    assert json.loads(report.read_text())["passed_over"] == {".mp4": 2, "README": 1, ".txt": 1}
+    code, _, err = run("info", folder / "notes.txt")
+    assert code == 2 and "it is a text file" in err
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "v.mp4").write_text("no image")
+    code, _, err = run("upscale", tmp_path / "other", tmp_path / "x", "--scale", 2)
+    assert code == 2 and "holds no images but 1 .mp4; give a folder with" in err
+
+
+def test_a_function_is_rendered_as_the_image_would_be(run, tmp_path, folder, checkpoint):
+    function, target = tmp_path / "a.hfn", tmp_path / "f.png"
+    words = ["--quantize", "none", "--checkpoint", checkpoint]
+    run("export", folder / "a.png", "--function", function, *words)
+    code, out, err = run("upscale", function, target, "--scale", 2)
+    assert code == 0 and "48 x 40 pixels of the function" in out, err
+    run("upscale", folder / "a.png", tmp_path / "i.png", "--scale", 2)
+    rendered, enlarged = (read_photo(path).pixels for path in (target, tmp_path / "i.png"))
+    assert np.abs(rendered.astype(int) - enlarged).max() <= 1
+    code, out, _ = run("upscale", function, target, "--scale", 2)
+    assert code == 0 and "made by the same command before, skipped" in out
+    code, out, _ = run("upscale", function, target, "--size", "30x60")
+    assert code == 0 and read_photo(target).pixels.shape == (60, 30, 3)
+    code, _, err = run("upscale", function, folder / "a.png", "--scale", 2)
+    assert code == 2 and "hyperfunc did not make it" in err
+
+
 def test_an_output_with_a_slash_is_a_folder(run, tmp_path, folder):
     code, _, err = run("upscale", folder / "a.png", f"{tmp_path}/new/", "--scale", 2)
     assert code == 0 and (tmp_path / "new" / "a.png").is_file(), err

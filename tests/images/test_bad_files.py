@@ -1,5 +1,6 @@
 """Bad files and full disks: the error is one line, and no half-written file is left."""
 
+import importlib.util
 import io
 import os
 import resource
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 from hyperfunc.errors import UserError
 from hyperfunc.images import (
@@ -43,6 +45,78 @@ def test_files_that_are_no_images_are_refused(tmp_path):
         read_photo(tmp_path / "none.png")
     with pytest.raises(UserError, match="cannot be read: it is a folder"):
         read_photo(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "remedy"),
+    [
+        (b"<!DOCTYPE html><html>", "an HTML page", "download the image itself"),
+        (b"\n <HTML><body>", "an HTML page", "download the image itself"),
+        (b"<?xml version='1.0'?>\n<svg xmlns=''>", "a drawing (SVG)", "export it as PNG"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "a video", "extract its frames"),
+        (b"RIFF\x24\0\0\0AVI LIST", "a video", "extract its frames"),
+        (b"\x1aE\xdf\xa3\x01", "a video", "extract its frames"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "a sound", "give an image"),
+        (b"v/1\x01\x02\0\0\0", "an OpenEXR picture", "export it as TIFF"),
+        (b"8BPS\0\x01", "a Photoshop document", "export it as PNG"),
+        (b"%PDF-1.7", "a PDF document", "export its pages"),
+        (b"PK\x03\x04\x14\0", "a zip archive", "extract it"),
+        (b"\x1f\x8b\x08\0", "a compressed file", "extract it"),
+        (b"not a picture\n", "a text file", "give an image"),
+    ],
+)
+def test_files_of_other_kinds_are_named(tmp_path, start, kind, remedy):
+    (tmp_path / "a.jpg").write_bytes(start)
+    with pytest.raises(UserError) as caught:
+        read_photo(tmp_path / "a.jpg")
+    wanted = f"{tmp_path}/a.jpg: cannot be read as an image (it is {kind}); "
+    assert str(caught.value).startswith(wanted) and remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind", "module", "package"),
+    [
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL picture", "pillow_jxl", "pillow-jxl-plugin"),
+        (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "an HEIC picture", "pillow_heif", "pillow-heif"),
+    ],
+)
+def test_formats_without_their_plugins_are_named(tmp_path, start, kind, module, package):
+    if importlib.util.find_spec(module):
+        pytest.skip("the plugin is installed")
+    (tmp_path / "a.jpg").write_bytes(start)
+    with pytest.raises(UserError, match=f"it is {kind}.; install a plugin: pip install {package}"):
+        read_photo(tmp_path / "a.jpg")
+
+
+def test_a_function_named_as_an_image_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(save({"a": np.zeros(3, np.float32)}, {"hyperfunc": "1"}))
+    with pytest.raises(UserError, match=r"it is a function \(.hfn\)\); give it the suffix .hfn"):
+        read_photo(tmp_path / "a.png")
+
+
+def test_qoi_is_read(tmp_path):
+    """One pixel run by hand: the header, a colour (RGB), a run of 5 more, and the end marker."""
+    data = b"qoif" + struct.pack(">IIBB", 3, 2, 3, 0) + b"\xfe\x0a\x14\x1e\xc4" + b"\0" * 7 + b"\1"
+    (tmp_path / "a.qoi").write_bytes(data)
+    photo = read_photo(tmp_path / "a.qoi")
+    np.testing.assert_array_equal(photo.pixels, np.full((2, 3, 3), [10, 20, 30], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("module", "suffix", "tolerance"), [("pillow_heif", ".heic", 6), ("pillow_jxl", ".jxl", 0)]
+)
+def test_formats_of_plugins_are_read_with_their_metadata(tmp_path, draw, module, suffix, tolerance):
+    plugin = pytest.importorskip(module)
+    if module == "pillow_heif":
+        plugin.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    pixels = draw(0, (48, 64))
+    lossless = {"quality": -1, "chroma": 444} if module == "pillow_heif" else {"lossless": True}
+    Image.fromarray(pixels).save(tmp_path / f"a{suffix}", exif=exif.tobytes(), **lossless)
+    photo = read_photo(tmp_path / f"a{suffix}")
+    assert np.abs(photo.pixels.astype(int) - pixels).max() <= tolerance
+    assert photo.metadata.exif and b"Maker" in photo.metadata.exif
 
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif", ".bmp"])

@@ -211,7 +211,7 @@ def test_the_report_has_the_fields_that_scripts_read(tmp_path):
     batch.save_report(tmp_path / "report.json", command="upscale")
     report = json.loads((tmp_path / "report.json").read_text())
     (file,) = report.pop("files")
-    counts = {"done": 1, "skipped": 0, "failed": 0, "pending": 0}
+    counts = {"done": 1, "skipped": 0, "failed": 0, "pending": 0, "passed_over": {}}
     assert report == {"command": "upscale", **counts}
     assert file.pop("seconds") >= 0
     assert file == {
