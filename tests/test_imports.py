@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from hyperfunc import cache
+from hyperfunc.errors import EXTRAS
 
 CODE = """
 import sys
@@ -18,9 +19,7 @@ hyperfunc.represent(sys.argv[1]).render(scale=2)
 print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
-TRAINING = {"array_record", "grain", "optax", "orbax", "tensorboardX", "tensorflow_datasets"}
-EVALUATION = {"scipy", "skimage"}
-HEAVY = {"flax", "jax", *TRAINING, *EVALUATION}
+HEAVY = {"flax", "jax", "scipy", "tensorstore", *EXTRAS["train"], *EXTRAS["eval"]}
 
 
 @pytest.fixture
