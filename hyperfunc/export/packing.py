@@ -1,5 +1,6 @@
 """What files and pages share: windows that only pad are left out, and numbers become integers."""
 
+import dataclasses
 import math
 
 import jax.numpy as jnp
@@ -29,7 +30,8 @@ def without_padding(function: FunctionalImage) -> FunctionalImage:
         raise ValueError("only a functional image with a window per pixel may have padding")
     rows, cols = spans
     size = (rows.stop - rows.start, cols.stop - cols.start)
-    return function.replace(  # pyright: ignore[reportAttributeAccessIssue]
+    return dataclasses.replace(
+        function,
         theta=function.theta.map_windows(lambda leaf: leaf[:, rows, cols]),
         base=None if function.base is None else function.base[:, rows, cols],
         exists=(jnp.ones(size[0]), jnp.ones(size[1])),

@@ -16,6 +16,7 @@ blurring each target network inside its own window would give something else. Th
   quarter of what the blur changes at sigma 0.3, a tenth at 0.7 and a hundredth at 2.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -187,7 +188,7 @@ def blur_coefficients(function: FunctionalImage, *, sigma: float | int) -> Funct
     if base is not None:
         rows, cols = (Axis(0.0, 1.0, extent).positions() for extent in function.size)
         base = _blur_base(function, (rows, cols), (1.0, 1.0), sigma, 1.0, (0, 0))[None]
-    return function.replace(theta=theta, base=base)  # pyright: ignore[reportAttributeAccessIssue]
+    return dataclasses.replace(function, theta=theta, base=base)
 
 
 def _sample_hermite(
