@@ -166,11 +166,11 @@ def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
 
     So training starts from target networks with their usual initialisation.
     """
-    start, unflatten = ravel_pytree(mean)
-    windows = flat.shape[:-1]
-    for _ in windows:
+    _, unflatten = ravel_pytree(mean)
+    ones = [1] * (flat.ndim - 1)
+    for _ in ones:
         unflatten = jax.vmap(unflatten)
-    return unflatten(start.reshape(*[1] * len(windows), -1) + flat)
+    return jax.tree.map(lambda a, b: a.reshape(*ones, *a.shape) + b, mean, unflatten(flat))
 
 
 def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh gw p q c"]:
