@@ -7,6 +7,7 @@ from hyperfunc.images.colours import to_float, to_uint8
 from hyperfunc.images.folders import SUFFIXES, FileReader, ImageFile, find_images, name_files
 from hyperfunc.images.metadata import Photo
 from hyperfunc.images.other_formats import unwrap_pillow
+from hyperfunc.images.picture_tags import resize_tags
 from hyperfunc.images.read import (
     FLOAT_TOLERANCE,
     Header,
@@ -38,6 +39,7 @@ __all__ = [
     "read_header",
     "read_image",
     "read_photo",
+    "resize_tags",
     "to_float",
     "to_uint8",
     "unwrap_pillow",

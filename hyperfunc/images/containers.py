@@ -16,9 +16,11 @@ from collections.abc import Iterator, Mapping
 from hyperfunc.images.libvips import File
 
 MAX_CHUNK_BYTES = 2**24
-"""Larger chunks are left out."""
+"""Larger chunks are left out, and so are texts that become larger when they are decompressed."""
 
-QUANTISATION, COMMENT, START_OF_SCAN = 0xDB, 0xFE, 0xDA
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+
+QUANTISATION, COMMENT, START_OF_SCAN, APP2 = 0xDB, 0xFE, 0xDA, 0xE2
 """Markers of JPEG segments."""
 
 LUMA_STEPS_AT_50 = 3688
@@ -26,11 +28,17 @@ LUMA_STEPS_AT_50 = 3688
 
 
 def read_chunks(file: File) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the name and the data of each chunk of a PNG, except the pixels."""
+    """Yield the name and the data of each chunk of a PNG, except the pixels.
+
+    Of a chunk that is too large, the data are empty.
+    """
     file.seek(8)  # After the signature.
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
-        if name == b"IDAT" or length > MAX_CHUNK_BYTES:
+        if name == b"IDAT":
+            file.seek(length + 4, 1)
+        elif length > MAX_CHUNK_BYTES:
+            yield name, b""
             file.seek(length + 4, 1)
         else:
             yield name, file.read(length)
@@ -43,7 +51,7 @@ def make_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def parse_text(name: bytes, data: bytes) -> tuple[str, str] | None:
-    """Return the keyword and the text of a chunk of a PNG; None if it holds no (valid) text."""
+    """Return the keyword and the text of a chunk of a PNG; None if it is damaged or too large."""
     keyword, _, text = data.partition(b"\0")
     try:
         if name == b"zTXt":
@@ -51,16 +59,20 @@ def parse_text(name: bytes, data: bytes) -> tuple[str, str] | None:
         elif name == b"iTXt":
             is_compressed, (_, _, text) = text[:1] == b"\1", text[2:].split(b"\0", 2)
             text = _inflate(text) if is_compressed else text
-        elif name != b"tEXt":
-            return None
     except (ValueError, zlib.error):
+        return None
+    if not keyword:
         return None
     encoding = "utf-8" if name == b"iTXt" else "latin-1"
     return keyword.decode("latin-1"), text.decode(encoding, "replace")
 
 
 def _inflate(data: bytes) -> bytes:
-    return zlib.decompressobj().decompress(data, MAX_CHUNK_BYTES)
+    inflater = zlib.decompressobj()
+    result = inflater.decompress(data, MAX_CHUNK_BYTES)
+    if not inflater.eof:
+        raise ValueError("the text is truncated, or too large")
+    return result
 
 
 def read_segments(file: File) -> Iterator[tuple[int, bytes]]:
@@ -71,6 +83,14 @@ def read_segments(file: File) -> Iterator[tuple[int, bytes]]:
             file.seek(-3, 1)
         else:
             yield start[1], file.read(int.from_bytes(start[2:], "big") - 2)
+
+
+def has_second_picture(file: File) -> bool:
+    """Whether a JPEG holds further pictures: a gain map, a preview, the other eye's view.
+
+    Reference: CIPA DC-007, "Multi-Picture Format", Section 5.1.
+    """
+    return any(x == APP2 and data[:4] == b"MPF\0" for x, data in read_segments(file))
 
 
 def estimate_quality(file: File) -> int | None:

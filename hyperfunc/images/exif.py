@@ -30,6 +30,7 @@ class Tag(enum.IntEnum):
     RESOLUTION_UNIT = 296
     EXTRA_SAMPLES = 338
     IPTC = 33723
+    GEO_KEYS = 34735
     EXIF = 34665
     GPS = 34853
     COLOUR_SPACE = 40961
@@ -141,7 +142,8 @@ def _read_at(file: File, start: int, layout: Layout, children: dict, max_bytes: 
     directory: Directory = {}
     for tag, kind, count, field in row.iter_unpack(rows[: len(rows) // row.size * row.size]):
         size = WIDTHS.get(kind, 0) * count
-        if not 0 < size <= max_bytes:
+        # Of a tag that is repeated, as tifffile does with descriptions, the first counts.
+        if not 0 < size <= max_bytes or tag in directory:
             continue
         place = layout.unpack(layout.offset, field)
         if tag in children:

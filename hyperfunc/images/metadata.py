@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyperfunc.images import containers
+from hyperfunc.images.containers import TEXT_CHUNKS
 from hyperfunc.images.exif import (
     Directory,
     Tag,
@@ -100,15 +101,23 @@ class Photo:
 
 
 def read_metadata(
-    image: "pyvips.Image", file: File, format_: str, tags: Directory
+    image: "pyvips.Image", file: File, format_: str, tags: Directory, notes: list[str]
 ) -> tuple[Metadata, int]:
     """Read the metadata and the orientation (1 to 8 as EXIF counts) of an opened image.
 
-    ``tags`` are those of a TIFF.
+    Args:
+        image: the opened image.
+        file: its file.
+        format_: of the file.
+        tags: of a TIFF.
+        notes: a list to which is added what cannot be kept.
     """
     block, texts, colour = get_field(image, "exif-data"), {}, {}
     if format_ == "PNG":
-        block, texts, colour = _read_png(file)
+        chunks = list(containers.read_chunks(file))
+        block, texts, colour = _parse_chunks(chunks, notes)
+        if b"iCCP" in dict(chunks) and not get_field(image, "icc-profile-data"):
+            notes.append("ICC profile dropped: it is damaged")
     elif format_ == "TIFF":
         kept = {tag: value for tag, value in tags.items() if tag in EXIF_TAGS}
         block = pack_exif(kept) if kept else None
@@ -119,7 +128,7 @@ def read_metadata(
     exif = block.removeprefix(b"Exif\0\0") if block else None
     if not tags:
         with contextlib.suppress(ValueError):
-            tags = _read_exif(exif)
+            tags = read_exif(exif)
     orientation = get_field(image, "orientation", 1)
     if format_ == "PNG":  # libvips has not seen EXIF after the pixels.
         orientation = get_int(tags, Tag.ORIENTATION, orientation)
@@ -137,11 +146,18 @@ def read_metadata(
     return metadata, orientation
 
 
-def _read_png(file: File) -> tuple[bytes | None, dict[str, str], dict[bytes, bytes]]:
-    """Read the EXIF block, the texts, and the chunks of the colour space of a PNG."""
-    chunks = list(containers.read_chunks(file))
-    found, parsed = dict(chunks), [containers.parse_text(*chunk) for chunk in chunks]
-    texts = dict(text for text in parsed if text)
+def _parse_chunks(
+    chunks: list[tuple[bytes, bytes]], notes: list[str]
+) -> tuple[bytes | None, dict[str, str], dict[bytes, bytes]]:
+    """Find the EXIF block, the texts, and the chunks of the colour space of a PNG."""
+    found = dict(chunks)
+    parsed = [containers.parse_text(*chunk) for chunk in chunks if chunk[0] in TEXT_CHUNKS]
+    texts: dict[str, str] = {}
+    for keyword, text in filter(None, parsed):
+        is_more = keyword in texts and text != texts[keyword] and keyword != XMP_KEYWORD
+        texts[keyword] = f"{texts[keyword]}\n{text}" if is_more else text
+    if lost := parsed.count(None):
+        notes.append(f"texts dropped, which are damaged or of more than 16 MiB: {lost}")
     block = found.get(b"eXIf")
     if block is None and RAW_EXIF_KEYWORD in texts:
         with contextlib.suppress(ValueError):
@@ -149,13 +165,14 @@ def _read_png(file: File) -> tuple[bytes | None, dict[str, str], dict[bytes, byt
     # A profile takes precedence over gAMA and cHRM, and cICP over both.
     names = [b"cICP"] if {b"iCCP", b"sRGB"} & found.keys() else SRGB_CHUNKS
     colour = {name: found[name] for name in names if name in found}
+    for name in [name for name, data in colour.items() if len(data) != len(SRGB_CHUNKS[name])]:
+        notes.append(f"{name.decode()} dropped: it is damaged")
+        del colour[name]
     return block, texts, {name: d for name, d in colour.items() if not _means_srgb(name, d)}
 
 
 def _means_srgb(name: bytes, data: bytes) -> bool:
     usual, tolerance = SRGB_CHUNKS[name], 0 if name == b"cICP" else 100  # In units of 1/100,000.
-    if len(data) != len(usual):
-        return False
     numbers, wanted = (np.frombuffer(each, ">u4").astype(np.int64) for each in (data, usual))
     return bool(np.abs(numbers - wanted).max() <= tolerance)
 
@@ -209,14 +226,19 @@ def fit_metadata(metadata: Metadata, format_: str, notes: list[str]) -> Metadata
         notes.append(f"EXIF dropped: {format_} holds at most {MAX_EXIF_BYTES} bytes of it")
         exif = None
     try:
-        _read_exif(exif)
+        read_exif(exif)
     except ValueError:
         notes.append("EXIF dropped: it is damaged")
         exif = None
     return dataclasses.replace(metadata, exif=exif, xmp=xmp, iptc=iptc)
 
 
-def _read_exif(block: bytes | None) -> Directory:
+def read_exif(block: bytes | None) -> Directory:
+    """Read the tags of an EXIF block.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     return read_directory(io.BytesIO(block)) if block else {}
 
 
@@ -227,7 +249,7 @@ def attach_metadata(image: "pyvips.Image", metadata: Metadata, format_: str) -> 
         set_field(image, "exif-data", metadata.exif)
         if image.get_typeof("jpeg-thumbnail-data"):  # It shows the image as it was before.
             image.remove("jpeg-thumbnail-data")
-        if not metadata.icc and Tag.COLOUR_SPACE not in _read_exif(metadata.exif).get(Tag.EXIF, {}):
+        if not metadata.icc and Tag.COLOUR_SPACE not in read_exif(metadata.exif).get(Tag.EXIF, {}):
             # The tag is mandatory. libvips would add it, but for colours other than sRGB.
             set_field(image, "exif-ifd2-ColorSpace", "1")
     iptc = None
@@ -244,7 +266,7 @@ def attach_metadata(image: "pyvips.Image", metadata: Metadata, format_: str) -> 
 
 def append_tags(path: Path, metadata: Metadata, size: Size) -> None:
     """Add EXIF, IPTC and the comment to the tags of a TIFF, which libvips does not write."""
-    tags = {tag: x for tag, x in _read_exif(metadata.exif).items() if tag in EXIF_TAGS}
+    tags = {tag: x for tag, x in read_exif(metadata.exif).items() if tag in EXIF_TAGS}
     for tag, pixels in ((Tag.PIXEL_HEIGHT, size[0]), (Tag.PIXEL_WIDTH, size[1])):
         if tag in tags.get(Tag.EXIF, {}):
             tags[Tag.EXIF][tag] = Value(4, 1, struct.pack("<I", pixels))

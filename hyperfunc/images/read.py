@@ -16,11 +16,12 @@ from jaxtyping import UInt8
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_local
 from hyperfunc.images import colours, libvips, other_formats
-from hyperfunc.images.containers import estimate_quality
-from hyperfunc.images.exif import Directory, read_directory
+from hyperfunc.images.containers import estimate_quality, has_second_picture
+from hyperfunc.images.exif import Directory, Tag, read_directory
 from hyperfunc.images.kinds import OtherKindError
 from hyperfunc.images.libvips import File, get_field
 from hyperfunc.images.metadata import Metadata, Photo, read_metadata
+from hyperfunc.images.picture_tags import drop_lost_parts
 from hyperfunc.types import Size
 from hyperfunc.values import has_alpha
 
@@ -205,10 +206,18 @@ def _describe(
     image: "pyvips.Image", file: File, format_: str, tags: Directory
 ) -> "tuple[pyvips.Image, Header]":
     """Convert an opened image to what a `Photo` can hold, and say what the file holds."""
-    metadata, orientation = read_metadata(image, file, format_, tags)
+    notes: list[str] = []
+    metadata, orientation = read_metadata(image, file, format_, tags, notes)
     kind, bits = colours.name_colours(image)
     frames = get_field(image, "n-pages", 1)
-    notes = [f"only the first of {frames} images"] if frames > 1 else []
+    if frames > 1:
+        notes.append(f"only the first of {frames} images")
+    metadata, lost = drop_lost_parts(metadata, frames)
+    if format_ == "JPEG" and not lost and has_second_picture(file):
+        lost = ["second picture"]
+    notes += [f"its {part} is dropped" for part in lost]
+    if Tag.GEO_KEYS in tags:
+        notes.append("its georeference is dropped")
     image = colours.select_channels(image, tags, notes)
     if image.interpretation in ("cmyk", "lab", "labs"):
         image, note = colours.decode_to_srgb(image, metadata.icc)

@@ -150,7 +150,7 @@ def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
         converted = to_srgb(Photo(pixels, metadata))
         notes += converted.notes
         pixels, metadata = converted.pixels, dataclasses.replace(metadata, icc=None)
-    elif metadata.icc and format_ == "PNG" and not is_profile(metadata.icc, space):
+    elif metadata.icc and not is_profile(metadata.icc, space):
         notes.append("ICC profile dropped: it is damaged, or does not fit the image")
         metadata = dataclasses.replace(metadata, icc=None)
     return pixels, fit_metadata(metadata, format_, notes), notes

@@ -19,7 +19,7 @@ from typing import TypeVar
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 from hyperfunc.files import is_full
-from hyperfunc.images import Photo, read_photo, write_photo
+from hyperfunc.images import Photo, read_photo, resize_tags, write_photo
 from hyperfunc.upscaling.batch_groups import Group, plan_groups
 from hyperfunc.upscaling.batch_plan import Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
@@ -249,13 +249,13 @@ def _enlarge(
     ranges = [ValueRange.of(photo.pixels) for photo in photos]
     images = [x.to_unit(photo.pixels) for photo, x in zip(photos, ranges, strict=True)]
     results = upscaler.render_together(images, plans, progress=report)
-    for job, photo in zip(jobs, photos, strict=True):
+    enlarged = []
+    for job, photo, pixels, values in zip(jobs, photos, results, ranges, strict=True):
+        metadata, notes = resize_tags(photo.metadata, job.header.size, job.size)
         job.outcome.seconds = round(time.perf_counter() - began, 3)
-        job.outcome.notes += photo.notes
-    return [
-        Photo(x.from_unit(pixels), photo.metadata)
-        for pixels, x, photo in zip(results, ranges, photos, strict=True)
-    ]
+        job.outcome.notes += (*photo.notes, *notes)
+        enlarged.append(Photo(values.from_unit(pixels), metadata))
+    return enlarged
 
 
 def _write(job: Job, photo: Photo, quality: int) -> None:

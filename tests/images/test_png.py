@@ -98,6 +98,52 @@ def test_texts_in_every_encoding(tmp_path, make_png):
         assert image.text == wanted
 
 
+def test_texts_never_decide_whether_a_picture_is_read(tmp_path, make_png):
+    """Large ones are kept, repeated ones are joined, and a note counts the others."""
+    large = b"prompt " * 500_000
+    before = [
+        (b"zTXt", b"large\0\0" + zlib.compress(large)),
+        (b"iTXt", b"also\0\1\0\0\0" + zlib.compress(large)),
+        *((b"tEXt", b"Comment\0line %d" % i) for i in range(2000)),
+        (b"zTXt", b"bomb\0\0" + zlib.compress(bytes(2**25))),
+        (b"zTXt", b"cut\0\0" + zlib.compress(large)[:-9]),
+        (b"tEXt", b"\0no keyword"),
+        (b"tEXt", b"huge\0" + bytes(2**24)),
+    ]
+    for place in ("before", "after"):
+        (tmp_path / "a.png").write_bytes(make_png((2, 1, 8, 0), [b"\x05\x06"], **{place: before}))
+        photo = read_photo(tmp_path / "a.png")
+        assert photo.pixels.ravel().tolist() == [5, 6]
+        assert photo.metadata.texts["large"] == photo.metadata.texts["also"] == large.decode()
+        assert photo.metadata.texts["Comment"].split("\n") == [f"line {i}" for i in range(2000)]
+        assert photo.notes == ("texts dropped, which are damaged or of more than 16 MiB: 4",)
+        write_photo(tmp_path / "b.png", photo)
+        assert read_photo(tmp_path / "b.png").metadata.texts == photo.metadata.texts
+
+
+def test_damaged_and_large_chunks_never_decide_whether_a_picture_is_read(tmp_path, make_png):
+    before = [
+        (b"gAMA", b"1"),
+        (b"cHRM", b"12"),
+        (b"cICP", b"1"),
+        (b"pHYs", b"1"),
+        (b"tIME", b"1"),
+        (b"iCCP", b"name\0\0rubbish"),
+        (b"eXIf", b"II*\0" + bytes(10)),
+        (b"eXIf", b"rubbish"),
+        (b"prVt", bytes(2**24 + 1)),
+    ]
+    data = make_png((2, 1, 8, 0), [b"\x05\x06"], before)
+    wrong = data.replace(b"rubbish", b"RUBBISH")  # Their checksums do not fit.
+    for content in (data, wrong):
+        (tmp_path / "a.png").write_bytes(content)
+        photo = read_photo(tmp_path / "a.png")
+        assert photo.pixels.ravel().tolist() == [5, 6] and not photo.metadata.colour
+        notes = (*photo.notes, *write_photo(tmp_path / "b.png", photo))
+        for name in ("cICP", "ICC profile", "EXIF"):
+            assert f"{name} dropped: it is damaged" in notes
+
+
 def test_exif_as_old_versions_of_imagemagick_write_it(tmp_path, make_png):
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Maker", 6
