@@ -216,12 +216,13 @@ def _machine_key() -> str:
 
 def _describe_processor() -> list[str]:
     """Describe the processor with its instruction sets, where the system lists them."""
-    described = [platform.system(), platform.machine(), platform.processor()]
-    with contextlib.suppress(OSError):
+    described = [platform.system(), platform.machine()]
+    try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").split("\n\n")[0].splitlines()
-        names = ("model name", "flags", "features", "cpu part")
-        described += [line for line in lines if line.lower().startswith(names)]
-    return described
+    except OSError:
+        return [*described, platform.processor()]
+    names = ("model name", "flags", "features", "cpu part")
+    return described + [line for line in lines if line.lower().startswith(names)]
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

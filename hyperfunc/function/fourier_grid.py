@@ -91,10 +91,10 @@ def render_fourier_grid(
         default=functools.partial(_add_together, one_column),
     )
     # [interval, slot] -> columns, then [interval, slot] -> rows.
-    values = jnp.take(values.reshape(-1, *values.shape[2:]), col.place, axis=0)
+    values = jnp.take(values.reshape(-1, *values.shape[2:]), col.place, axis=0, mode="clip")
     values = values.transpose(3, 4, 1, 0, 2)
     values = values.reshape(len(values), -1, *values.shape[3:])
-    return jnp.take(values, row.place, axis=1)
+    return jnp.take(values, row.place, axis=1, mode="clip")
 
 
 def _add_in_turn(

@@ -90,7 +90,9 @@ def _sum_taps(
     around = (1,) * axis, (1,) * (3 - axis)
 
     def read(index: Int[Array, " n"], weight: Float[Array, " n"]) -> Float[Array, "b y x c"]:
-        return jnp.take(images, index, axis=axis) * weight.reshape(*around[0], -1, *around[1])
+        return jnp.take(images, index, axis=axis, mode="clip") * weight.reshape(
+            *around[0], -1, *around[1]
+        )
 
     def add(total: Float[Array, "b y x c"], tap: tuple[Array, Array]) -> tuple[Array, None]:
         return total + read(*tap), None

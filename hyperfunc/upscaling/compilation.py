@@ -17,6 +17,10 @@ from hyperfunc.upscaling.pieces import Renderer
 if TYPE_CHECKING:
     from hyperfunc.networks import Hypernetwork
 
+CPU_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 1}
+"""By default LLVM takes a sixth more time for code that is no faster: libraries compute the
+convolutions."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -79,7 +83,8 @@ class CompiledFunctions:
         if compiled is None:
             width, height = inputs[0].shape[2:0:-1]
             logger.info("compiling the model for pieces of %d x %d pixels", width, height)
-            compiled = self._trace(renderer, inputs).compile()
+            is_cpu = devices[0].platform == "cpu"
+            compiled = self._trace(renderer, inputs).compile(CPU_OPTIONS if is_cpu else None)
             if key:
                 save_program(key, devices, compiled)
         memory = compiled.memory_analysis()
