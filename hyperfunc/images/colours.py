@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 from hyperfunc.images import libvips
 from hyperfunc.images.exif import Directory, Tag, get_int
 from hyperfunc.images.metadata import Photo
+from hyperfunc.images.png_colours import find_conversion
 from hyperfunc.types import HostPixels
 from hyperfunc.values import has_alpha, to_integers, to_unit_range
 
@@ -127,11 +128,13 @@ def decode_to_srgb(image: "pyvips.Image", icc: bytes | None) -> "tuple[pyvips.Im
 
 
 def to_srgb(photo: Photo) -> Photo:
-    """Convert to sRGB through the ICC profile, unless that is sRGB already; note what was done.
+    """Convert to sRGB, through the ICC profile or a PNG's chunks; note what was done.
 
     8 and 16 bits stay, floats become 16 bits.
     """
     pixels, icc = photo.pixels, photo.metadata.icc
+    if b"cICP" in photo.metadata.colour or (icc is None and photo.metadata.colour):
+        return _apply_chunks(photo)
     if icc is None:
         return photo
     colour, alpha = split_alpha(pixels)
@@ -153,6 +156,19 @@ def to_srgb(photo: Photo) -> Photo:
         note = "converted to sRGB through its ICC profile"
         pixels = np.concatenate([colour, reduce_depth(alpha, dtype)], axis=-1)
     return Photo(pixels, dataclasses.replace(photo.metadata, icc=icc), (*photo.notes, note))
+
+
+def _apply_chunks(photo: Photo) -> Photo:
+    """Convert the colours of a PNG, which has 8 or 16 bits, as its chunks say."""
+    metadata, pixels = photo.metadata, photo.pixels.copy()
+    try:
+        convert, note = find_conversion(metadata.colour)
+    except ValueError as error:
+        return dataclasses.replace(photo, notes=(*photo.notes, f"{error}: colours may be off"))
+    colour = split_alpha(pixels)[0]
+    _fill(colour, colour, convert)
+    metadata = dataclasses.replace(metadata, icc=None, colour={})
+    return Photo(pixels, metadata, (*photo.notes, note))
 
 
 def _convert(pixels: HostPixels, icc: bytes) -> tuple[HostPixels, bytes]:

@@ -11,7 +11,7 @@ from hyperfunc.api.representing import to_pixels
 from hyperfunc.errors import UserError
 from hyperfunc.images import Photo, read_as_shown, read_header, read_photo, write_photo
 from hyperfunc.images.colours import to_srgb
-from hyperfunc.images.libvips import load
+from hyperfunc.images.libvips import from_array, load, to_array
 from hyperfunc.images.metadata import Metadata
 
 
@@ -155,3 +155,72 @@ def test_reductions_are_noted(tmp_path, draw_pixels):
     assert note == "WebP holds 8 bits per channel: reduced from 16 bits"
     read = read_photo(tmp_path / "a.webp").pixels
     np.testing.assert_allclose(read, np.repeat(deep / 257, 3, axis=-1), atol=0.51)
+
+
+def shown(tmp_path, make_png, chunks, samples, *, channels=3):
+    """One row of a PNG of 16 bits as it is shown, in [0, 1], and its notes."""
+    values = (np.asarray(samples) * 65535 + 0.5).astype(">u2")
+    header = values.size // channels, 1, 16, {1: 0, 3: 2}[channels]
+    (tmp_path / "a.png").write_bytes(make_png(header, [values.tobytes()], chunks))
+    photo = read_as_shown(tmp_path / "a.png")
+    assert not photo.metadata.colour and photo.metadata.icc is None
+    return photo.pixels[0] / 65535, photo.notes
+
+
+def test_display_p3_is_shown_as_by_its_profile(tmp_path, make_png):
+    """libvips has an ICC profile of Display P3."""
+    samples = np.random.default_rng(0).uniform(size=(500, 3))
+    result, notes = shown(tmp_path, make_png, [(b"cICP", bytes([12, 13, 0, 1]))], samples)
+    assert notes == ("converted to sRGB by its cICP",)
+    image = from_array((samples * 65535 + 0.5).astype(np.uint16)[None], "rgb16")
+    options = {"input_profile": "p3", "depth": 16, "intent": "relative"}
+    expected = to_array(image.icc_transform("srgb", **options))[0] / 65535
+    inside = (expected > 0.02).all(axis=-1) & (expected < 1).all(axis=-1)
+    assert inside.sum() > 200 and np.abs(result - expected)[inside].max() < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("transfer", "white", "darker", "share"),
+    [(16, 0.580689, 0.508078, 100 / 203), (18, 0.75, 0.5, 1000 / 203 * (1 / 12) ** 1.2)],
+    ids=["PQ", "HLG"],
+)
+def test_hdr_is_shown_with_its_white_as_white(tmp_path, make_png, transfer, white, darker, share):
+    """BT.2408: 203 cd/m2 are a PQ value of 58 % and an HLG value of 75 %; BT.2100: 100 are 51 %."""
+    chunks = [(b"cICP", bytes([9, transfer, 0, 1]))]
+    result, notes = shown(tmp_path, make_png, chunks, [[white] * 3, [darker] * 3, [1.0] * 3])
+    assert "brighter light than white (203 cd/m2) is cut" in notes[0]
+    expected = 1, 1.055 * share ** (1 / 2.4) - 0.055, 1
+    np.testing.assert_allclose(result, np.outer(expected, [1, 1, 1]), atol=0.004)
+
+
+def test_gamma_and_primaries_of_a_png(tmp_path, make_png):
+    gamma = [(b"gAMA", (100_000).to_bytes(4, "big"))]
+    expected = [0, 1.055 * 0.25 ** (1 / 2.4) - 0.055, 1]
+    result, notes = shown(tmp_path, make_png, gamma, [0, 0.25, 1], channels=1)
+    np.testing.assert_allclose(result[:, 0], expected, atol=1e-4)
+    assert notes == ("converted to sRGB by its gAMA",)
+    # The primaries in another order only permute the channels.
+    red, green, blue = (64000, 33000), (30000, 60000), (15000, 6000)
+    numbers = [31270, 32900, *green, *blue, *red]
+    chunk = (b"cHRM", b"".join(number.to_bytes(4, "big") for number in numbers))
+    samples = np.random.default_rng(1).uniform(size=(50, 3))
+    result, notes = shown(tmp_path, make_png, [chunk], samples)
+    np.testing.assert_allclose(result, samples[:, [2, 0, 1]], atol=1e-3)
+    assert notes == ("converted to sRGB by its cHRM",)
+
+
+def test_a_limited_range_is_widened(tmp_path, make_png):
+    chunks = [(b"cICP", bytes([1, 13, 0, 0]))]
+    result, _ = shown(tmp_path, make_png, chunks, [16 / 255, 0.5, 235 / 255], channels=1)
+    np.testing.assert_allclose(result[:, 0], [0, (127.5 - 16) / 219, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [(b"cICP", bytes([77, 13, 0, 1])), (b"gAMA", bytes(4)), (b"cHRM", bytes(32))],
+)
+def test_colours_that_a_png_cannot_have_are_noted(tmp_path, make_png, name, data):
+    (tmp_path / "a.png").write_bytes(make_png((2, 1, 8, 0), [b"\x05\x06"], [(name, data)]))
+    photo = read_as_shown(tmp_path / "a.png")
+    assert photo.pixels.ravel().tolist() == [5, 6]
+    assert photo.notes[0].startswith(name.decode()) and "colours may be off" in photo.notes[0]
