@@ -39,12 +39,14 @@ def plan_groups(jobs: Sequence[Job], upscaler: Upscaler) -> list[Group]:
     The order is that of ``jobs``, except that a small image waits for others like it.
     """
     devices = upscaler.mesh.size
-    has_company = sum(map(_is_small, jobs)) > 1
+    small = [i for i, job in enumerate(jobs) if _is_small(job)]
     plans: dict[int, Plan] = {}
-    # Large images first: the smaller ones can use functions that are compiled for them.
-    for i in sorted(range(len(jobs)), key=lambda i: -jobs[i].pixels):
-        parts = 1 if has_company and _is_small(jobs[i]) else devices
-        plans[i] = upscaler.plan(jobs[i].header.size, jobs[i].size, parts=parts)
+    if len(small) > 1:
+        together = upscaler.plan_together([(jobs[i].header.size, jobs[i].size) for i in small])
+        plans = dict(zip(small, together, strict=True))
+    for i, job in enumerate(jobs):
+        if i not in plans:
+            plans[i] = upscaler.plan(job.header.size, job.size)
     groups, waiting = [], dict[Hashable, list[int]]()
     for i, job in enumerate(jobs):
         is_alone = len(plans[i].pieces) > 1 or not _is_small(job)

@@ -89,3 +89,7 @@ class Planner(Protocol):
             parts: divide the image into so many pieces at least, if it is not too small.
         """
         ...
+
+    def plan_together(self, images: Sequence[tuple[Size, Size]]) -> Sequence[Plan]:
+        """Plan small images, given as (shape, size), that are rendered at the same time."""
+        ...

@@ -6,6 +6,7 @@ its windows are those of the whole image.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -136,3 +137,7 @@ class StripPlanner:
             for low in range(0, height, rows)
         ]
         return StripPlan(shape, size, extent, spans)
+
+    def plan_together(self, images: Sequence[tuple[Size, Size]]) -> list[StripPlan]:
+        """Plan small images that are rendered at the same time."""
+        return [self.plan(*image, 1) for image in images]

@@ -1,6 +1,9 @@
 """Choose the tiles of an image so that images of many sizes share few compiled functions."""
 
+import collections
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from hyperfunc.pixels import Axis, integer_scale
@@ -22,6 +25,11 @@ from hyperfunc.upscaling.tiles import TilePlan, TileShape
 
 FULL_TILE_SCALE = 4
 """At larger scales tiles are smaller, so that the output of one takes no more memory than here."""
+
+
+COMPILATION_PIXELS = 50_000
+"""So many pixels are computed in half the time that a function takes to compile. Programs are kept
+on disk (`hyperfunc.cache`), so that most runs compile none."""
 
 
 class TilePlanner:
@@ -61,6 +69,18 @@ class TilePlanner:
             plan = shared
         known.append(plan.tile)
         return plan
+
+    def plan_together(self, images: Sequence[tuple[Size, Size]]) -> list[TilePlan]:
+        """Plan small images of which each becomes one tile; tiles of few shapes serve them all.
+
+        Args:
+            images: (shape, size) of each.
+        """
+        plans = [self._divide(*image, 1, FIRST_EXTENT_MULTIPLE) for image in images]
+        shared: dict[TileShape, TileShape] = {}
+        for kind in {plan.tile.kind for plan in plans if plan.tile.fixed_steps is None}:
+            shared |= _merge(collections.Counter(x.tile for x in plans if x.tile.kind == kind))
+        return [plan.with_tiles_of(shared.get(plan.tile, plan.tile)) for plan in plans]
 
     def _divide(self, shape: Size, size: Size, parts: int, multiple: int) -> TilePlan:
         steps = (shape[0] / size[0], shape[1] / size[1])
@@ -112,6 +132,30 @@ class TilePlanner:
             extent = round_up(extent, 2 * multiple)  # Rounding wastes less of a large tile.
         extent = extend_to_border(extent, pixels, step, multiple)
         return extent, place(spans, extent, halo)
+
+
+def _merge(tiles: collections.Counter[TileShape]) -> dict[TileShape, TileShape]:
+    """Merge shapes while a compilation costs more than the pixels that are computed in vain.
+
+    Args:
+        tiles: how many images each shape fits closely.
+
+    Returns:
+        The shape to take for each.
+    """
+    merged = {tile: tile for tile in tiles}
+    while len(tiles) > 1:
+        waste = {}
+        for a, b in itertools.combinations(tiles, 2):
+            both = a.union(b)
+            waste[a, b] = sum(tiles[x] * (both.pixels - x.pixels) for x in (a, b))
+        pair = min(waste, key=waste.__getitem__)
+        if waste[pair] > COMPILATION_PIXELS:
+            break
+        both, count = pair[0].union(pair[1]), sum(tiles.pop(x) for x in pair)
+        tiles[both] += count
+        merged = {tile: both if taken in pair else taken for tile, taken in merged.items()}
+    return merged
 
 
 def _count_samples(spans: list[Span], step: float, multiple: int) -> int:

@@ -55,6 +55,24 @@ class TileShape:
         """What must be equal for tiles to share a function; the other fields may be larger."""
         return self.scale, self.fixed_steps, self.slots
 
+    @property
+    def pixels(self) -> int:
+        """Input pixels that a tile reads."""
+        return math.prod(self.extents)
+
+    def union(self, other: "TileShape") -> "TileShape":
+        """The smallest shape of this kind that is at least as large as both."""
+
+        def larger(a: Size, b: Size) -> Size:
+            return max(a[0], b[0]), max(a[1], b[1])
+
+        return dataclasses.replace(
+            self,
+            extents=larger(self.extents, other.extents),
+            rendered=larger(self.rendered, other.rendered),
+            count=larger(self.count, other.count),
+        )
+
 
 class TileInputs(NamedTuple):
     """The arguments of a `TileRenderer`."""
@@ -209,7 +227,7 @@ class TilePlan:
     def find_smallest(self, known: list[TileShape]) -> TileShape | None:
         """Find the smallest shape of tiles that serves this plan without much waste."""
         fitting = filter(self._fits, known)
-        return min(fitting, key=lambda tile: math.prod(tile.extents), default=None)
+        return min(fitting, key=lambda tile: tile.pixels, default=None)
 
     def _fits(self, tile: TileShape) -> bool:
         needed, given = ((*x.extents, *x.rendered, *x.count) for x in (self.tile, tile))
@@ -217,7 +235,7 @@ class TilePlan:
             tile.kind == self.tile.kind
             and all(a >= b for a, b in zip(given, needed, strict=True))
             and all(map(holds_border, tile.extents, self.shape, self.steps))
-            and math.prod(tile.extents) <= LARGEST_WASTE * math.prod(self.tile.extents)
+            and tile.pixels <= LARGEST_WASTE * self.tile.pixels
         )
 
     def with_tiles_of(self, tile: TileShape) -> "TilePlan":

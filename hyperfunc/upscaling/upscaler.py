@@ -113,26 +113,29 @@ class Upscaler:
         _check_image(image)
         return self.render(image, self.plan(image.shape[:2], size), progress=progress)
 
-    def plan(self, shape: Size, size: Size, *, parts: int | None = None) -> Plan:
+    def plan(self, shape: Size, size: Size) -> Plan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
 
         Plans may share compiled functions with the plans made before them.
 
+        Raises:
+            ValueError: a size is below one pixel.
+        """
+        _check_sizes(shape, size)
+        return self._planner.plan(shape, size, self.mesh.size)
+
+    def plan_together(self, images: Sequence[tuple[Size, Size]]) -> Sequence[Plan]:
+        """Plan small images, which are not divided among the devices: see `render_together`.
+
         Args:
-            shape: of the image.
-            size: of the result.
-            parts: into how many pieces to divide the image at least; one for each device if not
-                given. 1 suits small images that are rendered together.
+            images: (shape, size) of each.
 
         Raises:
             ValueError: a size is below one pixel.
         """
-        if min(*shape, *size) < 1:
-            raise ValueError(
-                f"cannot render an image of size {shape} at size {size}: both need at least "
-                "1 x 1 pixels"
-            )
-        return self._planner.plan(shape, size, parts or self.mesh.size)
+        for image in images:
+            _check_sizes(*image)
+        return self._planner.plan_together(images)
 
     def render(
         self, image: HostPixels, plan: Plan, *, progress: Progress | None = None
@@ -248,6 +251,14 @@ def _fill(part: HostPixels, rendered: HostPixels, skipped: Size) -> None:
     channels = rendered.shape[2]
     part[..., :channels] = rendered[top : top + height, left : left + width]
     part[..., channels:] = largest_value(part.dtype)  # Alpha that is not rendered is opaque.
+
+
+def _check_sizes(shape: Size, size: Size) -> None:
+    if min(*shape, *size) < 1:
+        raise ValueError(
+            f"cannot render an image of size {shape} at size {size}: both need at least 1 x 1 "
+            "pixels"
+        )
 
 
 def _check_image(image: Any) -> None:

@@ -179,6 +179,21 @@ def test_images_of_many_sizes_share_few_tile_shapes():
     assert count_shapes(*real) == 2
 
 
+def test_small_images_are_planned_together():
+    """Few functions are compiled, and not much is computed in vain."""
+    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=2)
+    shapes = [(64 + 7 * i % 65, 64 + 13 * i % 65) for i in range(20)] * 3
+    plans = planner.plan_together([(shape, (2 * shape[0], 2 * shape[1])) for shape in shapes])
+    assert [plan.shape for plan in plans] == shapes
+    assert all(len(plan.pieces) == 1 for plan in plans)
+    assert len({plan.renderer for plan in plans}) <= 4
+    computed = sum(plan.tile.pixels for plan in plans)
+    assert computed <= 1.4 * sum(math.prod(shape) for shape in shapes)
+    # Where images are reduced, a tile is as large as the image.
+    reduced = planner.plan_together([((64, 60), (32, 30)), ((60, 64), (30, 32))])
+    assert [plan.tile.extents for plan in reduced] == [(64, 60), (60, 64)]
+
+
 def test_images_that_share_tiles_share_a_compiled_function(variables, draw):
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1])
     for shape in ((33, 40), (31, 37), (33, 40)):
