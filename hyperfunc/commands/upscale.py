@@ -4,6 +4,7 @@ What imports JAX is imported where it is used, so that ``--help`` answers at onc
 """
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +30,10 @@ from hyperfunc.files import check_place
 if TYPE_CHECKING:
     from hyperfunc.experiment import Model
     from hyperfunc.upscaling import Batch, Request
+
+SMALL_IMAGE = 160**2
+"""Pixels up to which one image is not divided among cores: a program for one device compiles and
+starts sooner."""
 
 RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256)}
 """The smallest and the largest number that these flags may have."""
@@ -103,7 +108,7 @@ def run(arguments: Arguments) -> None:
     """
     from hyperfunc.devices import use_cpu_cores
 
-    use_cpu_cores()
+    use_cpu_cores(1 if not arguments.more and _is_small(arguments.source) else None)
     from hyperfunc.experiment import load_model
     from hyperfunc.upscaling import check_places, describe_counts, plan_batch, print_above_bar
 
@@ -147,6 +152,16 @@ def run(arguments: Arguments) -> None:
                 seconds=round(time.perf_counter() - began, 3),
             )
     _report_outcomes(batch, say, is_single=is_single)
+
+
+def _is_small(source: Path) -> bool:
+    """Whether the source is one small image."""
+    from hyperfunc.images import read_header
+
+    try:
+        return source.is_file() and math.prod(read_header(source).size) <= SMALL_IMAGE
+    except (OSError, UserError):  # It is refused later.
+        return False
 
 
 def parse_size(text: str) -> tuple[int, int]:
