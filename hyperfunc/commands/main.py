@@ -21,7 +21,7 @@ from hyperfunc import __version__
 from hyperfunc.commands.running import run_command
 
 COMMANDS = {
-    "upscale": "Enlarge an image, or all images of a folder.",
+    "upscale": "Enlarge an image, several images, or all images of a folder.",
     "info": "Describe a file: an image, a checkpoint, or a function (.hfn).",
     "export": "Turn an image into a function, and write it as a file or as a page.",
     "view": "Show an image as a function in a browser, and zoom into it.",

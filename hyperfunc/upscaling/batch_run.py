@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hyperfunc.devices import is_out_of_memory
-from hyperfunc.errors import REPORT_ADDRESS, UserError
+from hyperfunc.errors import UserError
 from hyperfunc.files import is_full
 from hyperfunc.images import Photo, read_photo, resize_tags, write_photo
 from hyperfunc.upscaling.batch_groups import Group, plan_groups
@@ -216,10 +216,8 @@ def _recording_failure(jobs: Sequence[Job], paths: Sequence[Path]) -> Iterator[N
             reason = "not enough memory; try a smaller --tile or a smaller output"
         else:
             logger.exception("unexpected %s with %s", type(error).__name__, *paths[:1])
-            reason = (
-                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}; this is a bug in "
-                f"hyperfunc, please report it at {REPORT_ADDRESS}"
-            )
+            text = " ".join(str(error).split())[:300]
+            reason = f"{type(error).__name__}: {text}; this is a bug in hyperfunc"
         reasons = [f"{path}: {reason}" for path in paths]
     else:
         return

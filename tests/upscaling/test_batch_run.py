@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hyperfunc.devices import make_mesh
-from hyperfunc.errors import REPORT_ADDRESS, UserError
+from hyperfunc.errors import UserError
 from hyperfunc.images import read_photo, write_image
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE
@@ -173,10 +173,7 @@ def test_a_bug_is_logged_and_told_as_one(tmp_path, monkeypatch, caplog, place):
     run_batch(batch, upscaler)
     assert [outcome.status for outcome in batch.outcomes] == ["failed", "done", "done"]
     error = batch.outcomes[0].error or ""
-    assert (
-        "KeyError: 'a name'" in error
-        and f"bug in hyperfunc, please report it at {REPORT_ADDRESS}" in error
-    )
+    assert error.endswith("KeyError: 'a name'; this is a bug in hyperfunc")
     (record,) = caplog.records
     assert record.exc_info and record.exc_info[0] is KeyError and record.name == batch_run.__name__
 
