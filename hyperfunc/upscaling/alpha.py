@@ -22,6 +22,10 @@ NEIGHBOURHOOD_RADIUS = 2
 """Pixels around an output pixel whose alpha and colours bound its own; input pixels, or output
 pixels if those are larger."""
 
+LARGEST_OVERSHOOT = 0.5
+"""By how much a value may leave the range of the input around it, as a part of that range. From 0.5
+on the PSNR of photographs stays what it is; at 0.25 it falls by 0.01 dB."""
+
 SMALLEST_VISIBLE_ALPHA = 0.5 / 65535
 """A pixel with less alpha than this has no colour."""
 
@@ -42,6 +46,21 @@ def choose_channels(pixels: HostPixels) -> int:
         return 0
     is_opaque = (alpha >= largest_value(pixels.dtype)).all()
     return channels - 1 if is_opaque else channels
+
+
+def drop_equal_channels(image: HostPixels) -> HostPixels:
+    """Turn an RGB image that is grey everywhere into a grey one: the model would tint it."""
+    colours = image[..., :3]
+    if image.shape[2] < 3 or (colours != colours[..., :1]).any():
+        return image
+    return np.delete(image, (1, 2), axis=2)
+
+
+def repeat_grey(image: HostPixels, channels: int) -> HostPixels:
+    """Give an image of `drop_equal_channels` its channels back."""
+    return (
+        np.repeat(image, [3, 1][: image.shape[2]], axis=2) if image.shape[2] < channels else image
+    )
 
 
 def to_rgb(images: jax.Array) -> jax.Array:
@@ -74,12 +93,24 @@ def from_rgb(
     Returns:
         An image [1, y, x, c]. Integers are rounded and clipped, floats are not.
     """
-    dtype, channels = images.dtype, images.shape[-1]
+    dtype, channels, pixels = images.dtype, images.shape[-1], to_unit_range(images)
+    is_float = jnp.issubdtype(dtype, jnp.floating)
+    rounding = 0.0 if is_float else 0.499 / largest_value(dtype)  # Constant pixels stay exact.
     if has_alpha(channels):
-        values = _divide_by_alpha(rgb, to_unit_range(images), axes, origin)
+        values = _divide_by_alpha(rgb, pixels, axes, origin, rounding)
     else:
-        values = _average_to(channels, rgb)
-    return values if jnp.issubdtype(dtype, jnp.floating) else to_integers(values, dtype)
+        darkest, lightest = (_reduce_nearby(r, pixels, axes, origin) for r in (MINIMUM, MAXIMUM))
+        values = _hold(_average_to(channels, rgb), darkest, lightest, rounding)
+    return values if is_float else to_integers(values, dtype)
+
+
+def _hold(values: jax.Array, darkest: jax.Array, lightest: jax.Array, rounding: float) -> jax.Array:
+    """Keep values near those of the input around them: what is constant stays constant.
+
+    The input's own values may be off by ``rounding``.
+    """
+    margin = LARGEST_OVERSHOOT * (lightest - darkest) + rounding
+    return jnp.clip(values, darkest - margin, lightest + margin)
 
 
 def _split_alpha(pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -95,7 +126,11 @@ def _average_to(channels: int, rgb: jax.Array) -> jax.Array:
 
 
 def _divide_by_alpha(
-    rgb: jax.Array, pixels: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
+    rgb: jax.Array,
+    pixels: jax.Array,
+    axes: Sequence[Axis | Samples],
+    origin: Origin,
+    rounding: float,
 ) -> jax.Array:
     """Combine rendered colour times alpha and rendered alpha: [1, y, x, c]."""
     colour, alpha = _split_alpha(pixels)
@@ -112,7 +147,8 @@ def _divide_by_alpha(
         _reduce_nearby(r, jnp.where(alpha > SMALLEST_VISIBLE_ALPHA, colour, r.start), axes, origin)
         for r in (MINIMUM, MAXIMUM)
     )
-    quotients = jnp.where(is_edge, jnp.clip(quotients, darkest, lightest), quotients)
+    held = _hold(quotients, darkest, lightest, rounding)
+    quotients = jnp.where(is_edge, jnp.clip(quotients, darkest, lightest), held)
     alphas = jnp.clip(alphas, least, most)
     visible = jnp.where(alphas > SMALLEST_VISIBLE_ALPHA, quotients, 0.0)
     return jnp.concatenate([visible, alphas], axis=-1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from hyperfunc.devices import make_mesh
 from hyperfunc.types import HostPixels, Size
-from hyperfunc.upscaling.alpha import choose_channels
+from hyperfunc.upscaling.alpha import choose_channels, drop_equal_channels, repeat_grey
 from hyperfunc.upscaling.compilation import CompiledFunctions
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
@@ -173,6 +173,8 @@ class Upscaler:
         if len(kinds) > 1:
             raise ValueError("images of several dtypes or renderers cannot be rendered together")
         report = progress or (lambda done, total: None)
+        wanted = [image.shape[2] for image in images]
+        images = [drop_equal_channels(image) for image in images]
         results = [
             np.zeros((*plan.size, image.shape[2]), image.dtype)
             for image, plan in zip(images, plans, strict=True)
@@ -188,7 +190,7 @@ class Upscaler:
             report(0, total)
         if done < total:
             report(total, total)  # The other pieces are transparent: they stay zero.
-        return results
+        return [repeat_grey(x, channels) for x, channels in zip(results, wanted, strict=True)]
 
     @property
     def compilations(self) -> int:

@@ -3,12 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from hyperfunc.function import encode, render
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.pixels import imresize
 from hyperfunc.upscaling import Upscaler
-from hyperfunc.upscaling.alpha import NEIGHBOURHOOD_RADIUS
+from hyperfunc.upscaling.alpha import LARGEST_OVERSHOOT, NEIGHBOURHOOD_RADIUS
 from hyperfunc.values import largest_value, to_integers
 
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
@@ -31,6 +32,22 @@ def draw_whole(variables, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarr
     return np.asarray(draw(rgb))[0]
 
 
+def hold(values: np.ndarray, image: np.ndarray, rounding: float) -> np.ndarray:
+    """Clip an enlargement to half the range of the input around, beyond that range."""
+    window = (2 * NEIGHBOURHOOD_RADIUS + 1, 2 * NEIGHBOURHOOD_RADIUS + 1, 1)
+    nearest = np.ix_(
+        *(
+            (2 * np.arange(n) + 1) * m // (2 * n)
+            for n, m in zip(values.shape[:2], image.shape[:2], strict=True)
+        )
+    )
+    low, high = (
+        f(image, size=window, mode="nearest")[nearest] for f in (minimum_filter, maximum_filter)
+    )
+    margin = LARGEST_OVERSHOOT * (high - low) + rounding
+    return np.clip(values, low - margin, high + margin)
+
+
 @pytest.mark.parametrize(
     ("size", "dtype", "channels"),
     [((120, 100), np.uint16, 1), ((90, 61), np.float32, 3)],
@@ -44,6 +61,8 @@ def test_images_of_any_depth(variables, upscaler, draw, size, dtype, channels):
     expected = draw_whole(variables, image / largest, size)
     if channels == 1:
         expected = expected.mean(axis=-1, keepdims=True)
+    assert (hold(expected, image / largest, 0.0) != expected).mean() > 0.001
+    expected = hold(expected, image / np.float32(largest), 0.499 / largest * (largest > 1))
     assert result.dtype == dtype and result.shape == (*size, channels)
     if largest > 1:
         expected = to_integers(expected, dtype)
@@ -52,6 +71,47 @@ def test_images_of_any_depth(variables, upscaler, draw, size, dtype, channels):
     total = reports[-1][1]
     assert reports[0] == (0, total) and reports[-1] == (total, total) and total > 4
     assert upscaler.workspace > 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("shape", "size"), [((20, 30), (59, 88)), ((1, 90), (3, 200))])
+def test_constant_images_stay_constant(upscaler, dtype, shape, size):
+    """The random model would add texture, also to the darkest of 16 bits."""
+    dark = 0.004 if dtype == np.float32 else 3
+    colour = [0, dark, largest_value(dtype)]
+    result = upscaler(np.full((*shape, 3), colour, dtype), size)
+    np.testing.assert_array_equal(result, np.full((*size, 3), colour, dtype))
+
+
+def test_values_are_held_alike_in_tiles(variables, upscaler):
+    """Tiles of at most 24 pixels, and one tile."""
+    image = np.random.default_rng(0).integers(300, 501, (70, 60, 3), np.uint16)
+    whole = Upscaler(MODEL, variables, devices=jax.devices()[:1], largest_tile=512)
+    assert len(whole.plan((70, 60), (100, 95)).pieces) == 1
+    difference = upscaler(image, (100, 95)).astype(int) - whole(image, (100, 95))
+    assert abs(difference).max() <= 1
+
+
+def test_dark_texture_stays_within_reach_of_its_range(upscaler):
+    """In 16 bits, values of 300 to 500 leave this range by half of it at most."""
+    image = np.random.default_rng(0).integers(300, 501, (24, 24, 3), np.uint16)
+    result = upscaler(image, (70, 70)).astype(int)
+    assert result.min() >= 200 and result.max() <= 600 and result.std() > 10
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_grey_in_grey_out(upscaler, dtype, alpha):
+    rng = np.random.default_rng(0)
+    grey, opacity = (rng.uniform(size=(24, 20, 1)) * largest_value(dtype) for _ in range(2))
+    image = np.concatenate([grey, opacity], axis=2).astype(dtype)[..., : 1 + alpha]
+    expected = upscaler(image, (60, 50))
+    result = upscaler(np.repeat(image, [3, 1][: 1 + alpha], axis=2), (60, 50))
+    np.testing.assert_array_equal(result[..., :3], np.repeat(expected[..., :1], 3, axis=2))
+    np.testing.assert_array_equal(result[..., 3:], expected[..., 1:])
+    image = np.repeat(grey.astype(dtype), 3, axis=2)
+    image[0, 0, 0] = 0 if image[0, 0, 0] else 1  # One coloured pixel makes a coloured image.
+    assert (upscaler(image, (60, 50))[..., 0] != upscaler(image, (60, 50))[..., 2]).any()
 
 
 @pytest.mark.parametrize("channels", [2, 4])

@@ -8,7 +8,7 @@ from hyperfunc.function import encode, render
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
-from hyperfunc.upscaling import Upscaler, strips
+from hyperfunc.upscaling import Upscaler, alpha, strips
 from hyperfunc.upscaling.strips import StripPlanner
 
 TENTS = WindowLayout(8, 4, overhang=0.0)
@@ -23,6 +23,12 @@ def make_model(layout: WindowLayout = TENTS, **options) -> PatchHypernetwork:
 
 def initialise(model):
     return jax.jit(model.init)(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))
+
+
+@pytest.fixture(autouse=True)
+def unheld(monkeypatch):
+    """Values are not held near those of the input, which test_alpha.py tests."""
+    monkeypatch.setattr(alpha, "_hold", lambda values, *bounds: values)
 
 
 def draw_whole(model, variables, image, size):

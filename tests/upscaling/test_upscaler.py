@@ -10,7 +10,7 @@ import pytest
 from hyperfunc.function import encode, render
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork
-from hyperfunc.upscaling import Upscaler, tile_planner
+from hyperfunc.upscaling import Upscaler, alpha, tile_planner
 from hyperfunc.upscaling.tile_planner import TilePlanner
 
 MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
@@ -24,6 +24,12 @@ def variables():
 
 def initialise(model):
     return jax.jit(model.init)(jax.random.key(1), np.zeros((1, 8, 8, 3), np.float32))
+
+
+@pytest.fixture(autouse=True)
+def unheld(monkeypatch):
+    """Values are not held near those of the input, which test_alpha.py tests."""
+    monkeypatch.setattr(alpha, "_hold", lambda values, *bounds: values)
 
 
 def draw_whole(model, variables, image, size):
