@@ -6,12 +6,16 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hyperfunc.errors import UserError
+
+LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.([0-9a-f]{4})\.([0-9]+)\.tmp", re.DOTALL)
+"""The name of a temporary file: its machine and its process."""
 
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
 """The start of an address such as ``gs://bucket`` or ``https://``, also as a `Path`, which has one
@@ -52,7 +56,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     place = Path(os.path.realpath(path))
     # Short enough for every file system, and different for every target.
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:8]
-    beside = place.with_name(f".{place.name[:40]}.{digest}.{os.getpid()}.tmp")
+    beside = place.with_name(f".{place.name[:40]}.{digest}.{_machine()}.{os.getpid()}.tmp")
     try:
         with _reporting(path):
             if place.is_dir():
@@ -63,6 +67,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of `replacing` whose process was killed on this machine."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            match = LEFTOVER.fullmatch(path.name)
+            if match and match[1] == _machine() and not _is_running(int(match[2])):
+                path.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # Sends nothing.
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
 
 
 def check_place(path: str | os.PathLike[str]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import hyperfunc
 from hyperfunc.data import open_dataset
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment, Workdir
-from hyperfunc.files import check_local, check_place, replacing, save_json
+from hyperfunc.files import check_local, check_place, remove_leftovers, replacing, save_json
 from hyperfunc.images import find_images, read_photo
 from hyperfunc.training import train
 from hyperfunc.upscaling import Request, plan_batch
@@ -59,6 +61,25 @@ def test_addresses_are_refused(tmp_path, monkeypatch, use, path):
 def test_paths_that_look_like_addresses_are_local():
     for path in ("C:/a.png", "C:\\a.png", "a:b/c.png", "./gs:/a", "12:00:/a"):
         check_local(path)
+
+
+def test_what_a_killed_process_leaves_is_removed(tmp_path):
+    """The files of running processes, of other machines, and of others stay."""
+    code = (
+        "import os, pathlib, signal, sys; from hyperfunc.files import replacing\n"
+        "with replacing(sys.argv[1]) as beside:\n"
+        "    beside.touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "a.png"])
+    (left,) = os.listdir(tmp_path)
+    *start, machine, pid, _ = left.split(".")
+    others = {".b.tmp", f"{'.'.join(start)}.ffff.{pid}.tmp", f".a.{machine}.{pid}.tmp", "a.tmp"}
+    for name in others:
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "c.png") as beside:
+        beside.touch()
+        remove_leftovers(tmp_path)
+        assert set(os.listdir(tmp_path)) == {*others, beside.name}
 
 
 def test_a_pipe_is_written_to(tmp_path):

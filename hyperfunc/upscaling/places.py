@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_place
+from hyperfunc.files import check_place, remove_leftovers
 from hyperfunc.images import FORMATS
 from hyperfunc.upscaling.batch_plan import Batch, Job
 
@@ -15,6 +15,8 @@ scale 4 took."""
 
 def check_places(batch: Batch) -> None:
     """Check each folder of outputs, and the room on the disk; missing folders are made.
+
+    Temporary files that a killed run has left in these folders are removed.
 
     The files of a folder that cannot be written are recorded as failed.
 
@@ -28,6 +30,7 @@ def check_places(batch: Batch) -> None:
             check_place(target)
         except UserError as error:
             failed[folder] = error
+        remove_leftovers(folder)
     if failed and len(failed) == len(by_folder):
         raise min(failed.values(), key=str)
     for job in [job for job in batch.jobs if job.target.parent in failed]:
