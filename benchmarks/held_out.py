@@ -16,7 +16,7 @@ import jax
 import tyro
 
 from hyperfunc.commands import report_errors
-from hyperfunc.data import ImageSource, SuperResolution, open_dataset
+from hyperfunc.data import Degradation, ImageSource, SuperResolution, open_dataset
 from hyperfunc.devices import make_mesh, replicated, use_cpu_cores
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import check_place, save_json
@@ -75,7 +75,7 @@ def measure(model: Model, held_out: ImageSource, *, jpeg: bool) -> dict[str, Any
     """
     task, mesh = model.experiment.task, make_mesh()
     if isinstance(task, SuperResolution):
-        task = dataclasses.replace(task, jpeg=float(jpeg))
+        task = dataclasses.replace(task, degradation=Degradation(jpeg=float(jpeg)))
     variables = jax.device_put(model.variables, replicated(mesh))
     folders = [name.rpartition("/")[0] for name in held_out.names]
     result: dict[str, Any] = {}

@@ -4,18 +4,21 @@ Batch number n is a function of (source, task, seed, n) alone, so that a resumed
 """
 
 from hyperfunc.data.datasets import BENCHMARKS, FACE_SIZES, open_dataset
+from hyperfunc.data.degradation import Degradation
 from hyperfunc.data.device_pipeline import make_resident_batches
 from hyperfunc.data.pipeline import make_batches
 from hyperfunc.data.source import ImageSource
-from hyperfunc.data.tasks import Reconstruction, SuperResolution, Task
+from hyperfunc.data.tasks import Reconstruction, SuperResolution, Task, Trial
 
 __all__ = [
     "BENCHMARKS",
+    "Degradation",
     "FACE_SIZES",
     "ImageSource",
     "Reconstruction",
     "SuperResolution",
     "Task",
+    "Trial",
     "make_batches",
     "make_resident_batches",
     "open_dataset",

@@ -21,9 +21,6 @@ from hyperfunc.data.augmentation import (
 from hyperfunc.pixels import imresize, mirror_indices
 from hyperfunc.types import HostImage, Size
 
-QUALITY_RANGE = (30, 95)
-"""Lowest and highest quality that `compress` draws, in libjpeg's units."""
-
 SUBSAMPLINGS = (0, 2)
 """Pillow's numbers for chroma at full resolution (4:4:4), and halved on both axes (4:2:0)."""
 
@@ -96,14 +93,15 @@ def enlarge(
     return imresize(difference, size, scale=(float(scale), float(scale)), offset=(-y, -x))
 
 
-def compress(image: HostImage, rng: np.random.Generator) -> HostImage:
+def compress(image: HostImage, rng: np.random.Generator, qualities: tuple[int, int]) -> HostImage:
     """Save an image as a JPEG and read it again, as if it were a part of a larger image.
 
-    The quality, the chroma subsampling and the place of the grid of blocks are drawn.
+    The quality (between two, in libjpeg's units), the chroma subsampling and the place of the grid
+    of blocks are drawn.
     """
     corner = rng.integers(BLOCK_SIDE, size=2)
     pad = [(c, -(c + n) % BLOCK_SIDE) for c, n in zip(corner, image.shape, strict=False)]
-    quality = int(rng.integers(*QUALITY_RANGE, endpoint=True))
+    quality = int(rng.integers(*qualities, endpoint=True))
     subsampling = int(rng.choice(SUBSAMPLINGS))
     file = io.BytesIO()
     Image.fromarray(np.pad(image, [*pad, (0, 0)], mode="symmetric")).save(

@@ -6,16 +6,17 @@ the methods of these two and name it in the union at the end of the file.
 """
 
 import dataclasses
-from typing import NoReturn, TypedDict
+from typing import NamedTuple, NoReturn, TypedDict
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from numpy.typing import DTypeLike
 
 from hyperfunc.data.augmentation import disturb, measure_detail
+from hyperfunc.data.degradation import Degradation
 from hyperfunc.data.host_operations import (
     Setting,
     augment,
-    compress,
     crop_at_random,
     draw_disturbance,
     enlarge,
@@ -30,6 +31,38 @@ VALIDATION_SCALES = (2.0, 3.0, 4.0, 1.5, 2.5, 3.7, 6.0, 8.0)
 """The scales that validate super-resolution: trained ones, ones between them, and larger ones."""
 
 
+Observed = UInt8[np.ndarray, "*b h w 3"] | Float32[np.ndarray, "*b h w 3"]
+"""What a model observes: levels, or nominally [0, 1] where noise is not clipped."""
+
+
+class Trial(NamedTuple):
+    """How held-out images are degraded to validate a model."""
+
+    name: str
+    """What the score is called."""
+    scale: float
+    degradation: Degradation = Degradation()
+
+
+RESTORATION_TRIALS = (
+    Trial("clean_x1", 1.0),
+    Trial("noise15_x1", 1.0, Degradation(noise=1.0, noise_sigma=(15.0, 15.0))),
+    Trial("noise25_x1", 1.0, Degradation(noise=1.0, noise_sigma=(25.0, 25.0))),
+    Trial("noise50_x1", 1.0, Degradation(noise=1.0, noise_sigma=(50.0, 50.0))),
+    Trial("jpeg20_x1", 1.0, Degradation(jpeg=1.0, jpeg_quality=(20, 20))),
+    Trial("jpeg40_x1", 1.0, Degradation(jpeg=1.0, jpeg_quality=(40, 40))),
+    Trial(
+        "blur_x1",
+        1.0,
+        Degradation(blur=1.0, blur_sigma=(1.6, 1.6), noise=1.0, noise_sigma=(2.55, 2.55)),
+    ),
+    Trial("clean_x2", 2.0),
+    Trial("noise15_x2", 2.0, Degradation(noise=1.0, noise_sigma=(15.0, 15.0))),
+    Trial("jpeg40_x2", 2.0, Degradation(jpeg=1.0, jpeg_quality=(40, 40))),
+)
+"""What validates a task with scale 1: the levels of the literature, one by one."""
+
+
 class Example(TypedDict):
     """One training example, or with a leading axis a batch of them.
 
@@ -37,7 +70,7 @@ class Example(TypedDict):
     position (k + 0.5 - phase) * (observed size / target size) of the observed image.
     """
 
-    observed: UInt8[np.ndarray, "*b h w 3"]
+    observed: Observed
     target: UInt8[np.ndarray, "*b H W 3"]
     phase: Float32[np.ndarray, "*b 2"]
 
@@ -63,8 +96,8 @@ class SuperResolution:
         noise: probability of adding strong noise to the observed crop, or of dithering it to black
             and white. The target gets the bicubic enlargement of the same disturbance: the model
             learns to enlarge what is not a photograph as bicubic interpolation does.
-        jpeg: probability of compressing the observed crop as a JPEG. The target is not compressed:
-            the model learns to undo the compression.
+        degradation: blur, noise and JPEG of what is observed. The target is not degraded: the model
+            learns to undo them.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
@@ -75,7 +108,7 @@ class SuperResolution:
     flips: bool = True
     permute_colors: float = 0.0
     noise: float = 0.0
-    jpeg: float = 0.0
+    degradation: Degradation = Degradation()
 
     validation_side = 192
     """Side of the crops of held-out images, in pixels."""
@@ -86,7 +119,7 @@ class SuperResolution:
         if self.crop < 4:
             raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
         check_range(self, "shrink", "tries", least=1)
-        check_range(self, "protocol_phase", "permute_colors", "noise", "jpeg", least=0, most=1)
+        check_range(self, "protocol_phase", "permute_colors", "noise", least=0, most=1)
 
     @property
     def observed_size(self) -> Size:
@@ -94,21 +127,33 @@ class SuperResolution:
         return self.crop, self.crop
 
     @property
+    def observed_dtype(self) -> DTypeLike:
+        """Type of the observed crop: uint8, or float32 in [0, 1] where noise is not clipped."""
+        return self.degradation.dtype
+
+    @property
     def target_sides(self) -> tuple[int, ...]:
         """Sides of the targets, one for each scale, in pixels."""
         return tuple(self.crop * scale for scale in sorted(set(self.scales)))
 
-    def get_validation_scales(self, model: ModelProtocol) -> tuple[float, ...]:
-        """Return the scales at which held-out images validate a model."""
-        scale = model.fixed_scale
-        return VALIDATION_SCALES if scale is None else (float(scale),)
+    def get_trials(self, model: ModelProtocol) -> tuple[Trial, ...]:
+        """Return how held-out images validate a model."""
+        if model.fixed_scale is not None:
+            scales: tuple[float, ...] = (float(model.fixed_scale),)
+        elif 1 in self.scales and self.degradation.is_active:
+            return RESTORATION_TRIALS
+        else:
+            scales = VALIDATION_SCALES
+        return tuple(Trial(f"x{scale:g}", scale, self.degradation.always()) for scale in scales)
 
     def make_validation_pair(
-        self, image: HostImage, scale: float, rng: np.random.Generator
-    ) -> tuple[HostImage, HostImage]:
+        self, image: HostImage, trial: Trial, rng: np.random.Generator
+    ) -> tuple[Observed, HostImage]:
         """Make what a model observes of a held-out image, and what it shall predict."""
-        observed, target = degrade(image, (scale, scale))
-        return compress(observed, rng) if self.jpeg else observed, target
+        scale = (trial.scale, trial.scale)
+        _, target = degrade(image, scale)
+        observed, _ = degrade(trial.degradation.blur_photograph(image, rng), scale)
+        return trial.degradation.degrade_reduced(observed, rng), target
 
     def check_model(self, model: ModelProtocol) -> None:
         """Check that a model can learn the task.
@@ -126,10 +171,9 @@ class SuperResolution:
         Raises:
             ValueError: they cannot.
         """
-        if self.jpeg:
+        if self.degradation.is_active:
             raise ValueError(
-                f"--task.jpeg {self.jpeg}: only the host can compress examples: set "
-                "--data.resident=False"
+                f"{self.degradation}: only the host can degrade examples: set --data.resident=False"
             )
         return self
 
@@ -146,17 +190,17 @@ class SuperResolution:
         margin = crop_margin(setting.scale)
         region = self._draw_region(image, setting.scale, rng)
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
-        observed = degrade_crop(region, setting.scale, phase=setting.phase)
-        target = np.ascontiguousarray(region[margin:-margin, margin:-margin])
+        blurred = self.degradation.blur_photograph(region, rng)
+        inside = slice(self.degradation.margin, region.shape[0] - self.degradation.margin)
+        observed = degrade_crop(blurred[inside, inside], setting.scale, phase=setting.phase)
+        target = np.ascontiguousarray(region[inside, inside][margin:-margin, margin:-margin])
         if self.noise and rng.uniform() < self.noise:
             disturbance = draw_disturbance(self.observed_size, rng)
             observed, target = disturb(
                 observed, target, disturbance, lambda change: enlarge(change, setting)
             )
-        if self.jpeg and rng.uniform() < self.jpeg:
-            observed = compress(observed, rng)
         return {
-            "observed": observed,
+            "observed": self.degradation.degrade_reduced(observed, rng),
             "target": target,
             "phase": np.asarray(setting.phase, np.float32),
         }
@@ -164,8 +208,8 @@ class SuperResolution:
     def _draw_region(
         self, image: HostImage, scale: int, rng: np.random.Generator
     ) -> UInt8[np.ndarray, "n n 3"]:
-        """Draw a crop with the margins that its reduction needs, at the size of the target."""
-        side, margin = self.crop * scale, crop_margin(scale)
+        """Draw a crop with the margins that its degradation needs, at the size of the target."""
+        side, margin = self.crop * scale, crop_margin(scale) + self.degradation.margin
         factor = rng.uniform(1.0, self.shrink) if self.shrink > 1 else 1.0
         padded = side + 2 * margin
         regions = (
@@ -194,6 +238,9 @@ class Reconstruction:
     mirror: bool = True
     stride: int = 1
 
+    observed_dtype = np.uint8
+    """Type of the observed image."""
+
     def __post_init__(self) -> None:
         check_range(self, "size", least=1)
         if self.stride < 1 or self.size % self.stride:
@@ -214,16 +261,16 @@ class Reconstruction:
         """Side of the crops of held-out images, in pixels."""
         return self.size
 
-    def get_validation_scales(self, model: ModelProtocol) -> tuple[float, ...]:
-        """Return the scales at which held-out images validate a model: 1 for every model."""
+    def get_trials(self, model: ModelProtocol) -> tuple[Trial, ...]:
+        """Return how held-out images validate a model: as they are, for every model."""
         del model
-        return (1.0,)
+        return (Trial("x1", 1.0),)
 
     def make_validation_pair(
-        self, image: HostImage, scale: float, rng: np.random.Generator
+        self, image: HostImage, trial: Trial, rng: np.random.Generator
     ) -> tuple[HostImage, HostImage]:
         """Make what a model observes of a held-out image, and what it shall predict: the same."""
-        del scale, rng
+        del trial, rng
         return image, image
 
     def check_model(self, model: ModelProtocol) -> None:

@@ -132,12 +132,21 @@ def from_dict(data: dict[str, Any]) -> Experiment:
         UserError: the data do not describe an experiment of this version of hyperfunc.
     """
     try:
-        return structure(data, Experiment, "experiment")
+        return structure(_nest_jpeg(data), Experiment, "experiment")
     except ValueError as error:
         raise UserError(
             f"this version of hyperfunc knows no such experiment ({error}): "
             "use the version that wrote it"
         ) from error
+
+
+def _nest_jpeg(data: Any) -> Any:
+    """Move the field ``jpeg`` of a task to its degradation, where version 0.1 did not have it."""
+    task = data.get("task") if isinstance(data, dict) else None
+    if not isinstance(task, dict) or "jpeg" not in task:
+        return data
+    rest = {name: value for name, value in task.items() if name != "jpeg"}
+    return {**data, "task": {**rest, "degradation": {"jpeg": task["jpeg"]}}}
 
 
 tag_union(Task)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hyperfunc.data import Reconstruction, SuperResolution
+from hyperfunc.data import Degradation, Reconstruction, SuperResolution
 from hyperfunc.experiment.config import Data, Experiment, Run
 from hyperfunc.experiment.optimizers import Optimizer
 from hyperfunc.networks import (
@@ -62,7 +62,7 @@ that a weight decay would have to hold.
 
 SR_JPEG = dataclasses.replace(
     SR_FINETUNE,
-    task=dataclasses.replace(SR.task, tries=1, jpeg=0.8),
+    task=dataclasses.replace(SR.task, tries=1, degradation=Degradation(jpeg=0.8)),
     data=SR.data,
     optimizer=dataclasses.replace(
         SR_FINETUNE.optimizer, learning_rate=3e-4, muon_learning_rate=3e-3

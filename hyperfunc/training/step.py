@@ -68,8 +68,8 @@ def make_init(experiment: Experiment) -> Callable[[], TrainState]:
 def make_train_step(experiment: Experiment) -> TrainStep:
     """Make the training step.
 
-    A batch holds "observed" and "target", uint8, and "phase". The metrics are the loss, the norms
-    of the gradient and of the updated parameters, and the learning rates.
+    A batch holds "observed", uint8 or float in [0, 1], "target", uint8, and "phase". The metrics
+    are the loss, the norms of the gradient and of the updated parameters, and the learning rates.
     """
     model = experiment.model
     optimizer = experiment.optimizer.make(experiment.run.steps)
@@ -141,7 +141,7 @@ def compile_train_steps(
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
     )
-    observed = jax.ShapeDtypeStruct((size, *task.observed_size, 3), jnp.uint8)
+    observed = jax.ShapeDtypeStruct((size, *task.observed_size, 3), task.observed_dtype)
     phase = jax.ShapeDtypeStruct((size, 2), jnp.float32)
     lowered = []
     for side in task.target_sides:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hyperfunc.data import ImageSource, Task
+from hyperfunc.data import ImageSource, Task, Trial
 from hyperfunc.devices import batch_sharded, replicated
 from hyperfunc.experiment import Network
 from hyperfunc.function import predict
@@ -17,7 +17,7 @@ from hyperfunc.pixels import EXACT, border_for, imresize, mean_psnr, psnr_rgb, p
 from hyperfunc.types import HostImage, Size
 
 RANKING_SCALES = (2.0, 3.0, 4.0)
-"""The scales whose mean PSNR ranks checkpoints; all scales where a model has none of these."""
+"""The scales whose mean PSNR ranks checkpoints; all scores where a model has none of these."""
 
 PICTURE_SCALE = 3.0
 """The scale of the picture, where the model has it."""
@@ -43,14 +43,14 @@ class Validator:
         count = min(len(source), MAX_IMAGES)
         source = source.select([i * len(source) // count for i in range(count)])
         crops = [_crop_center(image, task.validation_side) for image in source]
-        self._sets: dict[float, tuple[list[HostImage], list[HostImage]]] = {}
-        for scale in task.get_validation_scales(model) if crops else ():
+        self._sets: dict[Trial, tuple[list[np.ndarray], list[HostImage]]] = {}
+        for trial in task.get_trials(model) if crops else ():
             pairs = [
-                task.make_validation_pair(crop, scale, np.random.default_rng(i))
+                task.make_validation_pair(crop, trial, np.random.default_rng(i))
                 for i, crop in enumerate(crops)
             ]
             observed, targets = zip(*pairs, strict=True)
-            self._sets[scale] = (list(observed), list(targets))
+            self._sets[trial] = (list(observed), list(targets))
         self._is_compiled = False
         self._predict = jax.jit(
             functools.partial(predict, model), static_argnums=2, out_shardings=replicated(mesh)
@@ -66,26 +66,30 @@ class Validator:
         """
         if self._sets and not self._is_compiled:
             self._is_compiled = True
-            scales = ", ".join(f"{scale:g}" for scale in self._sets)
+            scales = ", ".join(f"{scale:g}" for scale in sorted({t.scale for t in self._sets}))
             logger.info("compiling the validation at scale %s, up to minutes", scales)
         scores, picture = {}, None
-        for scale, (observed, targets) in self._sets.items():
+        for trial, (observed, targets) in self._sets.items():
+            scale, name = trial.scale, f"validation/psnr_{trial.name}"
             outputs = self._run(variables, observed, targets[0].shape[:2])
             border = border_for((scale, scale))
             values = [
                 psnr_y(a, b, border) if scale > 1 else psnr_rgb(a, b)
                 for a, b in zip(outputs, targets, strict=True)
             ]
-            scores[f"validation/psnr_x{scale:g}"] = min(mean_psnr(values), EXACT)
+            scores[name] = min(mean_psnr(values), EXACT)
             if picture is None or scale == PICTURE_SCALE:
-                columns = (images[:PICTURE_ROWS] for images in (observed, outputs, targets))
+                columns = (
+                    images[:PICTURE_ROWS] for images in (_as_levels(observed), outputs, targets)
+                )
                 picture = _side_by_side(*columns)
-        ranked = [scores[f"validation/psnr_x{s:g}"] for s in RANKING_SCALES if s in self._sets]
+        names = (f"validation/psnr_x{scale:g}" for scale in RANKING_SCALES)
+        ranked = [scores[name] for name in names if name in scores]
         if scores:
             scores["validation/psnr"] = float(np.mean(ranked or list(scores.values())))
         return scores, picture
 
-    def _run(self, variables: Any, observed: list[HostImage], size: Size) -> list[HostImage]:
+    def _run(self, variables: Any, observed: list[np.ndarray], size: Size) -> list[HostImage]:
         padding = -len(observed) % self._mesh.size
         batch = np.stack(observed + [observed[-1]] * padding)
         images = jax.make_array_from_callback(
@@ -93,6 +97,10 @@ class Validator:
         )
         outputs = self._predict(variables, images, size)
         return list(to_uint8(np.asarray(outputs)[: len(observed)]))
+
+
+def _as_levels(images: list[np.ndarray]) -> list[HostImage]:
+    return [image if image.dtype == np.uint8 else to_uint8(image) for image in images]
 
 
 def _crop_center(image: HostImage, side: int) -> HostImage:

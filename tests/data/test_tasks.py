@@ -131,21 +131,6 @@ def test_noise_is_the_share_of_examples_that_are_disturbed(draw):
     assert 30 < disturbed < 70
 
 
-def test_jpeg_is_the_share_of_examples_that_are_compressed(draw):
-    """Only the observed crop is compressed, not the target."""
-    image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
-    task = SuperResolution(crop=12, jpeg=0.25)
-    compressed = 0
-    for seed in range(200):
-        example, expected = (
-            each.make_example(image, setting, rng(seed))
-            for each in (task, SuperResolution(crop=12))
-        )
-        np.testing.assert_array_equal(example["target"], expected["target"])
-        compressed += not np.array_equal(example["observed"], expected["observed"])
-    assert 30 < compressed < 70
-
-
 def test_the_crop_with_the_most_detail_is_taken(draw):
     """A quarter of the image has detail: one crop in four shows it, or 7 of 10 with four tries."""
     image = np.full((400, 400, 3), 128, np.uint8)
@@ -172,7 +157,6 @@ def test_the_crop_with_the_most_detail_is_taken(draw):
         ({"tries": 0}, "tries 0"),
         ({"noise": -0.1}, "-0.1"),
         ({"noise": 1.5}, "1.5"),
-        ({"jpeg": 1.5}, "jpeg 1.5"),
         ({"shrink": float("inf")}, "shrink inf"),
         ({"protocol_phase": 5.0}, "protocol_phase 5.0"),
         ({"permute_colors": -1.0}, "permute_colors -1.0"),

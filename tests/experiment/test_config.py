@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from hyperfunc.data import Reconstruction, SuperResolution
+from hyperfunc.data import Degradation, Reconstruction, SuperResolution
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import PRESETS, Experiment, to_dict
 from hyperfunc.experiment.config import Data, Run, from_dict
@@ -158,11 +158,22 @@ def test_a_network_for_one_scale_skips_no_pixels():
         Experiment(model=SRCNN(scale=3), task=Reconstruction(stride=2))
 
 
-def test_jpegs_are_made_on_the_host():
-    task = SuperResolution(jpeg=0.5)
-    with pytest.raises(ValueError, match="--task.jpeg 0.5: .* --data.resident=False"):
+@pytest.mark.parametrize("what", ["blur", "noise", "jpeg"])
+def test_degraded_examples_are_made_on_the_host(what):
+    task = SuperResolution(degradation=Degradation(**{what: 0.5}))
+    with pytest.raises(ValueError, match=f"{what}=0.5.* --data.resident=False"):
         Experiment(task=task, data=Data(resident=True))
     assert Experiment(task=task, data=Data(resident=False)).task == task
+
+
+def test_the_jpeg_of_earlier_versions_is_a_degradation():
+    """They had the probability as a field of the task, and qualities from 30 to 95."""
+    data = to_dict(Experiment())
+    del data["task"]["degradation"]
+    assert from_dict(data) == Experiment()
+    data["task"]["jpeg"] = 0.8
+    expected = SuperResolution(degradation=Degradation(jpeg=0.8, jpeg_quality=(30, 95)))
+    assert from_dict(data).task == expected
 
 
 def test_a_hypernetwork_learns_any_task():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.data import Reconstruction, SuperResolution, Task
+from hyperfunc.data import Degradation, Reconstruction, SuperResolution, Task
 from hyperfunc.experiment import Experiment, to_dict
 from hyperfunc.experiment.config import from_dict
 from hyperfunc.function import encode, render, render_phases, sample
@@ -59,7 +59,12 @@ SMALL = {
     SRCNN: SRCNN(widths=(4, 5), sizes=(5, 3, 3)),
     RDNUpscaler: RDNUpscaler(RDN(width=4, blocks=1, layers=2, growth=3), scale=4),
     SuperResolution: SuperResolution(
-        scales=(2, 3), crop=8, shrink=1.5, permute_colors=0.5, noise=0.5
+        scales=(2, 3),
+        crop=8,
+        shrink=1.5,
+        permute_colors=0.5,
+        noise=0.5,
+        degradation=Degradation(blur=1.0, noise=1.0, jpeg=0.5, jpeg_again=0.5),
     ),
     Reconstruction: Reconstruction(size=16),
 }
@@ -260,7 +265,8 @@ def test_task(task, draw):
     example = task.make_example(draw(0, (80, 70)), setting, rng)
     size = task.observed_size
     assert set(example) == {"observed", "target", "phase"}
-    assert example["observed"].shape == (*size, 3) and example["observed"].dtype == np.uint8
+    assert example["observed"].shape == (*size, 3)
+    assert example["observed"].dtype == task.observed_dtype
     target = (size[0] * setting.scale, size[1] * setting.scale, 3)
     assert example["target"].shape == target and example["target"].dtype == np.uint8
     assert example["phase"].shape == (2,) and example["phase"].dtype == np.float32

@@ -1,0 +1,112 @@
+"""Degradations: what happens to a photograph between the scene and the file.
+
+The order is that of a camera: optics blur, the sensor's grid reduces, electronics add noise, and
+the file is compressed. `SuperResolution` reduces between the two functions here. All is done on the
+host, in NumPy.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from hyperfunc.data.host_operations import compress
+from hyperfunc.errors import check_range
+from hyperfunc.types import HostImage
+from hyperfunc.values import to_integers, to_unit_range
+
+TRUNCATION = 4.0
+"""The Gaussian of the blur ends at so many standard deviations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Degradation:
+    """Gaussian blur, Gaussian noise and JPEG, each with a probability and a range of strengths.
+
+    A strength is drawn uniformly from its range, for each example. With all probabilities at zero
+    nothing is degraded.
+
+    Attributes:
+        blur: probability of blurring the photograph before it is reduced.
+        blur_sigma: range of the blur's standard deviation, in pixels of the photograph.
+        noise: probability of adding white noise, independent in each channel, to the reduced image.
+            It is not clipped unless a JPEG follows.
+        noise_sigma: range of the noise's standard deviation, in levels of 255.
+        jpeg: probability of compressing the result, at a random place of the grid of blocks, with
+            the chroma halved or not.
+        jpeg_again: probability of compressing a JPEG for a second time, with another quality and
+            another grid.
+        jpeg_quality: range of the quality, in libjpeg's units.
+
+    Reference: Zhang et al. 2018, "FFDNet: toward a fast and flexible solution for CNN-based image
+    denoising", for noise that is not clipped.
+    """
+
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.0, 3.0)
+    noise: float = 0.0
+    noise_sigma: tuple[float, float] = (0.0, 55.0)
+    jpeg: float = 0.0
+    jpeg_again: float = 0.0
+    jpeg_quality: tuple[int, int] = (30, 95)
+
+    def __post_init__(self) -> None:
+        check_range(self, "blur", "noise", "jpeg", "jpeg_again", least=0, most=1)
+        check_range(self, "blur_sigma", "noise_sigma", least=0)
+        check_range(self, "jpeg_quality", least=1, most=100)
+        for name in ("blur_sigma", "noise_sigma", "jpeg_quality"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} {low, high}: give the smaller number first")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything can be degraded."""
+        return any((self.blur, self.noise, self.jpeg))
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.float32]:
+        """Type of a degraded image: float32 in [0, 1] where there may be noise, else uint8."""
+        return np.float32 if self.noise else np.uint8
+
+    @property
+    def margin(self) -> int:
+        """How many pixels away a blurred pixel depends on the photograph."""
+        return math.ceil(TRUNCATION * self.blur_sigma[1]) if self.blur else 0
+
+    def always(self) -> "Degradation":
+        """Return the same with all that can happen happening."""
+        certain = {name: float(getattr(self, name) > 0) for name in ("blur", "noise", "jpeg")}
+        return dataclasses.replace(self, **certain)
+
+    def blur_photograph(self, image: HostImage, rng: np.random.Generator) -> HostImage:
+        """Blur with the drawn probability, and round; the image is mirrored at its border."""
+        if not (self.blur and rng.uniform() < self.blur):
+            return image
+        import scipy.ndimage  # `hyperfunc upscale` starts without it.
+
+        sigma = rng.uniform(*self.blur_sigma)
+        blurred = scipy.ndimage.gaussian_filter(
+            to_unit_range(image), (sigma, sigma, 0), mode="reflect", truncate=TRUNCATION
+        )
+        return to_integers(blurred, np.uint8)
+
+    def degrade_reduced(
+        self, image: HostImage, rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]:
+        """Add noise to the reduced image, and compress it; the result is of type `dtype`."""
+        noisy: np.ndarray = image
+        if self.noise and rng.uniform() < self.noise:
+            noise = rng.standard_normal(image.shape, np.float32)
+            sigma = rng.uniform(*self.noise_sigma) / 255
+            noisy = to_unit_range(image) + np.float32(sigma) * noise
+        if self.jpeg and rng.uniform() < self.jpeg:
+            noisy = compress(_as_file(noisy), rng, self.jpeg_quality)
+            if self.jpeg_again and rng.uniform() < self.jpeg_again:
+                noisy = compress(noisy, rng, self.jpeg_quality)
+        return to_unit_range(noisy) if self.noise else noisy
+
+
+def _as_file(image: np.ndarray) -> HostImage:
+    return to_integers(image, np.uint8) if image.dtype == np.float32 else image

@@ -1,0 +1,199 @@
+"""Blur, noise and JPEG, against SciPy, closed forms and Pillow."""
+
+import dataclasses
+import io
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from PIL import Image
+
+from hyperfunc.data import Degradation, ImageSource, SuperResolution, make_batches
+from hyperfunc.data.host_operations import Setting
+
+ALL = Degradation(blur=0.5, noise=0.5, jpeg=0.5, jpeg_again=0.5)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def degrade(degradation, image, seed=0):
+    draws = rng(seed)
+    return degradation.degrade_reduced(degradation.blur_photograph(image, draws), draws)
+
+
+# Noise.
+
+
+@pytest.mark.parametrize("sigma", [2.55, 25.0, 55.0])
+@pytest.mark.parametrize("level", [0, 100, 255])
+def test_noise_is_white_and_normal_and_not_clipped(sigma, level):
+    """Its moments are those of a normal distribution, at black and white, too."""
+    image = np.full((200, 200, 3), level, np.uint8)
+    observed = degrade(Degradation(noise=1.0, noise_sigma=(sigma, sigma)), image)
+    assert observed.dtype == np.float32
+    noise = (255 * observed.astype(float) - level) / sigma
+    assert abs(noise.mean()) < 0.015 and abs(noise.std() - 1) < 0.015
+    assert abs((noise**3).mean()) < 0.05 and abs((noise**4).mean() - 3) < 0.12
+    # Neither neighbours nor channels are correlated.
+    pairs = [(noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1]), (noise[..., 0], noise[..., 1])]
+    assert all(abs((a * b).mean()) < 0.02 for a, b in pairs)
+
+
+def test_sigmas_are_uniform_over_their_range():
+    image = np.full((32, 32, 3), 128, np.uint8)
+    degradation = Degradation(noise=1.0)
+    sigmas = [255 * degrade(degradation, image, seed).std() for seed in range(400)]
+    assert min(sigmas) < 2 and 52 < max(sigmas) < 58
+    assert abs(np.mean(sigmas) - 27.5) < 3 and abs(np.std(sigmas) - 55 / 12**0.5) < 2
+
+
+# Blur.
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.6, 3.0])
+def test_blur_is_gaussian(draw, sigma):
+    """In double precision, with a kernel that reaches further."""
+    image = draw(0, (40, 50))
+    blurred = degrade(Degradation(blur=1.0, blur_sigma=(sigma, sigma)), image)
+    channels = [
+        scipy.ndimage.gaussian_filter(image[..., c].astype(float), sigma, truncate=6.0)
+        for c in range(3)
+    ]
+    assert blurred.dtype == np.uint8
+    assert np.abs(blurred - np.stack(channels, axis=-1)).max() < 0.55
+
+
+def test_blurring_by_zero_changes_nothing(draw):
+    image = draw(0, (16, 16))
+    np.testing.assert_array_equal(
+        degrade(Degradation(blur=1.0, blur_sigma=(0.0, 0.0)), image), image
+    )
+
+
+def test_a_crop_is_blurred_like_the_image_around_it():
+    """The blur of a ramp is the ramp, except at its border: the crop must not have one."""
+    rows, cols = np.meshgrid(np.arange(80), np.arange(80), indexing="ij")
+    ramp = np.stack([3 * rows, 2 * cols, rows + cols], axis=-1).astype(np.uint8)
+    task = SuperResolution(
+        scales=(1,), crop=12, flips=False, degradation=Degradation(blur=1.0, blur_sigma=(3.0, 3.0))
+    )
+    for seed in range(40):
+        example = task.make_example(ramp, Setting(1, (0.0, 0.0)), rng(seed))
+        corner = example["target"][0, 0].astype(int)  # [3 y, 2 x, y + x]
+        y, x = corner[0] // 3, corner[1] // 2
+        if 12 <= y <= 56 and 12 <= x <= 56:
+            error = example["observed"].astype(int) - example["target"]
+            assert np.abs(error).max() <= 1
+            return
+    pytest.fail("no crop lay inside")
+
+
+# JPEG.
+
+
+@pytest.mark.parametrize("quality", [10, 50, 95])
+def test_compression_is_that_of_pillow(draw, quality):
+    """Some place of the grid and some chroma give exactly what Pillow writes and reads."""
+    image = draw(0, (16, 16))
+    degradation = Degradation(jpeg=1.0, jpeg_quality=(quality, quality))
+    expected = set()
+    for row, col, subsampling in itertools.product(range(16), range(16), (0, 2)):
+        pad = [(row, -(row + 16) % 16), (col, -(col + 16) % 16), (0, 0)]
+        file = io.BytesIO()
+        Image.fromarray(np.pad(image, pad, mode="symmetric")).save(
+            file, "JPEG", quality=quality, subsampling=subsampling
+        )
+        decoded = np.asarray(Image.open(file))[row : row + 16, col : col + 16]
+        expected.add(decoded.tobytes())
+    found = {degrade(degradation, image, seed).tobytes() for seed in range(60)}
+    assert len(found) > 40 and found <= expected
+
+
+def test_a_second_compression_loses_more(draw):
+    image = draw(0, (64, 64)).astype(float)
+    errors = [
+        [
+            np.square(degrade(Degradation(jpeg=1.0, jpeg_again=p), image.astype("u1"), i) - image)
+            for i in range(20)
+        ]
+        for p in (0.0, 1.0)
+    ]
+    assert np.mean(errors[1]) > 1.05 * np.mean(errors[0])
+
+
+def test_noise_is_compressed_with_the_image():
+    """A JPEG of noise has levels, and less noise than was added."""
+    image = np.full((64, 64, 3), 128, np.uint8)
+    noise = Degradation(noise=1.0, noise_sigma=(30.0, 30.0))
+    levels = 255 * degrade(dataclasses.replace(noise, jpeg=1.0, jpeg_quality=(10, 10)), image)
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+    assert 1 < levels.std() < 0.8 * 255 * degrade(noise, image).std()
+
+
+# Together.
+
+
+def test_nothing_is_degraded_by_default(draw):
+    image = draw(0, (64, 64))
+    assert not Degradation().is_active and Degradation().margin == 0
+    np.testing.assert_array_equal(degrade(Degradation(), image), image)
+    zero = Degradation(blur=1.0, blur_sigma=(0.0, 0.0), noise=1.0, noise_sigma=(0.0, 0.0))
+    np.testing.assert_array_equal(degrade(zero, image), image / np.float32(255))
+
+
+@pytest.mark.parametrize("what", ["blur", "noise", "jpeg"])
+def test_a_probability_is_the_share_of_degraded_examples(draw, what):
+    """The target is never degraded."""
+    image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
+    task = SuperResolution(crop=12, degradation=Degradation(**{what: 0.25}))
+    always = dataclasses.replace(task, degradation=task.degradation.always())
+    clean = SuperResolution(crop=12)
+    shares = []
+    for one in (task, always):
+        changed = 0
+        for seed in range(200):
+            example, expected = (x.make_example(image, setting, rng(seed)) for x in (one, clean))
+            np.testing.assert_array_equal(example["target"], expected["target"])
+            levels = expected["observed"].astype(np.float64)
+            scale = 255 if example["observed"].dtype == np.float32 else 1
+            changed += not np.allclose(scale * example["observed"], levels, atol=1e-3)
+        shares.append(changed)
+    assert 30 < shares[0] < 70 and shares[1] > 160
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_batches_depend_on_seed_and_number_alone(draw, scale):
+    """So a run that starts again at a later batch sees what it would have seen."""
+    source = ImageSource("drawn", ["a", "b", "c"], lambda i: draw(i, (40, 36)))
+    task = SuperResolution(scales=(scale,), crop=8, degradation=ALL)
+
+    def take(start, seed=3):
+        batches = make_batches(source, task, batch_size=4, seed=seed, start=start, threads=1)
+        return list(itertools.islice(batches, 4 - start))
+
+    whole, resumed, other = take(0), take(2), take(2, seed=4)
+    for a, b, c in zip(whole[2:], resumed, other, strict=True):
+        assert a["observed"].dtype == np.float32 and a["observed"].shape == (4, 8, 8, 3)
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+        assert not np.array_equal(a["observed"], c["observed"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"blur": 1.5}, "blur 1.5"),
+        ({"noise": -0.1}, "noise -0.1"),
+        ({"jpeg_again": 2.0}, "jpeg_again 2.0"),
+        ({"blur_sigma": (-1.0, 3.0)}, "blur_sigma"),
+        ({"noise_sigma": (0.0, float("inf"))}, "noise_sigma"),
+        ({"jpeg_quality": (0, 95)}, "jpeg_quality"),
+        ({"jpeg_quality": (10, 101)}, "jpeg_quality"),
+        ({"noise_sigma": (50.0, 10.0)}, r"\(50.0, 10.0\): .* smaller number first"),
+    ],
+)
+def test_an_impossible_degradation_is_an_error_with_the_value(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        Degradation(**arguments)
