@@ -87,7 +87,8 @@ class SuperResolution:
         scales: integer scales, of which each batch draws one; a scale that is listed n times is
             drawn n times as often.
         crop: side of the observed crop, in low-resolution pixels.
-        protocol_phase: share of the batches with the phase of the evaluation protocol (0).
+        protocol_phase: share of the batches with the phase of the evaluation protocol (0), which
+            those of scale 1 always have: another would blur them.
         shrink: reduce the image first by a random factor between 1 and this.
         tries: number of random crops, of which the one with the most detail is taken. Large
             photographs are mostly sky and blur, which teach little.
@@ -180,7 +181,7 @@ class SuperResolution:
     def draw_setting(self, rng: np.random.Generator) -> Setting:
         """Draw the scale and the phase of a batch."""
         scale = int(rng.choice(self.scales))
-        if rng.uniform() < self.protocol_phase:
+        if scale == 1 or rng.uniform() < self.protocol_phase:
             return Setting(scale, (0.0, 0.0))
         y, x = rng.uniform(-0.5, 0.5, size=2) * scale
         return Setting(scale, (float(y), float(x)))

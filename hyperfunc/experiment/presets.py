@@ -77,6 +77,34 @@ flagship, on what was never compressed 0.3 to 0.4 dB worse (docs/experiments/jpe
     python train.py --workdir=runs/sr_jpeg --preset=sr_jpeg --data_dir=DATA
 """
 
+RESTORE = Experiment(
+    model=PixelHypernetwork(
+        EDSR(width=48, blocks=10, attention=True, fusion=True),
+        FourierField(frequencies=32),
+        base="none",
+    ),
+    task=SuperResolution(
+        scales=(1,) * 4 + (2, 2, 3, 4),
+        crop=48,
+        shrink=1.5,
+        tries=2,
+        degradation=Degradation(
+            blur=0.3, noise=0.6, jpeg=0.4, jpeg_again=0.1, jpeg_quality=(10, 95)
+        ),
+    ),
+    data=Data(dataset="train", batch_size=8, weights=(("bsds399", 0.4),)),
+    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1, clip_norm=0.05),
+    run=Run(steps=60_000),
+)
+"""The function of the clean image, from a blurred, noisy or compressed one (0.49 M parameters).
+
+Blind: what happened to an image, and how much of it, is not told. Half of the batches have scale 1.
+One example in six is not degraded. There is no base, which at scale 1 would show all of the noise:
+the fields are the whole image.
+
+    python train.py --workdir=runs/restore --preset=restore --data_dir=DATA
+"""
+
 SR_LARGE = Experiment(
     model=PixelHypernetwork(
         EDSR(width=64, blocks=16, attention=True, fusion=True, dtype="bfloat16"),
@@ -228,6 +256,7 @@ PRESETS = {
     "sr": SR,
     "sr_finetune": SR_FINETUNE,
     "sr_jpeg": SR_JPEG,
+    "restore": RESTORE,
     "sr_large": SR_LARGE,
     "sr_vapsr": SR_VAPSR,
     "sr_paper": SR_PAPER,

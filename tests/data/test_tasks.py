@@ -79,6 +79,9 @@ def test_settings_cover_scales_and_phases():
     relative /= np.array([s.scale for s in settings if s.phase != (0.0, 0.0)])[:, None]
     assert np.abs(relative).max() <= 0.5
     assert np.abs(relative).max() > 0.45 and abs(relative.mean()) < 0.1
+    # At scale 1 a phase would blur what is observed.
+    at_one = SuperResolution(scales=(1,), protocol_phase=0.5)
+    assert {at_one.draw_setting(rng(i)) for i in range(20)} == {Setting(1, (0.0, 0.0))}
 
 
 @pytest.mark.parametrize("phase", [(0.0, 0.0), (1.5, -1.5)])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hyperfunc.data import Reconstruction, make_batches, open_dataset
+from hyperfunc.data import Degradation, Reconstruction, make_batches, open_dataset
 from hyperfunc.experiment import PRESETS, Experiment, pixel_loss
 from hyperfunc.experiment.losses import Loss
 from hyperfunc.experiment.optimizers import Optimizer
@@ -75,7 +75,7 @@ def test_a_step_keeps_the_types_of_the_state(name):
     task = experiment.task
     side = task.target_sides[0]
     batch = {
-        "observed": jax.ShapeDtypeStruct((2, *task.observed_size, 3), np.uint8),
+        "observed": jax.ShapeDtypeStruct((2, *task.observed_size, 3), task.observed_dtype),
         "target": jax.ShapeDtypeStruct((2, side, side, 3), np.uint8),
         "phase": jax.ShapeDtypeStruct((2, 2), np.float32),
     }
@@ -110,11 +110,16 @@ def test_a_learned_batch_has_a_lower_loss(experiment, batch):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_run_with_resident_images_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path):
+@pytest.mark.parametrize("kind", ["resident", "degraded"])
+def test_a_run_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path, kind):
+    is_resident = kind == "resident"
+    degradation = Degradation() if is_resident else PRESETS["restore"].task.degradation
+
     def run(steps):
         return dataclasses.replace(
             experiment,
-            data=dataclasses.replace(experiment.data, resident=True, validation=0.0),
+            task=dataclasses.replace(experiment.task, scales=(1, 2), degradation=degradation),
+            data=dataclasses.replace(experiment.data, resident=is_resident, validation=0.0),
             # Constant, so that the length of the run does not matter.
             optimizer=dataclasses.replace(
                 experiment.optimizer, schedule="trapezoid", warmup=0, decay=1e-6
