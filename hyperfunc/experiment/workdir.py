@@ -131,6 +131,20 @@ class Workdir:
         """Return the step of the newest checkpoint."""
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """List the steps of the checkpoints, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def set_aside(self, step: int) -> list[Path]:
+        """Move the checkpoints after a step out of the way; return where they are."""
+        places = []
+        for newer in [other for other in self.steps() if other > step]:
+            places.append(self.path / f"damaged-{newer}")
+            shutil.rmtree(places[-1], ignore_errors=True)  # Of an earlier time.
+            (self.path / "checkpoints" / str(newer)).rename(places[-1])
+        self._manager.reload()
+        return places
+
     def best(self) -> int | None:
         """Return the step of the checkpoint with the best ``psnr``."""
         return self._manager.best_step()

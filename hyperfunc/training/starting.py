@@ -25,12 +25,29 @@ def start_state(
         UserError: the checkpoints are another experiment's or cannot be read, or ``run.start_from``
             holds no checkpoint of the same model.
     """
-    # 1. The workdir has a checkpoint: continue there, exactly.
-    step = checkpoints.latest()
-    if step is not None:
+    # 1. The workdir has a checkpoint: continue there, exactly. If the newest is damaged, go back.
+    if (steps := checkpoints.steps()) and jax.process_count() > 1:
+        steps = steps[:1]  # Processes that train together might go back to different ones.
+    damage: UserError | None = None
+    for step in steps:
         logger.info("loading the checkpoint of step %d in %s", step, checkpoints.path)
-        check_same(experiment, checkpoints.read_config(step).experiment, checkpoints.path)
-        return _restore(checkpoints, step, shapes, shardings), step
+        try:
+            saved = checkpoints.read_config(step).experiment
+        except UserError as error:
+            damage = damage or error
+            continue
+        check_same(experiment, saved, checkpoints.path)
+        try:
+            state = _restore(checkpoints, step, shapes, shardings)
+        except UserError as error:
+            damage = damage or error
+            continue
+        if damage is not None:
+            kept = ", ".join(str(place) for place in checkpoints.set_aside(step))
+            logger.warning("%s; going back to step %d, and keeping %s", damage, step, kept)
+        return state, step
+    if damage is not None:
+        raise damage
 
     # 2. Another run is named: begin with its averaged parameters.
     path = experiment.run.start_from

@@ -142,6 +142,27 @@ def test_a_damaged_checkpoint(refuse, trained, photos, flags, tmp_path, part, ho
     assert str(workdir) in error and "step 2" in error
 
 
+@pytest.mark.parametrize("part", ["training", "config/metadata", "model/d"])
+def test_training_goes_back_to_the_last_whole_checkpoint(
+    trained, flags, tmp_path, part, capsys, assert_equal
+):
+    """The run ends as if it had not been damaged, and the damaged checkpoint is kept."""
+    workdir = tmp_path / "run"
+    more = [f"--workdir={workdir}", *flags, "--run.steps=2", "--run.save_every=1"]
+    train.main(more)
+    expected = load_model(workdir).variables
+    damaged = workdir / "checkpoints" / "2" / part
+    shutil.rmtree(damaged) if damaged.is_dir() else damaged.unlink()
+    capsys.readouterr()
+    train.main(more)
+    (warning,) = re.findall("^warning: .*", capsys.readouterr().err, re.MULTILINE)
+    assert (
+        "step 2" in warning and f"going back to step 1, and keeping {workdir}/damaged-2" in warning
+    )
+    assert_equal(load_model(workdir).variables, expected)
+    assert (workdir / "damaged-2").is_dir()
+
+
 @pytest.mark.parametrize("part", ["training", "training/d", "training/manifest.ocdbt"])
 def test_a_checkpoint_that_can_be_evaluated_but_not_resumed(
     refuse, trained, photos, flags, tmp_path, part
