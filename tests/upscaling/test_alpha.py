@@ -9,7 +9,12 @@ from hyperfunc.function import encode, render
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.pixels import imresize
 from hyperfunc.upscaling import Upscaler
-from hyperfunc.upscaling.alpha import LARGEST_OVERSHOOT, NEIGHBOURHOOD_RADIUS
+from hyperfunc.upscaling.alpha import (
+    FLAT,
+    LARGEST_OVERSHOOT,
+    NEIGHBOURHOOD_RADIUS,
+    OVERSHOOT_AT_EDGES,
+)
 from hyperfunc.values import largest_value, to_integers
 
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
@@ -33,7 +38,7 @@ def draw_whole(variables, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarr
 
 
 def hold(values: np.ndarray, image: np.ndarray, rounding: float) -> np.ndarray:
-    """Clip an enlargement to half the range of the input around, beyond that range."""
+    """Clip an enlargement to what lies near the range of the input around."""
     window = (2 * NEIGHBOURHOOD_RADIUS + 1, 2 * NEIGHBOURHOOD_RADIUS + 1, 1)
     nearest = np.ix_(
         *(
@@ -44,8 +49,10 @@ def hold(values: np.ndarray, image: np.ndarray, rounding: float) -> np.ndarray:
     low, high = (
         f(image, size=window, mode="nearest")[nearest] for f in (minimum_filter, maximum_filter)
     )
-    margin = LARGEST_OVERSHOOT * (high - low) + rounding
-    return np.clip(values, low - margin, high + margin)
+    margin = LARGEST_OVERSHOOT * (high - low) + OVERSHOOT_AT_EDGES * np.maximum(
+        high - low - FLAT, 0
+    )
+    return np.clip(values, low - margin - rounding, high + margin + rounding)
 
 
 @pytest.mark.parametrize(
