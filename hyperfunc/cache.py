@@ -65,11 +65,11 @@ def keep_compilations() -> None:
 
     This holds for all that the process compiles from here on.
     """
+    folder = _own_folder()
+    if folder is None:
+        return
     import jax
 
-    folder = _own_folder()
-    if folder is None or _jax_keeps_programs():
-        return
     jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
@@ -86,7 +86,7 @@ def load_program(key: str, devices: Sequence[Any]) -> Any:
         The compiled function (`jax.stages.Compiled`), or None if it is not there.
     """
     folder = _own_folder()
-    if folder is None or _jax_keeps_programs():
+    if folder is None:
         return None
     from jax.experimental import serialize_executable
 
@@ -120,7 +120,7 @@ def save_program(key: str, devices: Sequence[Any], compiled: Any) -> None:
         compiled: the program.
     """
     folder = _own_folder()
-    if folder is None or _jax_keeps_programs():
+    if folder is None:
         return
     from jax.experimental import serialize_executable
 
@@ -159,7 +159,7 @@ def clear_cache(folder: Path) -> None:
 def _own_folder() -> Path | None:
     """Return the part of the cache for these versions and this processor; None: do not use it."""
     folder = cache_folder()
-    if folder is None:
+    if folder is None or _jax_keeps_programs():
         return None
     folder /= _machine_key()
     try:

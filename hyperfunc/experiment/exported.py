@@ -8,7 +8,9 @@
 Reading them imports neither Flax nor Orbax.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,15 +118,11 @@ def read_variables(folder: Path) -> dict[str, Any]:
         UserError: the file is missing or damaged.
     """
     variables: dict[str, Any] = {}
-    path = folder / WEIGHTS
-    try:
-        with safe_open(path, framework="numpy") as file:
-            for name in file.keys():
-                _insert(variables, name, file.get_tensor(name))
-            for name in (file.metadata() or {}).get(EMPTY, "").split():
-                _insert(variables, name, {})
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({error}): export the model again") from error
+    with _open_weights(folder) as file:
+        for name in file.keys():
+            _insert(variables, name, file.get_tensor(name))
+        for name in (file.metadata() or {}).get(EMPTY, "").split():
+            _insert(variables, name, {})
     return variables
 
 
@@ -134,10 +132,17 @@ def count_parameters(folder: Path) -> int:
     Raises:
         UserError: the file is missing or damaged.
     """
+    with _open_weights(folder) as file:
+        return sum(int(np.prod(file.get_slice(name).get_shape())) for name in file.keys())
+
+
+@contextlib.contextmanager
+def _open_weights(folder: Path) -> Iterator[Any]:
+    """Map ``model.safetensors``; what fails while it is read becomes a `UserError`, too."""
     path = folder / WEIGHTS
     try:
         with safe_open(path, framework="numpy") as file:
-            return sum(int(np.prod(file.get_slice(name).get_shape())) for name in file.keys())
+            yield file
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}): export the model again") from error
 
