@@ -1,9 +1,9 @@
 """A folder of images."""
 
-import numpy as np
 import pytest
 
 from hyperfunc.images import write_image
+from tests.drawing import draw
 
 
 @pytest.fixture
@@ -11,9 +11,7 @@ def folder(tmp_path):
     """Three good images in nested folders, beside files that are no images."""
     root = tmp_path / "images"
     for i, path in enumerate(("b.png", "a/c.bmp", "a/d/e.PNG")):
-        write_image(
-            root / path, np.random.default_rng(i).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-        )
+        write_image(root / path, draw(seed=i))
     (root / "notes.txt").write_text("no image")
     (root / ".hidden.png").write_text("no image")
     (root / "__MACOSX").mkdir()

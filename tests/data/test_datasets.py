@@ -1,6 +1,5 @@
 """Datasets by name and by path, and sources of images. The tests draw the images themselves."""
 
-import io
 import pickle
 import subprocess
 import sys
@@ -10,28 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hyperfunc.data import ImageSource, open_dataset
 from hyperfunc.data.datasets import DATASETS, make_face_transform
 from hyperfunc.errors import UserError
 from hyperfunc.images import write_image
 from hyperfunc.pixels import imresize
+from tests.drawing import draw, encode
 
 
 @pytest.fixture(autouse=True)
 def no_data_dir(monkeypatch):
     monkeypatch.delenv("HYPERFUNC_DATA_DIR", raising=False)
-
-
-def draw(height=20, width=24, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def encode(image, suffix="png", **options):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format=suffix, **options)
-    return file.getvalue()
 
 
 # Folders and archives

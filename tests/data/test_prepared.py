@@ -11,26 +11,16 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hyperfunc.data import open_dataset
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_image, write_image
+from tests.drawing import draw, encode
 
 
 @pytest.fixture(autouse=True)
 def no_data_dir(monkeypatch):
     monkeypatch.delenv("HYPERFUNC_DATA_DIR", raising=False)
-
-
-def draw(height=20, width=24, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def encode(image, suffix="png", **options):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format=suffix, **options)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,7 @@ from PIL import Image
 
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_image, to_float, to_uint8, write_image
-
-
-def draw(height=20, width=24, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def encode(image, suffix="png", **options):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, format=suffix, **options)
-    return file.getvalue()
+from tests.drawing import draw, encode
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm"])
