@@ -19,6 +19,7 @@ EXTRAS = {
         "tensorflow_datasets",
     ),
     "eval": ("skimage",),
+    "onnx": ("onnx", "onnxruntime"),
 }
 """The modules of the packages that each optional part of the installation brings."""
 

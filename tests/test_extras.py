@@ -113,6 +113,7 @@ def test_the_core_needs_no_extra(start_python):
     [
         (["train", "--workdir=unused"], "training needs the extra 'train'"),
         (["evaluate", "--dataset=sample"], "evaluation needs the extra 'eval'"),
+        (["export", "--onnx=unused"], "--onnx needs the extra 'onnx'"),
     ],
 )
 def test_a_command_names_the_extra_that_is_missing(start_python, words, message):

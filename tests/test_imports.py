@@ -19,7 +19,7 @@ hyperfunc.represent(sys.argv[1]).render(scale=2)
 print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
-HEAVY = {"flax", "jax", "scipy", "tensorstore", *EXTRAS["train"], *EXTRAS["eval"]}
+HEAVY = {"flax", "jax", "scipy", "tensorstore", *(x for names in EXTRAS.values() for x in names)}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ hyperfunc upscale photo.jpg large.png --scale 3
 hyperfunc upscale photos/ large/ --size 3840x2160 --report report.json
 hyperfunc info photo.jpg
 hyperfunc export photo.jpg --function photo.hfn --html photo.html
+hyperfunc export --onnx graphs
 hyperfunc view photo.jpg
 hyperfunc cache --clear
 hyperfunc train --workdir=runs/sr
@@ -23,7 +24,7 @@ from hyperfunc.commands.running import run_command
 COMMANDS = {
     "upscale": "Enlarge an image, several images, or all images of a folder.",
     "info": "Describe a file: an image, a checkpoint, or a function (.hfn).",
-    "export": "Turn an image into a function, and write it as a file or as a page.",
+    "export": "Write an image as a function (a file or a page), or a model as ONNX graphs.",
     "view": "Show an image as a function in a browser, and zoom into it.",
     "cache": "Say where compiled programs are kept, or remove them.",
     "train": "Train a model, or continue a training run.",

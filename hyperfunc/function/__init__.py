@@ -6,6 +6,7 @@
 
 from hyperfunc.function.blur import blur_coefficients
 from hyperfunc.function.calculus import derivative
+from hyperfunc.function.fourier_phases import fold_phases
 from hyperfunc.function.functional_image import Fade, FunctionalImage, cut_windows, encode
 from hyperfunc.function.in_strips import (
     bound_footprint,
@@ -30,6 +31,7 @@ __all__ = [
     "differentiate_grid",
     "encode",
     "evaluate_points",
+    "fold_phases",
     "from_pixel_matrix",
     "look_up",
     "predict",

@@ -6,11 +6,11 @@ parameters.
 """
 
 import functools
-from typing import cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hyperfunc.function.functional_image import FunctionalImage
 from hyperfunc.networks import FourierField, lay_out_patches, plain_convolve
@@ -25,27 +25,50 @@ def render_fourier_phases(
     fast_gradients: bool = False,
 ) -> Float[Array, "b y x c"]:
     """Render at an integer scale; see `hyperfunc.function.rendering.render_phases`."""
-    features, head = function.theta.factors()
-    # Interval j lies between the centres of pixels j - 1 and j. Its samples k = first + j * scale
-    # + q, q = 0 ... scale - 1, lie at the fraction t of it.
-    first = jnp.ceil(phase - (scale + 1) / 2).astype(int)
-    slots = jnp.arange(scale)
-    t = (first[:, None] + slots[None] + 0.5 - phase[:, None]) / scale + 0.5  # [2, scale], in [0, 1)
-
-    kernel = _phase_kernel(function, head, t, 1.0 / scale)
+    features, _ = function.theta.factors()
+    kernels = fold_phases(function, scale, phase)
     convolve = _convolve_to_train if fast_gradients else plain_convolve
-    image = _per_interval(convolve(features, kernel, padding=1), scale)
-    image = image / _covered_weight(function.exists, t)
+    image = _per_interval(convolve(features, kernels.field, padding=1), scale)
+    image = image / _covered_weight(function.exists, kernels.fraction)
     if function.base is not None:
         base = jnp.pad(function.base, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="symmetric")
-        kernel = _cubic_phase_kernel(t, base.shape[-1])
-        if scale == 1:  # At larger scales the share is 1.
-            image = function.field_share((1.0, 1.0)) * image
+        kernel = _for_channels(kernels.base, base.shape[-1])
         image = image + _per_interval(plain_convolve(base, kernel, padding=0), scale)
+    first = kernels.first
     b, h, w, _, _, c = image.shape
     image = image.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * scale, w * scale, c)
     height, width = (pixels * scale for pixels in function.size)
     return jax.lax.dynamic_slice(image, (0, -first[0], -first[1], 0), (b, height, width, c))
+
+
+class PhaseKernels(NamedTuple):
+    """What `render_fourier_phases` convolves with; it depends on no pixel.
+
+    Interval j lies between the centres of pixels j - 1 and j, and q samples in each axis lie in it.
+    """
+
+    first: Int[Array, " 2"]
+    """The first sample of interval 0 on each axis; negative, because it lies outside the image."""
+    fraction: Float[Array, "2 q"]
+    """Where the samples lie in an interval, [0, 1)."""
+    field: Float[Array, "2 2 f n"]
+    """From features to q x q x c samples; the sum of the tents is not divided out."""
+    base: Float[Array, "4 4 q q"]
+    """From each channel of the base to q x q samples."""
+
+
+def fold_phases(function: FunctionalImage, scale: int, phase: Float[Array, " 2"]) -> PhaseKernels:
+    """Compute the kernels for an integer scale from the shared parameters and the head."""
+    # The samples of interval j are k = first + j * scale + q, q = 0 ... scale - 1.
+    first = jnp.ceil(phase - (scale + 1) / 2).astype(int)
+    slots = jnp.arange(scale)
+    fraction = (first[:, None] + slots[None] + 0.5 - phase[:, None]) / scale + 0.5
+    _, head = function.theta.factors()
+    field = _phase_kernel(function, head, fraction, 1.0 / scale)
+    if scale == 1:  # At larger scales the share is 1.
+        field = function.field_share((1.0, 1.0)) * field
+    taps = cubic_kernel(fraction[..., None] + 1 - jnp.arange(4)[None, None])  # [axis, q, tap]
+    return PhaseKernels(first, fraction, field, jnp.einsum("yi,xj->ijyx", *taps))
 
 
 def _phase_kernel(
@@ -64,11 +87,10 @@ def _phase_kernel(
     return kernel.reshape(*kernel.shape[:3], -1)
 
 
-def _cubic_phase_kernel(t: Float[Array, "2 q"], channels: int) -> Float[Array, "4 4 c n"]:
-    """Compute the 4 x 4 kernel that interpolates the base at the samples of an interval."""
-    taps = cubic_kernel(t[..., None] + 1 - jnp.arange(4)[None, None])  # [axis, q, tap]
-    kernel = jnp.einsum("yi,xj,cd->ijcyxd", taps[0], taps[1], jnp.eye(channels))
-    return kernel.reshape(4, 4, channels, -1)
+def _for_channels(kernel: Float[Array, "4 4 q q"], channels: int) -> Float[Array, "4 4 c n"]:
+    """Repeat a kernel for every channel, each from itself to itself."""
+    repeated = jnp.einsum("ijyx,cd->ijcyxd", kernel, jnp.eye(channels))
+    return repeated.reshape(4, 4, channels, -1)
 
 
 def _per_interval(x: Float[Array, "b i j n"], scale: int) -> Float[Array, "b i j q q c"]:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from hyperfunc.commands import main
 from hyperfunc.images import Photo, write_image, write_photo
 
 
@@ -31,6 +32,34 @@ def test_info_of_a_missing_file(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = run("info", "missing.png")
     assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"
+
+
+def test_export_of_the_model(run, tmp_path):
+    code, out, err = run("export", "--onnx", tmp_path / "graphs", "--scales", 2, 5)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert [line.partition(":")[0].rpartition("/")[2] for line in lines] == [
+        "encoder.onnx",
+        "decoder_x2.onnx",
+        "decoder_x5.onnx",
+    ]
+    assert all("differs by up to" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to export: give --function out.hfn, --html out.html, or --onnx folder"),
+        (["a.png"], "nothing to export: give"),
+        (["a.png", "--onnx=graphs"], "a.png: give --function out.hfn or --html out.html, too"),
+        (["--html=a.html"], "a.html: of which image? give it before the flags"),
+        (["--onnx=graphs", "--checkpoint=faces_local"], "has a CosineMLP on windows of"),
+    ],
+)
+def test_exports_that_cannot_be(refuse, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refuse(main, "export", *words)
+    assert not list(tmp_path.rglob("*.*"))
 
 
 def test_file_names_that_are_not_unicode(run, tmp_path):

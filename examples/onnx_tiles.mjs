@@ -1,0 +1,57 @@
+// Enlarge an image of any size by ONNX graphs, in tiles: npm install onnxruntime-web pngjs
+//
+//   hyperfunc export --onnx graphs --scales 2 3
+//   node examples/onnx_tiles.mjs graphs photo.png large.png 2
+//
+// A tile reads a halo around its own pixels, so that the result is that of the whole image at once.
+// Where the image ends, the tile ends, too: there the graphs continue the image themselves.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import * as ort from "onnxruntime-web";
+import { PNG } from "pngjs";
+
+const SIDE = 256; // of a tile, without its halo
+
+// The RGBA bytes of a part of an image as a tensor [1, height, width, 3] in [0, 1].
+const cut = ({ data, width }, top, left, bottom, right) => {
+  const values = new Float32Array((bottom - top) * (right - left) * 3);
+  let k = 0;
+  for (let y = top; y < bottom; y++)
+    for (let x = left; x < right; x++)
+      for (let c = 0; c < 3; c++) values[k++] = data[4 * (y * width + x) + c] / 255;
+  return new ort.Tensor("float32", values, [1, bottom - top, right - left, 3]);
+};
+
+// image: { data: RGBA bytes, width, height }.
+export const enlarge = async (encoder, decoder, image, scale, halo) => {
+  const { width, height } = image;
+  const large = { width: width * scale, height: height * scale };
+  large.data = new Uint8ClampedArray(large.width * large.height * 4).fill(255);
+  for (let top = 0; top < height; top += SIDE)
+    for (let left = 0; left < width; left += SIDE) {
+      const above = Math.max(top - halo, 0), before = Math.max(left - halo, 0);
+      const bottom = Math.min(top + SIDE, height), right = Math.min(left + SIDE, width);
+      const below = Math.min(bottom + halo, height), after = Math.min(right + halo, width);
+      const tile = cut(image, above, before, below, after);
+      const { features } = await encoder.run({ image: tile });
+      const { pixels } = await decoder.run({ features, image: tile });
+      const row = pixels.dims[2] * 3;
+      for (let y = top * scale; y < bottom * scale; y++)
+        for (let x = left * scale; x < right * scale; x++) {
+          const from = (y - above * scale) * row + (x - before * scale) * 3;
+          for (let c = 0; c < 3; c++) { // The array clips; it rounds halves to even.
+            const level = Math.floor(pixels.data[from + c] * 255 + 0.5);
+            large.data[4 * (y * large.width + x) + c] = level;
+          }
+        }
+    }
+  return large;
+};
+
+const [folder, source, target, scale] = process.argv.slice(2);
+const open = (name) => ort.InferenceSession.create(readFileSync(`${folder}/${name}.onnx`));
+const halo = JSON.parse(readFileSync(`${folder}/config.json`)).receptive_radius + 1;
+const image = PNG.sync.read(readFileSync(source));
+const [encoder, decoder] = [await open("encoder"), await open(`decoder_x${scale}`)];
+const large = await enlarge(encoder, decoder, image, Number(scale), halo);
+writeFileSync(target, PNG.sync.write({ ...large, data: Buffer.from(large.data.buffer) }));

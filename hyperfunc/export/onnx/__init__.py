@@ -1,0 +1,8 @@
+"""A model as ONNX graphs: an encoder from images to features, and a decoder for each scale.
+
+`encoder` and `decoder` write the graphs, node by node; `folder` checks and stores them.
+"""
+
+from hyperfunc.export.onnx.folder import export_onnx
+
+__all__ = ["export_onnx"]
