@@ -9,8 +9,10 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -85,6 +87,9 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     else:
         console.setFormatter(_MessageFormatter())
         console.addFilter(lambda record: record.levelno < logging.ERROR)
+    show_warning = warnings.showwarning
+    if not debug:
+        warnings.showwarning = _log_warning
     levels, propagate = (logger.level, dependency.level), logger.propagate
     logger.propagate = False  # Dependencies give the root logger a handler of their own.
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
@@ -97,9 +102,15 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     finally:
         for handler in (console, errors):
             logger.removeHandler(handler)
+        warnings.showwarning = show_warning
         logger.propagate = propagate
         logger.setLevel(levels[0])
         dependency.setLevel(levels[1])
+
+
+def _log_warning(message: Warning | str, *_: Any) -> None:
+    """Log a warning of a library, without the line of its source."""
+    logging.getLogger(__name__).warning("%s", message)
 
 
 def is_debug_requested() -> bool:

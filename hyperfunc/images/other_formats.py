@@ -6,9 +6,12 @@ Two kinds of TIFF are left to tifffile: floats of 64 bits (libvips 8.18: "sample
 Lab of 8 bits ("bad labq format").
 """
 
+import contextlib
 import importlib.util
+import logging
 import re
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,22 +66,31 @@ def decode(file: File) -> "tuple[str, pyvips.Image]":
     _load_plugin(start)
     file.seek(0)
     source: Any = file
+    formats = [*READABLE, *(x for x in READABLE_BY_PLUGIN if x in Image.OPEN)]
+    with _reporting():
+        try:
+            opened = Image.open(source, formats=formats)
+        except UnidentifiedImageError:
+            refuse_kind(start)
+            raise
+        with opened as image:
+            pixels, info = _to_pixels(image), image.info
+    wrapped = _wrap(pixels, 1 if image.mode == "1" else 8 * pixels.dtype.itemsize)
+    for name, field in BLOCKS.items():
+        if isinstance(block := info.get(name), bytes) and block:
+            set_field(wrapped, field, block)
+    return image.format or "?", wrapped
+
+
+@contextlib.contextmanager
+def _reporting() -> Iterator[None]:
+    """Report whatever a library raises about damaged data as a ValueError of one line."""
     try:
-        formats = [*READABLE, *(x for x in READABLE_BY_PLUGIN if x in Image.OPEN)]
-        with Image.open(source, formats=formats) as image:
-            pixels = _to_pixels(image)
-            bits = 1 if image.mode == "1" else 8 * pixels.dtype.itemsize
-            wrapped = _wrap(pixels, bits)
-            for name, field in BLOCKS.items():
-                if isinstance(block := image.info.get(name), bytes) and block:
-                    set_field(wrapped, field, block)
-            return image.format or "?", wrapped
-    except UnidentifiedImageError:
-        refuse_kind(start)
+        yield
+    except (OSError, ValueError, MemoryError):
         raise
-    # Pillow raises these, too, about damaged data.
-    except (Image.DecompressionBombError, SyntaxError, EOFError, IndexError) as error:
-        raise ValueError(str(error)) from error
+    except Exception as error:
+        raise ValueError(f"its data is damaged ({type(error).__name__}: {error})") from error
 
 
 def _load_plugin(start: bytes) -> None:
@@ -133,19 +145,22 @@ def decode_rare_tiff(file: File, tags: Directory) -> "pyvips.Image":
     """Read a TIFF of 64-bit floats, or of Lab."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # What matters is raised as well.
     file.seek(0)
     source: Any = file
-    with tifffile.TiffFile(source) as tiff:
+    with _reporting(), tifffile.TiffFile(source) as tiff:
         page = tiff.pages.first
         pixels = page.asarray()
         if page.planarconfig == 2 and pixels.ndim == 3:
             pixels = np.moveaxis(pixels, 0, -1)
-    pixels, interpretation = pixels.reshape(*pixels.shape[:2], -1), "auto"
+        pixels, interpretation = pixels.reshape(*pixels.shape[:2], -1), "auto"
     if page.photometric == LAB:  # Floats of 0 to 100, and -128 to 127.
         a_and_b = np.ascontiguousarray(pixels[..., 1:3]).view(np.int8)
         pixels = np.concatenate([pixels[..., :1] * (100 / 255), a_and_b], axis=-1)
         interpretation = "lab"
-    image = _wrap(pixels.astype(np.float32), get_int(tags, Tag.BITS_PER_SAMPLE, 8), interpretation)
+    with np.errstate(over="ignore", invalid="ignore"):  # Infinities are refused.
+        pixels = pixels.astype(np.float32)
+    image = _wrap(pixels, get_int(tags, Tag.BITS_PER_SAMPLE, 8), interpretation)
     set_field(image, "orientation", get_int(tags, Tag.ORIENTATION, 1))
     return image
 
