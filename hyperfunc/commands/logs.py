@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     Yields:
         The errors that have been logged; with ``debug`` there is no file.
     """
-    logger, dependency = logging.getLogger("hyperfunc"), logging.getLogger("absl")
+    logger = logging.getLogger("hyperfunc")
     errors, console = ErrorLog(writes_file=not debug), _Console()
     errors.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     if debug:
@@ -90,11 +91,12 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     show_warning = warnings.showwarning
     if not debug:
         warnings.showwarning = _log_warning
-    levels, propagate = (logger.level, dependency.level), logger.propagate
+    level, propagate = logger.level, logger.propagate
     logger.propagate = False  # Dependencies give the root logger a handler of their own.
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
     if not debug:
-        dependency.setLevel(logging.ERROR)  # Orbax describes there what it does.
+        # Orbax raises what it logs, too. Its threads may log when the command has ended.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
     for handler in (console, errors):
         logger.addHandler(handler)
     try:
@@ -104,13 +106,25 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
             logger.removeHandler(handler)
         warnings.showwarning = show_warning
         logger.propagate = propagate
-        logger.setLevel(levels[0])
-        dependency.setLevel(levels[1])
+        logger.setLevel(level)
 
 
 def _log_warning(message: Warning | str, *_: Any) -> None:
     """Log a warning of a library, without the line of its source."""
     logging.getLogger(__name__).warning("%s", message)
+
+
+def hide_tracebacks_of_libraries() -> None:
+    """Log what ends a thread or a callback of a library as details, for the rest of the process.
+
+    Where a disk is full, dozens of them fail, and the command tells that once.
+    """
+
+    def log(failure: Any) -> None:
+        error = failure.exc_value
+        logging.getLogger(__name__).debug("a thread or a callback has failed", exc_info=error)
+
+    threading.excepthook = sys.unraisablehook = log
 
 
 def is_debug_requested() -> bool:

@@ -7,6 +7,7 @@
 | 2 | the user can fix it: one line says what is wrong and what to do |
 | 70 | a bug in hyperfunc: two lines say where to report it |
 | 130 | Ctrl-C |
+| 143 | SIGTERM |
 """
 
 import contextlib
@@ -21,7 +22,11 @@ from typing import NoReturn, Protocol, TypeVar
 from hyperfunc.cache import turn_off_cache
 from hyperfunc.commands.arguments import Common
 from hyperfunc.commands.interrupts import EXIT_CODE, exit_on_interrupt
-from hyperfunc.commands.logs import is_debug_requested, writing_log
+from hyperfunc.commands.logs import (
+    hide_tracebacks_of_libraries,
+    is_debug_requested,
+    writing_log,
+)
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 
 USER_ERROR = 2
@@ -70,6 +75,7 @@ def run_command(
     """
     if owns_process:
         exit_on_interrupt()
+        hide_tracebacks_of_libraries()
     with report_errors(ValueError):
         arguments = parse(words)
     common = arguments.common

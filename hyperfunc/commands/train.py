@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 else:
     Preset = tyro.extras.literal_type_from_choices(tuple(PRESETS))
 
+PATIENCE = 10.0
+"""Seconds after SIGTERM or Ctrl-C within which a step has to end."""
+
 ExperimentFlags = Annotated[Experiment, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]
 
 
@@ -90,7 +93,7 @@ def run(arguments: Arguments) -> None:
     keep_compilations()
     if arguments.amx:
         _enable_amx()
-    train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir)
+    train(arguments.experiment, arguments.workdir, data_dir=arguments.data_dir, patience=PATIENCE)
 
 
 def _enable_amx() -> None:

@@ -234,9 +234,11 @@ class Workdir:
         try:
             yield
         except (OSError, ValueError) as error:
+            full = os.strerror(errno.ENOSPC)
+            reason = full if full in str(error) else shorten(error)
             raise UserError(
-                f"{self.path}: a checkpoint cannot be written ({shorten(error)}): if the disk is "
-                "full, free some space; run again to continue from the newest complete checkpoint"
+                f"{self.path}: a checkpoint cannot be written ({reason}): if the disk is full, "
+                "free some space; run again to continue from the newest complete checkpoint"
             ) from error
 
     def __enter__(self) -> "Workdir":

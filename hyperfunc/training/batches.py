@@ -1,5 +1,6 @@
 """The data of a run: which images train the model, which validate it, and the batches."""
 
+import logging
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,6 +13,8 @@ from hyperfunc.data import ImageSource, make_batches, make_resident_batches
 from hyperfunc.devices import shard_batch
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment
+
+logger = logging.getLogger(__name__)
 
 
 def split_validation(source: ImageSource, share: float) -> tuple[ImageSource, ImageSource]:
@@ -46,6 +49,7 @@ def open_batches(
 ) -> Iterator[Any]:
     """Iterate without end over batches that lie on the devices, from batch number ``start`` on."""
     data, task = experiment.data, experiment.task
+    _warn_of_small_images(source, max(*task.target_sides, *task.observed_size))
     options: dict[str, Any] = {"batch_size": data.batch_size, "weights": data.weights}
     options |= {"seed": experiment.run.seed, "start": start}
     if data.resident:
@@ -59,3 +63,16 @@ def open_batches(
         threads=data.threads,
     )
     return (shard_batch(batch, mesh) for batch in batches)
+
+
+def _warn_of_small_images(source: ImageSource, side: int) -> None:
+    sizes = zip(source.names, source.sizes(), strict=True)
+    if small := [name for name, size in sizes if min(size) < side]:
+        logger.warning(
+            "%d of %d images are smaller than the crop of %d pixels, and are mirrored beyond their "
+            "border: %s",
+            len(small),
+            len(source),
+            side,
+            ", ".join(small[:5]) + ", ..." * (len(small) > 5),
+        )

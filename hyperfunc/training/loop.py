@@ -12,6 +12,7 @@ batch number n is a function of the seed and n, and a checkpoint holds all that 
 """
 
 import itertools
+import math
 from pathlib import Path
 
 import jax
@@ -27,15 +28,22 @@ from hyperfunc.training.batches import open_batches, split_validation
 from hyperfunc.training.recording import Recorder
 from hyperfunc.training.starting import check_data, start_state
 from hyperfunc.training.step import TrainState, compile_train_steps, make_init
-from hyperfunc.training.stop_signals import catch_stop_signals
+from hyperfunc.training.stop_signals import StopSignals
 from hyperfunc.training.validation import Validator
 from hyperfunc.training.writer import Writer
 
 
-def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None) -> TrainState:
+def train(
+    experiment: Experiment,
+    workdir: Path,
+    *,
+    data_dir: Path | None = None,
+    patience: float = math.inf,
+) -> TrainState:
     """Train a model, or continue the training in a workdir.
 
-    SIGTERM and Ctrl-C save and return.
+    SIGTERM and Ctrl-C save after the current step, and end the run. A second Ctrl-C interrupts at
+    once; so does the first signal before the first step, when there is nothing to save.
 
     Args:
         experiment: what to train. To continue, it must be the same as before, except for the
@@ -43,6 +51,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
             with the "trapezoid" schedule, the number of steps and the part in which it falls.
         workdir: the folder for checkpoints, metrics and samples.
         data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
+        patience: seconds after a signal within which the step has to be done. Otherwise the
+            process is ended, and continues from the checkpoint before.
 
     Returns:
         The state after the last step.
@@ -53,6 +63,8 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
             loss, the gradient or the parameters are not finite (the last good checkpoint remains);
             or registered training layers are of no use.
         ValueError: a component belongs to none of the unions that a checkpoint can name.
+        KeyboardInterrupt: Ctrl-C has ended the run.
+        SystemExit: SIGTERM has ended the run.
     """
     to_dict(experiment)  # Raise ValueError now rather than at the first checkpoint.
     mesh = make_mesh()
@@ -62,10 +74,12 @@ def train(experiment: Experiment, workdir: Path, *, data_dir: Path | None = None
             f"choose --data.batch_size as a multiple of {mesh.size}"
         )
     with lock_workdir(workdir):
-        return _train(experiment, workdir, data_dir, mesh)
+        return _train(experiment, workdir, data_dir, mesh, patience)
 
 
-def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: Mesh) -> TrainState:
+def _train(
+    experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: Mesh, patience: float
+) -> TrainState:
     run, is_main = experiment.run, jax.process_index() == 0
 
     # The state: shapes first, arrays later.
@@ -93,7 +107,8 @@ def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: M
     )
     writer = Writer(workdir, start=start, active=is_main)
     recorder = Recorder(experiment, data, start, validator, checkpoints, writer, progress)
-    with catch_stop_signals() as is_asked_to_stop, checkpoints, writer, progress:
+    signals = StopSignals()
+    with signals.catching(patience), checkpoints, writer, progress:
         # The first batch: it reports bad data before the compilation, which may take minutes.
         batches = itertools.chain([next(batches)], batches)
         train_steps = compile_train_steps(experiment, shapes, shardings, mesh)
@@ -110,11 +125,11 @@ def _train(experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: M
             previous = metrics
 
             # Log, validate and save, each at its own interval.
-            is_stopping = is_asked_to_stop(step)
+            is_stopping = signals.is_asked(step, metrics)
             recorder.record(step, state, metrics, is_stopping=is_stopping)
             if is_stopping and step < run.steps:
                 recorder.tell(f"stopped at step {step}, which is saved: run again to continue")
-                break
+                signals.end()
         if (best := checkpoints.best()) not in (None, checkpoints.latest()):
             recorder.tell(
                 f"the best checkpoint is that of step {best}: {workdir}/checkpoints/{best}"

@@ -1,57 +1,104 @@
 """SIGTERM and Ctrl-C: save and stop after the current step."""
 
 import contextlib
+import math
+import os
 import signal
-from collections.abc import Callable, Iterator
-from typing import Any
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 import jax
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 
-@contextlib.contextmanager
-def catch_stop_signals() -> Iterator[Callable[[int], bool]]:
-    """Catch SIGTERM and Ctrl-C until the context ends.
+class StopSignals:
+    """Tells after each step whether a signal asks to stop.
 
-    A second Ctrl-C interrupts at once; so does the first one before the first step, when there is
-    nothing to save. Several processes that train together agree, through JAX, on the step after
-    which they stop: JAX catches SIGTERM in any of them, and Ctrl-C interrupts.
-
-    Yields:
-        A function to call with the number of each finished step: it returns whether to save and
-        stop.
+    Several processes that train together agree, through JAX, on the step after which they stop: JAX
+    catches SIGTERM in any of them, and Ctrl-C interrupts.
     """
-    if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
-        return
-    previous: dict[int, Any] = {}
-    has_signal = has_step = False
 
-    def handle(number: int, frame: Any) -> None:
-        nonlocal has_signal
-        if number == signal.SIGINT and (has_signal or not has_step):
-            if not callable(previous[number]):
-                raise KeyboardInterrupt
-            previous[number](number, frame)
+    def __init__(self) -> None:
+        """Start without a signal."""
+        self._number: int | None = None
+        self._has_step, self._is_in_time = False, threading.Event()
+        self._previous: dict[int, Any] = {}
+
+    def is_asked(self, step: int, metrics: Any) -> bool:
+        """Return whether to save and stop after a step; if so, its metrics are computed then."""
+        self._has_step = True
+        if jax.process_count() > 1:
+            return multihost_utils.reached_preemption_sync_point(step)
+        if self._number is None:
+            return False
+        jax.block_until_ready(metrics)
+        self._is_in_time.set()
+        return True
+
+    def end(self) -> NoReturn:
+        """End the run as the signal would have ended the process."""
+        if self._number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + signal.SIGTERM)
+
+    def handle(self, number: int, frame: Any) -> None:
+        """Note a signal. Before the first step there is nothing to save, and it ends the run."""
+        is_second = self._number == number == signal.SIGINT
+        self._number = number
+        if self._has_step and not is_second:
+            if number == signal.SIGINT:
+                tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
+        elif number == signal.SIGINT and callable(self._previous[number]):
+            self._previous[number](number, frame)
+        else:
+            self.end()
+
+    @contextlib.contextmanager
+    def catching(self, patience: float) -> Iterator[None]:
+        """Catch both signals; for ``patience`` see `hyperfunc.training.train`."""
+        if jax.process_count() > 1 or not _is_main_thread():  # It alone receives signals.
+            yield
             return
-        has_signal = True
-        if number == signal.SIGINT:
-            tqdm.write("stopping after this step; press Ctrl-C again to stop at once")
-
-    def is_asked_to_stop(step: int) -> bool:
-        nonlocal has_step
-        del step
-        has_step = True
-        return has_signal
-
-    try:
         for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, handle)
-    except ValueError:  # Not in the main thread, which alone receives signals.
-        pass
-    try:
-        yield is_asked_to_stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+            self._previous[number] = signal.signal(number, self.handle)
+        try:
+            with self._ending_late(patience) if patience < math.inf else contextlib.nullcontext():
+                yield
+        finally:
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _ending_late(self, patience: float) -> Iterator[None]:
+        """End the process when a step, or a compilation, lasts too long after a signal.
+
+        The main thread may be in a function of XLA, where Python cannot call `handle`. But the
+        number of a signal is written into a socket at once.
+        """
+        receiver, sender = socket.socketpair()
+        sender.setblocking(False)
+
+        def wait() -> None:
+            with receiver:
+                numbers = receiver.recv(1)
+                if numbers and not self._is_in_time.wait(patience):
+                    text = f"stopped within a step that lasts more than {patience:g} s"
+                    print(f"\n{text}: run again to continue", file=sys.stderr, flush=True)
+                    os._exit(128 + numbers[0])
+
+        threading.Thread(target=wait, daemon=True).start()
+        previous = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            self._is_in_time.set()
+            sender.close()
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -147,24 +147,28 @@ def mutate(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     """Change some bytes, or take away, repeat, exchange or insert a part."""
     result = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        start = int(rng.integers(len(result) + 1)) if rng.random() < 0.5 else _early(result, rng)
-        stop = min(start + int(rng.integers(1, 64)), len(result))
-        part = result[start:stop]
-        changes: list[Callable[[], Any]] = [
-            lambda: result.__setitem__(slice(start, start + 1), rng.bytes(1)),
-            lambda: result.__setitem__(slice(start, stop), rng.bytes(len(part))),
-            lambda: result.__setitem__(slice(start, stop), b"\0" * len(part)),
-            lambda: result.__setitem__(slice(start, stop), b""),
-            lambda: result.__setitem__(slice(start, start), part),
-            lambda: result.__setitem__(slice(start, None), b""),
-            lambda: result.__setitem__(slice(start, stop), _cut(other, rng)),
-            lambda: _set_number(result, start, rng),
-            lambda: _change_digits(result, rng),
-        ]
-        changes[rng.integers(len(changes))]()
+        _change(result, other, rng)
     if result.startswith(b"\x89PNG") and rng.random() < 0.7:
         _mend_checksums(result)  # Otherwise none of these would be decoded.
     return bytes(result)
+
+
+def _change(data: bytearray, other: bytes, rng: np.random.Generator) -> None:
+    start = int(rng.integers(len(data) + 1)) if rng.random() < 0.5 else _early(data, rng)
+    stop = min(start + int(rng.integers(1, 64)), len(data))
+    part = data[start:stop]
+    changes: list[Callable[[], Any]] = [
+        lambda: data.__setitem__(slice(start, start + 1), rng.bytes(1)),
+        lambda: data.__setitem__(slice(start, stop), rng.bytes(len(part))),
+        lambda: data.__setitem__(slice(start, stop), b"\0" * len(part)),
+        lambda: data.__setitem__(slice(start, stop), b""),
+        lambda: data.__setitem__(slice(start, start), part),
+        lambda: data.__setitem__(slice(start, None), b""),
+        lambda: data.__setitem__(slice(start, stop), _cut(other, rng)),
+        lambda: _set_number(data, start, rng),
+        lambda: _change_digits(data, rng),
+    ]
+    changes[rng.integers(len(changes))]()
 
 
 def _early(data: bytes | bytearray, rng: np.random.Generator) -> int:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -113,11 +114,18 @@ def test_announcements_and_warnings_are_lines_on_stderr(capsys):
 
 
 def test_logging_is_as_before_afterwards():
-    names = ("hyperfunc", "absl")
-    before = [(logging.getLogger(name).level, logging.getLogger(name).handlers) for name in names]
+    logger = logging.getLogger("hyperfunc")
+    before = logger.level, logger.handlers, warnings.showwarning
     end(UserError("the scale is 0"))
-    after = [(logging.getLogger(name).level, logging.getLogger(name).handlers) for name in names]
-    assert before == after
+    assert before == (logger.level, logger.handlers, warnings.showwarning)
+
+
+def test_a_warning_of_a_library_is_one_line(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with report_errors():
+            warnings.warn("an image is\ntruncated", UserWarning, stacklevel=1)
+    assert capsys.readouterr() == ("", "warning: an image is truncated\n")
 
 
 def test_an_interruption_is_one_line(capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from safetensors.numpy import save
 
@@ -25,6 +26,7 @@ from hyperfunc.images import (
     write_image,
     write_photo,
 )
+from tests.drawing import draw, encode
 
 SUFFIXES = [".png", ".jpg", ".tif", ".webp", ".avif"]
 
@@ -302,3 +304,20 @@ def test_an_interruption_keeps_the_old_file(tmp_path, draw_pixels, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_photo(path, Photo(draw_pixels((8, 8), 3, np.uint8)))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_whatever_a_library_raises_about_damaged_data_is_one_line(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 4, 3), 1e300), photometric="rgb")
+    with pytest.raises(UserError, match="values that are not finite"):
+        read_photo(tmp_path / "a.tif")
+
+    def fail(*arguments):
+        raise TypeError("a tuple")
+
+    monkeypatch.setattr("tifffile.TiffPage.asarray", fail)
+    with pytest.raises(UserError, match=r"its data is damaged \(TypeError: a tuple\)"):
+        read_photo(tmp_path / "a.tif")
+    (tmp_path / "b.bmp").write_bytes(encode(draw(), "bmp"))
+    monkeypatch.setattr("PIL.Image.Image.load", fail)
+    with pytest.raises(UserError, match=r"its data is damaged \(TypeError: a tuple\)"):
+        read_photo(tmp_path / "b.bmp")

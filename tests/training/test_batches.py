@@ -26,6 +26,18 @@ def test_images_are_drawn_by_the_weights_of_the_experiment(tiny_experiment, resi
     assert 0.75 < is_dark.mean() < 1.0
 
 
+def test_images_smaller_than_the_crop_are_named(tiny_experiment, caplog):
+    sides = {"a": 24, "b": 23, "c": 64}  # A crop of 8 at scale 3 has 24 pixels.
+    shapes = {name: (64, side, 3) for name, side in sides.items()}
+    source = ImageSource(
+        "mixed", list(sides), lambda i: np.zeros(list(shapes.values())[i], np.uint8)
+    )
+    open_batches(tiny_experiment, source, make_mesh(), start=0)
+    (record,) = caplog.records
+    assert "1 of 3 images are smaller than the crop of 24 pixels" in record.getMessage()
+    assert record.getMessage().endswith(": b")
+
+
 def numbered(count):
     images = [np.full((16, 16, 3), i, np.uint8) for i in range(count)]
     return ImageSource("numbered", [str(i) for i in range(count)], lambda i: images[i].copy())

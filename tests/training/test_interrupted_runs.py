@@ -79,9 +79,12 @@ def test_four_steps_are_two_a_signal_and_two_more(
             experiment, run=dataclasses.replace(experiment.run, save_every=100)
         )
         before = signal.getsignal(number)
-        stopped = training.train(rarely_saved, tmp_path / "stopped")
-    assert int(stopped.step) == 2
-    assert "stopped at step 2" in capsys.readouterr().out
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+            training.train(rarely_saved, tmp_path / "stopped")
+    is_143 = isinstance(ended.value, SystemExit) and ended.value.code == 143
+    assert is_143 == (number == signal.SIGTERM)
+    stopped = load_model(tmp_path / "stopped")
+    assert stopped.step == 2 and "stopped at step 2" in capsys.readouterr().out
     assert signal.getsignal(number) == before
 
     resumed = training.train(experiment, tmp_path / "stopped")
@@ -89,22 +92,81 @@ def test_four_steps_are_two_a_signal_and_two_more(
     assert_equal(whole, resumed)
     # What was saved in the background is what was trained, although its buffers were donated.
     assert_equal(whole.variables(), load_model(tmp_path / "stopped").variables)
-    assert_equal(stopped.variables(), load_model(tmp_path / "stopped", step=2).variables)
+    assert_equal(stopped.variables, load_model(tmp_path / "stopped", step=2).variables)
 
 
-def test_sigterm_saves_and_exits_with_0(flags, trained, tmp_path, start_python, assert_equal):
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_with_its_exit_code(
+    number, exit_code, flags, trained, tmp_path, start_python, assert_equal
+):
     code = SIGNAL_SELF.format(
-        module="training.writer", cls="Writer", method="write", step=1, number=signal.SIGTERM
+        module="training.writer", cls="Writer", method="write", step=1, number=number
     )
     process = start_python(code, f"--workdir={tmp_path}", *flags, "--run.save_every=100")
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    assert process.returncode == exit_code, err
     assert "stopped at step 2" in out
     assert "Traceback" not in err
     assert Workdir(tmp_path).latest() == 2
 
     training.train(load_model(trained).experiment, tmp_path)
     assert_equal(load_model(trained).variables, load_model(tmp_path).variables)
+
+
+SLOW_STEP = """
+import ctypes, os, signal, sys, threading
+import hyperfunc.commands.train, train
+from hyperfunc.training import loop
+
+def compile_slow_steps(*arguments):
+    (side, fast), = compile_train_steps(*arguments).items()
+
+    def step(state, batch):
+        if int(state.step) == {step}:
+            threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+            # Another thread receives it: this one is in C, and stays there, as in XLA.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            ctypes.CDLL(None).sleep(60)
+        return fast(state, batch)
+
+    return {{side: step}}
+
+hyperfunc.commands.train.PATIENCE = 1.0
+compile_train_steps, loop.compile_train_steps = loop.compile_train_steps, compile_slow_steps
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("step", "saved"), [(0, None), (3, 2)])
+def test_a_signal_ends_a_step_that_lasts_too_long(step, saved, flags, tmp_path, start_python):
+    process = start_python(SLOW_STEP.format(step=step), f"--workdir={tmp_path}", *flags)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert err.splitlines()[-1].startswith("stopped within a step that lasts more than 1 s")
+    assert Workdir(tmp_path).latest() == saved
+
+
+FULL_DISK = """
+import resource, sys, train
+from hyperfunc.experiment import Workdir
+
+save = Workdir.save
+
+def save_in_little_room(*arguments, **options):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    save(*arguments, **options)
+
+Workdir.save = save_in_little_room
+train.main()
+"""
+
+
+def test_a_full_disk_is_told_in_few_lines(flags, tmp_path, start_python):
+    process = start_python(FULL_DISK, f"--workdir={tmp_path}", *flags)
+    _, err = process.communicate(timeout=120)
+    lines = [line for line in err.replace("\r", "\n").splitlines() if "step/s" not in line]
+    assert process.returncode == 2 and "a checkpoint cannot be written" in err, err
+    assert "absl" not in err and len(lines) < 20, err
 
 
 def test_kill_9_loses_only_the_steps_since_the_last_save(
