@@ -75,7 +75,8 @@ def decode(file: File) -> "tuple[str, pyvips.Image]":
             raise
         with opened as image:
             pixels, info = _to_pixels(image), image.info
-    wrapped = _wrap(pixels, 1 if image.mode == "1" else 8 * pixels.dtype.itemsize)
+    bits = 1 if image.mode == "1" else info.get("bit_depth", 8 * pixels.dtype.itemsize)  # HEIC's.
+    wrapped = _wrap(pixels, bits)
     for name, field in BLOCKS.items():
         if isinstance(block := info.get(name), bytes) and block:
             set_field(wrapped, field, block)

@@ -224,6 +224,8 @@ def _describe(
         metadata = dataclasses.replace(metadata, icc=get_field(image, "icc-profile-data"))
         notes.append(note)
     image = colours.check_depth(image, bits)
+    if bits > 8 and image.format == "uchar":
+        notes.append(f"its {bits} bits per channel are reduced to 8")
     height, width = image.height, image.width
     header = Header(
         format=format_,

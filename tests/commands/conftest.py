@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from hyperfunc.commands import main
 from hyperfunc.data import SuperResolution, Task
@@ -76,3 +77,17 @@ def run(
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path, draw):
+    """A folder with a subfolder and five images of five formats."""
+    root = tmp_path / "in"
+    (root / "below").mkdir(parents=True)
+    image = Image.fromarray(draw(0, (20, 24)))
+    image.save(root / "a.png")
+    image.save(root / "b.jpg")
+    image.convert("L").save(root / "c.tif")
+    image.convert("RGBA").save(root / "below" / "d.webp")
+    image.save(root / "below" / "e.bmp")
+    return root

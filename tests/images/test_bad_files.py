@@ -121,6 +121,16 @@ def test_formats_of_plugins_are_read_with_their_metadata(tmp_path, draw, module,
     assert photo.metadata.exif and b"Maker" in photo.metadata.exif
 
 
+def test_a_note_tells_that_a_heic_of_10_bits_is_reduced(tmp_path):
+    plugin = pytest.importorskip("pillow_heif")
+    pixels = np.full((48, 64, 3), 40_000, np.uint16)
+    image = plugin.from_bytes(mode="RGB;16", size=(64, 48), data=pixels.tobytes())
+    image.save(tmp_path / "a.heic")
+    photo, header = read_photo(tmp_path / "a.heic"), read_header(tmp_path / "a.heic")
+    assert photo.pixels.dtype == np.uint8 and header.bits == 10
+    assert photo.notes == header.notes == ("its 10 bits per channel are reduced to 8",)
+
+
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif", ".bmp"])
 def test_truncated_files_are_refused(tmp_path, draw, suffix):
     path = tmp_path / f"half{suffix}"
