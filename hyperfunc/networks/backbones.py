@@ -200,7 +200,7 @@ class VapSR(nn.Module):
 
 
 class InceptionTrunk(nn.Module):
-    """The paper's trunk: an inception stem, one residual block, a convolution and a pooling.
+    """The paper's trunk: an inception stem, residual blocks, a convolution and a pooling.
 
     Every n x n convolution is a 1 x n followed by an n x 1, and batch normalisation and ReLU follow
     every layer (Section 3.2). The paper does not state the numbers of channels; the defaults follow
@@ -211,6 +211,9 @@ class InceptionTrunk(nn.Module):
         width: channels after the pooling.
         stride: stride of the stem, 1 or 2; 2 divides the cost of all that follows by 4. The paper
             does not state it.
+        blocks: residual blocks of three layers. The paper has one.
+        pool: whether to pool at the end. Without pooling and with stride 1 the trunk keeps the
+            image's resolution.
         dtype: type of the computation.
 
     Reference: Klocek et al. 2019, Section 3.2 and Figure 5; Szegedy et al. 2017 for the stem.
@@ -219,39 +222,47 @@ class InceptionTrunk(nn.Module):
     stem_width: int = 3
     width: int = 24
     stride: int = 1
+    blocks: int = 1
+    pool: bool = True
     dtype: Precision = "float32"
-
-    receptive_radius = None
-    """There is none: the resolution changes, and batches are normalised."""
 
     def __post_init__(self) -> None:
         check_range(self, "stem_width", "width", "stride", least=1)
+        check_range(self, "blocks", least=0)
         super().__post_init__()
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """How many pixels away a feature depends on the image; None if the resolution changes."""
+        return None if self.pool or self.stride > 1 else 2 + 3 * self.blocks + 1
 
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
     ) -> Float[Array, "b y x d"]:
-        """Compute features of 1 / (2 stride) the resolution; ``mask`` is not supported."""
-        if mask is not None:
-            raise ValueError("InceptionTrunk normalises by batch and cannot run on padded tiles")
+        """Compute features of 1 / (2 stride) the resolution, or 1 / stride without pooling.
 
-        def layer(width: int, size: int, stride: int = 1) -> FactorizedConv:
-            return FactorizedConv(width, size, stride, dtype=self.dtype)
+        ``mask`` is supported where the resolution is kept.
+        """
+        if mask is not None and self.receptive_radius is None:
+            raise ValueError("InceptionTrunk changes the resolution and cannot run on padded tiles")
 
-        x = images.astype(jnp.dtype(self.dtype))
+        def layer(x: Array, width: int, size: int, stride: int = 1) -> Array:
+            convolution = FactorizedConv(width, size, stride, dtype=self.dtype)
+            return keep_inside(convolution(x, mode=mode), mask)
+
+        x = keep_inside(images, mask).astype(jnp.dtype(self.dtype))
         pooled = nn.avg_pool(x, (3, 3), strides=(1, 1), padding="SAME")
         stem = [(x, 1), (x, 3), (x, 5), (pooled, 1)]
-        paths = [
-            layer(self.stem_width, size, self.stride)(y, batch_statistics=mode.batch_statistics)
-            for y, size in stem
-        ]
+        paths = [layer(y, self.stem_width, size, self.stride) for y, size in stem]
         x = jnp.concatenate(paths, axis=-1)
-        residual = x
-        for _ in range(3):
-            residual = layer(x.shape[-1], 3)(residual, batch_statistics=mode.batch_statistics)
-        x = layer(self.width, 3)(x + residual, batch_statistics=mode.batch_statistics)
-        return nn.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")
+        for _ in range(self.blocks):
+            residual = x
+            for _ in range(3):
+                residual = layer(residual, x.shape[-1], 3)
+            x = x + residual
+        x = layer(x, self.width, 3)
+        return nn.max_pool(x, (2, 2), strides=(2, 2), padding="SAME") if self.pool else x
 
 
 class DenseTrunk(nn.Module):

@@ -253,6 +253,37 @@ def _shift(x: Features, size: tuple[int, ...], padding: int) -> list[Float[Array
     return [x[:, i : i + height, j : j + width] for i in range(size[0]) for j in range(size[1])]
 
 
+def convolve_line_for_flax(
+    inputs: Features,
+    kernel: Float[Array, "m n c d"],
+    window_strides: tuple[int, int],
+    padding: Any,
+    **others: Any,
+) -> Float[Array, "b y x d"]:
+    """Convolve by 1 x n or n x 1, in place of `flax.linen.Conv.conv_general_dilated`.
+
+    XLA's gradients of an n x 1 kernel, and of any kernel with strides, take twice the time of a
+    product of patches on CPUs.
+    """
+    plain = functools.partial(
+        lax.conv_general_dilated, window_strides=window_strides, padding=padding, **others
+    )
+    sides = (kernel.shape[0], kernel.shape[1])
+    if min(sides) > 1 or (sides[0] == 1 and max(window_strides) == 1 and sides[1] > 1):
+        return plain(inputs, kernel)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(inputs.shape[1:3], sides, window_strides, padding)
+
+    def as_product(inputs: Features, kernel: Array) -> Array:
+        x = jnp.pad(inputs, ((0, 0), *map(tuple, padding), (0, 0)))
+        shifted = _shift(x, sides, 0)
+        patches = [part[:, :: window_strides[0], :: window_strides[1]] for part in shifted]
+        product = kernel.reshape(-1, kernel.shape[-1])
+        return jnp.einsum("bhwf,fo->bhwo", jnp.concatenate(patches, axis=-1), product)
+
+    return lax.platform_dependent(inputs, kernel, cpu=as_product, default=plain)
+
+
 def dot_for_flax(
     inputs: Float[Array, "*b k"], kernel: Float[Array, "k n"], axes: Any, precision: Any = None
 ) -> Float[Array, "*b n"]:

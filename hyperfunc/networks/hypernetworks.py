@@ -2,7 +2,7 @@
 
 Both hypernetworks return (theta, shared). They differ in what a window sees: `PixelHypernetwork`
 runs its trunk once over the image, so each window sees a large neighbourhood; `PatchHypernetwork`,
-the paper's, reads each window as an image of its own.
+the paper's, reads each window as an image of its own, or slides over features.
 """
 
 import dataclasses
@@ -109,6 +109,10 @@ class PatchHypernetwork(_MakesFunctions):
             bounds the rank of the emitted parameters and the number of the network's own; 0 for
             none. The paper does not state it.
         branch_scale: gain of the linear layers' initial weights. The paper does not state it.
+        sliding: whether the trunk, which must keep the resolution, runs once over the image, so
+            that overlapping windows share its features. The first convolution of a branch then has
+            the size and stride of the windows, the others stride 1, and nothing is pooled. The
+            paper does not state it.
 
     Reference: Klocek et al. 2019, Section 3.2 and Figure 5.
     """
@@ -122,21 +126,43 @@ class PatchHypernetwork(_MakesFunctions):
     pool: int = 4
     code: int = 0
     branch_scale: float = 0.05
+    sliding: bool = False
 
     def __post_init__(self) -> None:
         check_range(self, "branch_width", least=1)
-        check_range(self, "branch_convs", "pool", "code", "branch_scale", least=0)
+        check_range(self, "branch_convs", least=int(self.sliding))
+        check_range(self, "pool", "code", "branch_scale", least=0)
+        if self.sliding and self.backbone.receptive_radius is None:
+            raise ValueError(
+                f"{type(self.backbone).__name__} changes the resolution, and windows cannot slide "
+                "over its features: use another --model.backbone, such as EDSR"
+            )
+        if self.sliding and (not self.layout.size or self.layout.overhang % 1):
+            raise ValueError(
+                f"{self.layout} cannot slide: give a size, and an overhang of whole pixels"
+            )
         super().__post_init__()
+
+    @property
+    def context(self) -> int:
+        """How many pixels around a window its target network depends on."""
+        if not self.sliding or self.backbone.receptive_radius is None:
+            return 0
+        return self.backbone.receptive_radius + self.layout.stride * (self.branch_convs - 1)
 
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
     ) -> tuple[PlainTheta, Shared]:
         """Emit theta."""
-        windows = extract_windows(images, self.layout)
-        grid = windows.shape[:3]
-        patches = windows.reshape(-1, *windows.shape[3:])
-        features = self.backbone(patches, mask=mask, mode=mode)
+        grid = (images.shape[0], *self.layout.grid((images.shape[1], images.shape[2])))
+        if self.sliding:
+            features = self.backbone(images, mask=mask, mode=mode)
+            features = pad_to_windows(features, self.layout)
+        else:
+            windows = extract_windows(images, self.layout)
+            patches = windows.reshape(-1, *windows.shape[3:])
+            features = self.backbone(patches, mask=mask, mode=mode)
         mean = self.param("mean", lambda key: self.target.init(key)[0])
         shared = self.param("shared", lambda key: self.target.init(key)[1])
         init = nn.initializers.variance_scaling(self.branch_scale**2, "fan_in", "normal")
@@ -145,16 +171,25 @@ class PatchHypernetwork(_MakesFunctions):
         for name, layer_mean in mean.items():
             x = features
             for i in range(self.branch_convs):
-                convolution = FactorizedConv(
-                    self.branch_width, 3, 2, dtype=self.backbone.dtype, name=f"{name}_conv_{i}"
-                )
-                x = convolution(x, batch_statistics=mode.batch_statistics)
-            x = pool_to(x, self.pool).reshape(x.shape[0], -1).astype(jnp.float32)
+                x = self._make_convolution(i, f"{name}_conv_{i}")(x, mode=mode)
+            x = x if self.sliding else pool_to(x, self.pool)
+            x = x.reshape(math.prod(grid), -1).astype(jnp.float32)
             if self.code:
                 x = dense(self.code, name=f"{name}_code")(x)
             flat = dense(_count(layer_mean), use_bias=False, kernel_init=init, name=name)(x)
             theta[name] = add_flat(layer_mean, flat.reshape(*grid, -1))
         return PlainTheta(theta), shared
+
+    def _make_convolution(self, number: int, name: str) -> FactorizedConv:
+        """Make a convolution of a branch, the first of which has the number 0."""
+        size, stride, padding = 3, 2, "SAME"
+        if self.sliding:
+            stride = 1
+            if number == 0:
+                size, stride, padding = self.layout.size, self.layout.stride, "VALID"
+        return FactorizedConv(
+            self.branch_width, size, stride, self.backbone.dtype, padding, name=name
+        )
 
 
 def _count(parameters: Theta) -> int:
@@ -185,6 +220,16 @@ def extract_windows(images: Images, layout: WindowLayout) -> Float[Array, "b gh 
 
     rows, cols = indices(images.shape[1]), indices(images.shape[2])
     return images[:, rows[:, None, :, None], cols[None, :, None, :]]
+
+
+def pad_to_windows(features: Float[Array, "b h w c"], layout: WindowLayout) -> Array:
+    """Pad features with zeros to where the first window begins and the last one ends."""
+    before = int(layout.overhang)
+    pads = []
+    for pixels in features.shape[1:3]:
+        extent = (layout.axis(pixels).count - 1) * layout.stride + layout.size
+        pads.append((before, extent - before - pixels))
+    return jnp.pad(features, ((0, 0), *pads, (0, 0)))
 
 
 Hypernetwork = PixelHypernetwork | PatchHypernetwork

@@ -7,6 +7,7 @@ reverse-mode gradients are faster on CPUs, and forward-mode derivatives may not 
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
@@ -19,8 +20,10 @@ from hyperfunc.networks.cpu_gradients import (
     convolve_and_add,
     convolve_depthwise,
     convolve_depthwise_to_train,
+    convolve_line_for_flax,
     plain_convolve,
 )
+from hyperfunc.networks.protocols import Mode
 
 Mask = Float[Array, "#b h w 1"]
 """1 for pixels of the image, 0 for pixels that pad a tile."""
@@ -130,18 +133,25 @@ class FactorizedConv(nn.Module):
     size: int
     stride: int = 1
     dtype: str = "float32"
+    padding: Literal["SAME", "VALID"] = "SAME"
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b h w c"], *, batch_statistics: bool
-    ) -> Float[Array, "b y x d"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, mode: Mode) -> Float[Array, "b y x d"]:
         """Apply the layer; normalise by the statistics of the batch, or by the running ones."""
         dtype = jnp.dtype(self.dtype)
+        convolution = partial(
+            nn.Conv,
+            self.width,
+            padding=self.padding,
+            dtype=dtype,
+            conv_general_dilated=convolve_line_for_flax if mode.fast_gradients else None,
+        )
         if self.size > 1:
-            x = nn.Conv(self.width, (1, self.size), (1, self.stride), dtype=dtype)(x)
+            x = convolution((1, self.size), (1, self.stride))(x)
         stride = (self.stride, 1 if self.size > 1 else self.stride)
-        x = nn.Conv(self.width, (self.size, 1), stride, use_bias=False, dtype=dtype)(x)
-        x = nn.BatchNorm(use_running_average=not batch_statistics, momentum=0.0, dtype=dtype)(x)
+        x = convolution((self.size, 1), stride, use_bias=False)(x)
+        running = not mode.batch_statistics
+        x = nn.BatchNorm(use_running_average=running, momentum=0.0, dtype=dtype)(x)
         return nn.relu(x)
 
 

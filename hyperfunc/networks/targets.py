@@ -67,6 +67,8 @@ class CosineMLP:
         output: "sigmoid" (the paper) or "linear".
         frequency: gain of the first layer's initial weights, in radians per half window. The paper
             does not state it.
+        gain: gain of the last layer's initial weights. At 0 training starts from networks that are
+            zero, which suits a linear output over a base. The paper does not state it.
         emitted: indices of the layers that the hypernetwork emits; the others are shared. Empty:
             all.
 
@@ -80,6 +82,7 @@ class CosineMLP:
     residual: bool = True
     output: Literal["sigmoid", "linear"] = "sigmoid"
     frequency: float = 4.0
+    gain: float = 1.0
     emitted: tuple[int, ...] = ()
 
     is_linear = is_fourier_series = False
@@ -87,7 +90,7 @@ class CosineMLP:
 
     def __post_init__(self) -> None:
         check_range(self, "channels", least=1)
-        check_range(self, "frequency", least=0)
+        check_range(self, "frequency", "gain", least=0)
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden widths {self.hidden}: give at least one, all positive")
         if any(not 0 <= layer <= len(self.hidden) for layer in self.emitted):
@@ -116,7 +119,7 @@ class CosineMLP:
             key, kernel_key, bias_key = jax.random.split(key, 3)
             kernel = jax.random.normal(kernel_key, (fan_in, fan_out))
             if layer == len(self.hidden):
-                bias, gain = jnp.zeros(fan_out), 1.0
+                bias, gain = jnp.zeros(fan_out), self.gain
             else:  # The cosine is flat at zero; random phases give the first gradients a direction.
                 bias = jax.random.uniform(bias_key, (fan_out,), minval=-jnp.pi, maxval=jnp.pi)
                 gain = self.frequency if layer == 0 else math.sqrt(2.0)

@@ -105,9 +105,11 @@ class StripPlanner:
 
     Attributes:
         layout: the windows that the model reads.
+        context: how many pixels around a window its target network depends on.
     """
 
     layout: WindowLayout
+    context: int = 0
 
     def plan(self, shape: Size, size: Size, parts: int) -> StripPlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
@@ -122,7 +124,8 @@ class StripPlanner:
             return whole
         stride = layout.stride
         # Where the image is reduced, the base averages over more than the windows' neighbourhood.
-        halo = round_up(max(layout.size + stride, math.ceil(2 * max(steps)) + 1), stride)
+        windows = layout.size + stride + self.context
+        halo = round_up(max(windows, math.ceil(2 * max(steps)) + 1), stride)
         window_samples = layout.size**2 / (steps[0] * steps[1])
         evaluations = layout.grid((1, width))[1] * window_samples
         rows = stride * max(int(MAX_STRIP_EVALUATIONS / evaluations), 1)

@@ -91,7 +91,8 @@ class Upscaler:
         if radius is not None:
             self._planner = TilePlanner(radius, self.mesh.size, largest_tile)
         else:
-            self._planner = StripPlanner(functions.load_network().layout)
+            network = functions.load_network()
+            self._planner = StripPlanner(network.layout, network.context)
 
     def __call__(
         self, image: HostPixels, size: Size, *, progress: Progress | None = None

@@ -111,6 +111,8 @@ def test_what_is_no_experiment_is_an_error_that_names_it(data, named):
         (lambda: RDN(growth=0), "growth 0"),
         (lambda: VapSR(attention_width=0), "attention_width 0"),
         (lambda: InceptionTrunk(stride=0), "stride 0"),
+        (lambda: InceptionTrunk(blocks=-1), "blocks -1"),
+        (lambda: CosineMLP(gain=-1.0), "gain -1.0"),
         (lambda: DenseTrunk(width=0), "width 0"),
         (lambda: FourierField(channels=0), "channels 0"),
         (lambda: CosineMLP(channels=0), "channels 0"),

@@ -83,6 +83,15 @@ def test_an_inception_trunk_reduces_by_twice_its_stride(stride):
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, other)
 
 
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_an_inception_trunk_without_pooling_keeps_the_resolution(blocks):
+    model = InceptionTrunk(stem_width=2, width=5, blocks=blocks, pool=False)
+    variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
+    assert jax.eval_shape(model.apply, variables, IMAGES).shape == (*IMAGES.shape[:3], 5)
+    assert len(variables["batch_stats"]) == 4 + 3 * blocks + 1
+    assert model.receptive_radius == 3 + 3 * blocks
+
+
 def test_dense_trunk_reads_the_whole_window():
     model = DenseTrunk(width=7, blocks=2)
     images = jax.random.uniform(jax.random.key(0), (3, 4, 5, 3))

@@ -70,6 +70,9 @@ SMALL = {
 }
 
 
+KEEPS_RESOLUTION = InceptionTrunk(stem_width=2, width=4, blocks=2, pool=False)
+
+
 @dataclasses.dataclass(frozen=True)
 class Plane(CosineMLP):
     """A target network without a fast renderer."""
@@ -97,6 +100,7 @@ def models() -> list:
     found = members(Hypernetwork)
     patches = SMALL[PatchHypernetwork]
     found += [patches.clone(backbone=backbone) for backbone in members(Backbone)]
+    found.append(patches.clone(backbone=KEEPS_RESOLUTION, sliding=True))
     for target in members(Target):
         found += [patches.clone(target=target), SMALL[PixelHypernetwork].clone(target=target)]
     return list(dict.fromkeys(found))
@@ -140,7 +144,7 @@ def test_backbone(backbone):
     np.testing.assert_allclose(np.asarray(in_half, np.float32), features, atol=0.05 * scale)
 
 
-@pytest.mark.parametrize("backbone", members(Backbone), ids=name_of)
+@pytest.mark.parametrize("backbone", [*members(Backbone), KEEPS_RESOLUTION], ids=name_of)
 def test_backbone_on_padding(backbone):
     """With a mask, padding changes nothing; a backbone that cannot use a mask refuses it."""
     variables = jax.jit(backbone.init)(jax.random.key(0), IMAGES)
@@ -156,7 +160,9 @@ def test_backbone_on_padding(backbone):
 
 
 @pytest.mark.parametrize(
-    "backbone", [x for x in members(Backbone) if x.receptive_radius is not None], ids=name_of
+    "backbone",
+    [x for x in [*members(Backbone), KEEPS_RESOLUTION] if x.receptive_radius is not None],
+    ids=name_of,
 )
 def test_backbone_receptive_radius(backbone):
     """A change of a pixel reaches exactly so far. A tile's halo is as wide."""

@@ -24,6 +24,7 @@ from hyperfunc.networks.cpu_gradients import (
     convolve_and_add,
     convolve_depthwise,
     convolve_depthwise_to_train,
+    convolve_line_for_flax,
     dense,
     depthwise_as_grouped,
     depthwise_as_sum,
@@ -141,6 +142,25 @@ def test_both_forms_of_the_kernels_gradient_agree(channels):
         rtol=2e-5,
         atol=2e-5,
     )
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("strides", [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("sides", [(1, 1), (1, 4), (3, 1), (4, 1)])
+def test_a_line_is_convolved_as_by_xla(sides, strides, padding):
+    inputs, kernel = draw(2, 9, 8, 3), draw(*sides, 3, 5)
+
+    def evaluate(function):
+        def loss(inputs, kernel):
+            outputs = function(
+                inputs, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            return jnp.sin(outputs).sum(), outputs
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(inputs, kernel)
+
+    ours, theirs = evaluate(convolve_line_for_flax), evaluate(jax.lax.conv_general_dilated)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)
 
 
 @pytest.mark.parametrize("leading", [(4,), (2, 1, 3)])

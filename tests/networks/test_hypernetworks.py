@@ -17,7 +17,7 @@ from hyperfunc.networks import (
     PixelHypernetwork,
 )
 from hyperfunc.networks.hypernetworks import pool_to
-from hyperfunc.pixels import WHOLE_IMAGE
+from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
 
 MODEL = PatchHypernetwork(
     EDSR(width=4, blocks=0), CosineMLP((6, 5)), WHOLE_IMAGE, branch_width=8, branch_convs=1, pool=4
@@ -56,6 +56,48 @@ def test_a_backbone_without_a_radius_is_refused():
     with pytest.raises(ValueError, match="InceptionTrunk has no receptive_radius, which"):
         PixelHypernetwork(InceptionTrunk(), FourierField())
     PatchHypernetwork(InceptionTrunk())
+
+
+SLIDING = PatchHypernetwork(
+    InceptionTrunk(stem_width=4, width=16, pool=False),
+    CosineMLP((4, 5)),
+    WindowLayout(size=4, stride=2, overhang=1.0),
+    branch_width=16,
+    branch_convs=2,
+    branch_scale=1.0,
+    sliding=True,
+)
+
+
+@pytest.mark.parametrize("size", [(40, 41), (41, 40)])
+def test_sliding_windows_depend_on_their_pixels_and_the_context(size):
+    images = np.random.default_rng(0).uniform(size=(1, *size, 3)).astype(np.float32)
+    variables = jax.jit(SLIDING.init)(jax.random.key(0), images)
+
+    @jax.jit
+    def emit(images):
+        return encode(SLIDING, variables, images)[0].theta.parameters["layer_1"]["kernel"]
+
+    theta = emit(images)
+    assert theta.shape == (1, *SLIDING.layout.grid(size), 4, 5)
+    other = images.copy()
+    other[0, 20, 21] += 0.5
+    changed = np.abs(emit(other) - theta).max(axis=(0, 3, 4)) > 0
+    axes = changed.any(axis=1), changed.any(axis=0)
+    for pixel, has_changed in zip((20, 21), axes, strict=True):
+        first = np.arange(len(has_changed)) * 2 - 1  # Of each window's pixels.
+        may_change = (first - SLIDING.context <= pixel) & (pixel < first + 4 + SLIDING.context)
+        assert not (has_changed & ~may_change).any()
+        assert has_changed[(first <= pixel) & (pixel < first + 4)].all()
+
+
+def test_what_cannot_slide_is_refused():
+    with pytest.raises(ValueError, match="InceptionTrunk changes the resolution"):
+        SLIDING.clone(backbone=InceptionTrunk())
+    with pytest.raises(ValueError, match="cannot slide"):
+        SLIDING.clone(layout=WHOLE_IMAGE)
+    with pytest.raises(ValueError, match="branch_convs 0"):
+        SLIDING.clone(branch_convs=0)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 13), (6, 4), (3, 9), (4, 4), (2, 3)])

@@ -86,6 +86,13 @@ def test_a_cosine_mlp_equals_its_formula():
     )
 
 
+def test_a_gain_of_zero_starts_from_zero():
+    target = CosineMLP((4, 5), footprint=True, output="linear", gain=0.0)
+    theta, shared = init(target)
+    values = evaluate(target, theta, shared, points(6), jnp.ones(2))
+    np.testing.assert_array_equal(values, np.zeros((6, 3)))
+
+
 def test_the_residual_connection_joins_the_layers_of_equal_width():
     coords, footprint = points(5), jnp.ones(2)
     plain = CosineMLP((4, 6, 7, 6), residual=False)

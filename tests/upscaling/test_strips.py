@@ -6,7 +6,7 @@ import pytest
 
 from hyperfunc.function import encode, render
 from hyperfunc.images import to_uint8
-from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork
+from hyperfunc.networks import EDSR, CosineMLP, InceptionTrunk, PatchHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
 from hyperfunc.upscaling import Upscaler, alpha, strips
 from hyperfunc.upscaling.strips import StripPlanner
@@ -65,6 +65,25 @@ def test_strips_put_together_equal_the_whole(draw, monkeypatch, height, layout, 
     count = len(upscaler.plan((height, 14), size).pieces)
     assert count > 3 and reports[0] == (0, count) and reports[-1] == (count, count)
     assert upscaler.compilations == 1
+
+
+@pytest.mark.parametrize("branch_convs", [1, 2])
+def test_strips_of_sliding_windows_equal_the_whole(draw, monkeypatch, branch_convs):
+    monkeypatch.setattr(strips, "MAX_STRIP_EVALUATIONS", 1000)
+    model = PatchHypernetwork(
+        InceptionTrunk(stem_width=2, width=4, pool=False),
+        CosineMLP((4, 5)),
+        WindowLayout(size=4, stride=2, overhang=1.0),
+        branch_width=4,
+        branch_convs=branch_convs,
+        branch_scale=1.0,
+        sliding=True,
+    )
+    image, size = draw(2, (61, 14)), (104, 23)
+    variables = initialise(model)
+    upscaler = Upscaler(model, variables, devices=jax.devices()[:2])
+    assert len(upscaler.plan((61, 14), size).pieces) > 3
+    assert_same(upscaler(image, size), draw_whole(model, variables, image, size))
 
 
 def test_a_model_of_the_whole_image_renders_one_strip(draw):
