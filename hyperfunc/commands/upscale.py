@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -65,6 +65,8 @@ class Arguments:
             size.
         checkpoint: the workdir of a training run, or the name of a bundled checkpoint: sr, or
             sr_jpeg, which also removes JPEG artefacts.
+        wrap: along these axes opposite sides of the image meet: x (left and right) for panoramas of
+            360 degrees, xy for textures that repeat.
         overwrite: replace whatever exists in the place of an output.
         format: the format of the outputs of a folder. If not given, that of each input.
         quality: quality of JPEG, WebP and AVIF, from 1 to 100. WebP and AVIF are lossless at 100.
@@ -82,6 +84,9 @@ class Arguments:
     scale: OptionalText = None
     size: OptionalText = None
     checkpoint: str = "sr"
+    wrap: Annotated[
+        Literal["", "x", "y", "xy"], tyro.conf.arg(metavar="{x,y,xy}", help_behavior_hint="")
+    ] = ""
     overwrite: Flag = False
     format: Annotated[
         Literal["png", "jpg", "webp", "avif", "tif"] | None,
@@ -118,6 +123,8 @@ def run(arguments: Arguments) -> None:
     say = (lambda text: None) if arguments.common.quiet else print_above_bar
     *sources, target = arguments.source, arguments.target, *arguments.more
     if arguments.source.suffix.lower() == ".hfn" and len(sources) == 1:
+        if arguments.wrap:
+            raise UserError(f"{arguments.source}: is a function, and --wrap is for images only")
         say(render_function(arguments.source, target, request, overwrite=arguments.overwrite))
         return
     model = load_model(arguments.checkpoint)
@@ -186,9 +193,10 @@ def _parse_request(arguments: Arguments) -> "Request":
 
     if (arguments.scale is None) == (arguments.size is None):
         raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")
+    options: dict[str, Any] = {"quality": arguments.quality, "wrap": arguments.wrap}
     if arguments.size is not None:
-        return Request(size=parse_size(arguments.size), quality=arguments.quality)
-    return Request(scale=parse_scale(arguments.scale or ""), quality=arguments.quality)
+        return Request(size=parse_size(arguments.size), **options)
+    return Request(scale=parse_scale(arguments.scale or ""), **options)
 
 
 def _check_ranges(arguments: Arguments) -> None:
@@ -213,7 +221,7 @@ def _enlarge(
 ) -> None:
     from hyperfunc.upscaling import Upscaler, advise, run_batch
 
-    upscaler = Upscaler.of_model(model, largest_tile=arguments.tile)
+    upscaler = Upscaler.of_model(model, largest_tile=arguments.tile, wrap=arguments.wrap)
     with noting_interrupt() as is_interrupted:
         if arguments.checkpoint == "sr" and (advice := advise(batch)):
             say(advice)

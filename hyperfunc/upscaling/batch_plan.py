@@ -22,6 +22,7 @@ from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
 from hyperfunc.upscaling.batch_files import pair_files
 from hyperfunc.upscaling.records import Origin, Records, identify_file
+from hyperfunc.upscaling.wrapping import Wrap
 
 LARGEST_OUTPUT = 2**31
 """The largest number of pixels of one output."""
@@ -38,12 +39,14 @@ class Request:
         size: (height, width) in pixels, the same for every input.
         model: a digest of the model.
         quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
+        wrap: the axes along which the sides of the images meet, see `Upscaler`.
     """
 
     scale: tuple[float, float] | None = None
     size: Size | None = None
     model: str = ""
     quality: int = 95
+    wrap: Wrap = ""
 
     def describe_origin(self, source: Path, target: Path) -> Origin:
         """Describe what determines an output, for its record."""
@@ -51,6 +54,8 @@ class Request:
         origin |= {"scale": list(self.scale)} if self.scale else {"size": list(self.size or ())}
         if FORMATS[target.suffix.lower()] not in ("PNG", "TIFF"):
             origin["quality"] = self.quality
+        if self.wrap:
+            origin["wrap"] = self.wrap
         return origin
 
     def find_size(self, name: str, size: Size) -> Size:

@@ -22,7 +22,7 @@ class Piece:
     """A part of an image that one device renders. Pairs are rows and columns.
 
     Attributes:
-        source: the input pixels that are read; they may end beyond the image.
+        source: the pixels of the padded image that are read; they may end beyond it.
         target: the output pixels that the piece fills.
         rendered_from: the first input pixel that is rendered, counted from the source's first.
         skipped: output pixels that are rendered before those of the target, and dropped.
@@ -62,6 +62,11 @@ class Plan(Protocol):
         ...
 
     @property
+    def padding(self) -> Size:
+        """Rows and columns of its other side that are put on each side of the image first."""
+        ...
+
+    @property
     def pieces(self) -> Sequence[Piece]:
         """The parts, which cover the result without overlap."""
         ...
@@ -72,7 +77,7 @@ class Plan(Protocol):
         ...
 
     def read(self, image: HostPixels, piece: Piece) -> tuple[np.ndarray, ...]:
-        """Collect the arguments with which the renderer renders a piece of the image."""
+        """Collect the arguments with which the renderer renders a piece of the padded image."""
         ...
 
 

@@ -66,12 +66,14 @@ class StripPlan:
         size: (height, width) of the result.
         extent: the number of rows that a strip reads.
         spans: the rows of each strip.
+        padding: of the image, see the protocol.
     """
 
     shape: Size
     size: Size
     extent: int
     spans: list[Span]
+    padding: Size = (0, 0)
 
     @property
     def steps(self) -> tuple[float, float]:

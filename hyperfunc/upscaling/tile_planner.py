@@ -82,10 +82,17 @@ class TilePlanner:
             shared |= _merge(collections.Counter(x.tile for x in plans if x.tile.kind == kind))
         return [plan.with_tiles_of(shared.get(plan.tile, plan.tile)) for plan in plans]
 
+    def find_halo(self, steps: tuple[float, float]) -> int:
+        """Return how many pixels a tile reads on each side of its own.
+
+        ``steps`` is the pitch of the output (rows, columns), in input pixels.
+        """
+        # Where the image is reduced, the base averages over more than the receptive field.
+        return max(self.receptive_radius + 1, math.ceil(2 * max(steps)) + 1, RENDER_MARGIN + 2)
+
     def _divide(self, shape: Size, size: Size, parts: int, multiple: int) -> TilePlan:
         steps = (shape[0] / size[0], shape[1] / size[1])
-        # Where the image is reduced, the base averages over more than the receptive field.
-        halo = max(self.receptive_radius + 1, math.ceil(2 * max(steps)) + 1, RENDER_MARGIN + 2)
+        halo = self.find_halo(steps)
         divided = 0 if shape[0] >= shape[1] else 1
         axes = [
             self._cut(

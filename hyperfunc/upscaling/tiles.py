@@ -159,6 +159,7 @@ class TilePlan:
         rows: the tiles along the height.
         cols: the tiles along the width.
         tile: the shape of the tiles.
+        padding: of the image, see the protocol.
     """
 
     shape: Size
@@ -167,6 +168,7 @@ class TilePlan:
     rows: list[Span]
     cols: list[Span]
     tile: TileShape
+    padding: Size = (0, 0)
 
     @property
     def steps(self) -> tuple[float, float]:

@@ -15,12 +15,14 @@ import jax
 import numpy as np
 
 from hyperfunc.devices import make_mesh
+from hyperfunc.errors import UserError
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import choose_channels, drop_equal_channels, repeat_grey
 from hyperfunc.upscaling.compilation import CompiledFunctions
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
+from hyperfunc.upscaling.wrapping import Wrap, WrappingPlanner, wrap_around
 from hyperfunc.values import largest_value
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ class Upscaler:
         largest_tile: the largest side of a tile in input pixels. Smaller tiles need less memory,
             and more of the work is done twice. If not given it is 512 on one or two devices and 256
             on more. At scales above 4 tiles are smaller.
+        wrap: the axes along which opposite sides of the images meet: "x" (left and right, such as
+            those of a panorama of 360 degrees), "y" or "xy" (textures that repeat).
+
+    Raises:
+        UserError: the model cannot wrap, because it has no window per pixel.
     """
 
     def __init__(
@@ -53,14 +60,17 @@ class Upscaler:
         *,
         devices: list[Any] | None = None,
         largest_tile: int | None = None,
+        wrap: Wrap = "",
     ) -> None:
         """Copy the model to the devices."""
         radius = model.backbone.receptive_radius if model.layout.is_per_pixel else None
         mesh = make_mesh(devices)
-        self._start(CompiledFunctions(lambda: model, variables, mesh), radius, largest_tile)
+        self._start(CompiledFunctions(lambda: model, variables, mesh), radius, largest_tile, wrap)
 
     @classmethod
-    def of_model(cls, model: "Model", *, largest_tile: int | None = None) -> "Upscaler":
+    def of_model(
+        cls, model: "Model", *, largest_tile: int | None = None, wrap: Wrap = ""
+    ) -> "Upscaler":
         """Make one that keeps its compiled functions on disk, on all devices.
 
         What it finds there neither traces the network nor imports Flax.
@@ -68,28 +78,36 @@ class Upscaler:
         Args:
             model: from `hyperfunc.load_model`.
             largest_tile: as above.
+            wrap: as above.
 
         Raises:
-            UserError: the model is none that makes functional images.
+            UserError: the model is none that makes functional images, or cannot wrap.
         """
         radius = model.receptive_radius
         if radius is None:
-            return cls(model.hypernetwork, model.variables, largest_tile=largest_tile)
+            return cls(model.hypernetwork, model.variables, largest_tile=largest_tile, wrap=wrap)
         self = cls.__new__(cls)
         name = json.dumps(model.description["model"], sort_keys=True)
         functions = CompiledFunctions(
             lambda: model.hypernetwork, model.variables, make_mesh(), name
         )
-        self._start(functions, radius, largest_tile)
+        self._start(functions, radius, largest_tile, wrap)
         return self
 
     def _start(
-        self, functions: CompiledFunctions, radius: int | None, largest_tile: int | None
+        self,
+        functions: CompiledFunctions,
+        radius: int | None,
+        largest_tile: int | None,
+        wrap: Wrap,
     ) -> None:
         self.mesh, self._functions = functions.mesh, functions
         self._planner: Planner
         if radius is not None:
-            self._planner = TilePlanner(radius, self.mesh.size, largest_tile)
+            planner = TilePlanner(radius, self.mesh.size, largest_tile)
+            self._planner = WrappingPlanner(planner, wrap) if wrap else planner
+        elif wrap:
+            raise UserError("the model cannot wrap: it reads windows; use a model such as sr")
         else:
             network = functions.load_network()
             self._planner = StripPlanner(network.layout, network.context)
@@ -175,7 +193,10 @@ class Upscaler:
             raise ValueError("images of several dtypes or renderers cannot be rendered together")
         report = progress or (lambda done, total: None)
         wanted = [image.shape[2] for image in images]
-        images = [drop_equal_channels(image) for image in images]
+        images = [
+            wrap_around(drop_equal_channels(image), plan.padding)
+            for image, plan in zip(images, plans, strict=True)
+        ]
         results = [
             np.zeros((*plan.size, image.shape[2]), image.dtype)
             for image, plan in zip(images, plans, strict=True)

@@ -242,3 +242,18 @@ def test_a_process_that_is_killed_leaves_no_output_without_a_record(tmp_path, ch
     assert result.returncode == 0, result.stderr
     assert f"{12 - len(left)} done, {len(left)} skipped, 0 failed" in result.stdout
     assert left == {path: path.stat().st_mtime_ns for path in left}
+
+
+def test_a_wrapped_output_is_told_apart(run, tmp_path, folder):
+    def upscale(*words):
+        return run("upscale", folder, tmp_path / "out", "--scale", 2, *words)
+
+    assert "5 done" in upscale()[1]
+    before = read_photo(tmp_path / "out" / "a.png").pixels
+    assert "5 done, 0 skipped" in upscale("--wrap", "x")[1]
+    assert "0 done, 5 skipped" in upscale("--wrap", "x")[1]
+    after = read_photo(tmp_path / "out" / "a.png").pixels
+    assert (before[:, 0] != after[:, 0]).any() and (before[:, 20:28] == after[:, 20:28]).all()
+    (tmp_path / "f.hfn").touch()
+    code, _, err = run("upscale", tmp_path / "f.hfn", tmp_path / "f.png", "--scale=2", "--wrap=x")
+    assert code == 2 and "--wrap is for images only" in err
