@@ -31,7 +31,8 @@ def represent(
 ) -> ContinuousImage:
     """Turn a picture into a continuous function.
 
-    Large pictures are encoded tile by tile, with the same result. Pictures of many sizes share
+    A grey picture becomes a grey function. Large pictures are encoded tile by tile, with the same
+    result. Pictures of many sizes share
     what is compiled, and it is kept on disk for the next process (`hyperfunc.cache`).
 
     Args:
@@ -51,7 +52,10 @@ def represent(
     model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])
-    return ContinuousImage(_encode_tiles(model.hypernetwork, model.variables, pixels))
+    function = _encode_tiles(model.hypernetwork, model.variables, pixels)
+    if (pixels == pixels[..., :1]).all():  # The model would tint it.
+        function = function.average_channels()
+    return ContinuousImage(function)
 
 
 def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:

@@ -15,7 +15,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
-from hyperfunc.networks import INFERENCE, AnyTheta, Hypernetwork, Mode, PlainTheta, Target
+from hyperfunc.networks import (
+    INFERENCE,
+    AnyTheta,
+    Hypernetwork,
+    Mode,
+    PlainTheta,
+    Target,
+    average_channels,
+)
 from hyperfunc.pixels import WindowLayout
 from hyperfunc.types import Images, Shared, Size, Theta
 from hyperfunc.values import to_unit_range
@@ -72,6 +80,17 @@ class FunctionalImage:
             return self.theta
         prepare = functools.partial(self.target.prepare, shared=self.shared)
         return PlainTheta(jax.vmap(jax.vmap(jax.vmap(prepare)))(self.expanded()))
+
+    def average_channels(self) -> "FunctionalImage":
+        """Make all channels of the target networks their mean: grey images become grey functions.
+
+        The outputs before a sigmoid are averaged, if there is one.
+        """
+        layer = self.target.last_layer
+        if layer in self.theta.layers:
+            return dataclasses.replace(self, theta=self.theta.average_channels(layer))
+        shared = {**self.shared, layer: average_channels(self.shared[layer])}
+        return dataclasses.replace(self, shared=shared)
 
     def field_share(
         self, pitch: tuple[float | Array, float | Array]

@@ -57,6 +57,11 @@ class TargetProtocol(Protocol):
     channels: int
     """Output channels."""
 
+    @property
+    def last_layer(self) -> str:
+        """The layer whose parameters have the output channels as their last axis."""
+        ...
+
     depends_on_footprint: bool
     """Whether a value depends on the pixel pitch for which it is asked."""
     is_linear: bool

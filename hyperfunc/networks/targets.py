@@ -104,6 +104,11 @@ class CosineMLP:
         return (3 if self.footprint else 2, *self.hidden, self.channels)
 
     @property
+    def last_layer(self) -> str:
+        """The layer whose outputs are the channels."""
+        return self._names[-1]
+
+    @property
     def depends_on_footprint(self) -> bool:
         """Whether a value depends on the pixel pitch for which it is asked."""
         return self.footprint
@@ -205,6 +210,9 @@ class FourierField:
 
     is_linear = is_fourier_series = depends_on_footprint = True
     """All hold, in the sense of `TargetProtocol`; the fast renderers are written for it."""
+
+    last_layer = "coefficients"
+    """The only one."""
 
     def __post_init__(self) -> None:
         check_range(self, "channels", least=1)

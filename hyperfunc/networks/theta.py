@@ -76,6 +76,10 @@ class PlainTheta:
         """
         return self.parameters["coefficients"].transpose(2, 3, 4, 0, 1), lambda column: column
 
+    def average_channels(self, layer: str) -> "PlainTheta":
+        """Make all channels their mean; ``layer`` is the target network's last."""
+        return PlainTheta({**self.parameters, layer: average_channels(self.parameters[layer])})
+
     def scale_basis(self, factors: Float[Array, " d"]) -> "PlainTheta":
         """Multiply the coefficients of each basis function by a factor."""
         scaled = self.parameters["coefficients"] * factors[None, None, None, :, None]
@@ -149,6 +153,11 @@ class FactoredTheta:
 
         return jnp.transpose(self.features, (2, 0, 1, 3)), emit
 
+    def average_channels(self, layer: str) -> "FactoredTheta":
+        """Make all channels their mean."""
+        del layer  # There is one.
+        return FactoredTheta(self.features, average_channels(self.kernel))
+
     def scale_basis(self, factors: Float[Array, " d"]) -> "FactoredTheta":
         """Multiply the coefficients of each basis function by a factor."""
         return FactoredTheta(self.features, self.kernel * factors[None, :, None])
@@ -167,6 +176,13 @@ def mix(one: Any, two: Any, t: Any, layers: Sequence[str] | None = None) -> Any:
     if layers is None:
         return jax.tree.map(lambda a, b: a + t * (b - a), one, two)
     return {name: mix(one[name], two[name], t) if name in layers else one[name] for name in one}
+
+
+def average_channels(layer: Any) -> Any:
+    """Make all channels their mean, in a pytree of arrays whose last axis they are."""
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf.mean(axis=-1, keepdims=True), leaf.shape), layer
+    )
 
 
 def choose_layers(names: Sequence[str], layers: int | Sequence[str] | None) -> list[str]:
