@@ -67,6 +67,7 @@ class Arguments:
             sr_jpeg, which also removes JPEG artefacts.
         wrap: along these axes opposite sides of the image meet: x (left and right) for panoramas of
             360 degrees, xy for textures that repeat.
+        linear: average light where an image is reduced, not the values as they are stored.
         overwrite: replace whatever exists in the place of an output.
         format: the format of the outputs of a folder. If not given, that of each input.
         quality: quality of JPEG, WebP and AVIF, from 1 to 100. WebP and AVIF are lossless at 100.
@@ -87,6 +88,7 @@ class Arguments:
     wrap: Annotated[
         Literal["", "x", "y", "xy"], tyro.conf.arg(metavar="{x,y,xy}", help_behavior_hint="")
     ] = ""
+    linear: Flag = False
     overwrite: Flag = False
     format: Annotated[
         Literal["png", "jpg", "webp", "avif", "tif"] | None,
@@ -123,8 +125,10 @@ def run(arguments: Arguments) -> None:
     say = (lambda text: None) if arguments.common.quiet else print_above_bar
     *sources, target = arguments.source, arguments.target, *arguments.more
     if arguments.source.suffix.lower() == ".hfn" and len(sources) == 1:
-        if arguments.wrap:
-            raise UserError(f"{arguments.source}: is a function, and --wrap is for images only")
+        if arguments.wrap or arguments.linear:
+            raise UserError(
+                f"{arguments.source}: is a function, and --wrap and --linear are for images only"
+            )
         say(render_function(arguments.source, target, request, overwrite=arguments.overwrite))
         return
     model = load_model(arguments.checkpoint)
@@ -194,6 +198,7 @@ def _parse_request(arguments: Arguments) -> "Request":
     if (arguments.scale is None) == (arguments.size is None):
         raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")
     options: dict[str, Any] = {"quality": arguments.quality, "wrap": arguments.wrap}
+    options["linear"] = arguments.linear
     if arguments.size is not None:
         return Request(size=parse_size(arguments.size), **options)
     return Request(scale=parse_scale(arguments.scale or ""), **options)
@@ -221,7 +226,9 @@ def _enlarge(
 ) -> None:
     from hyperfunc.upscaling import Upscaler, advise, run_batch
 
-    upscaler = Upscaler.of_model(model, largest_tile=arguments.tile, wrap=arguments.wrap)
+    upscaler = Upscaler.of_model(
+        model, largest_tile=arguments.tile, wrap=arguments.wrap, linear=arguments.linear
+    )
     with noting_interrupt() as is_interrupted:
         if arguments.checkpoint == "sr" and (advice := advise(batch)):
             say(advice)

@@ -38,7 +38,8 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def _decode_srgb(values: np.ndarray) -> np.ndarray:
+def decode_srgb(values: np.ndarray) -> np.ndarray:
+    """Decode values in [0, 1] of sRGB into linear ones."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
@@ -64,7 +65,7 @@ CURVES: dict[int, Curve] = {
     4: lambda values: values**2.2,
     5: lambda values: values**2.8,
     8: lambda values: values,
-    13: _decode_srgb,
+    13: decode_srgb,
     16: _decode_pq,
     18: _decode_hlg,
 }
@@ -95,7 +96,7 @@ def find_conversion(chunks: Mapping[bytes, bytes]) -> tuple[Curve, str]:
         if not is_full:
             low, span = 16 / 255, 219 / 255
     else:
-        curve, chromaticities = _decode_srgb, PRIMARIES[1]
+        curve, chromaticities = decode_srgb, PRIMARIES[1]
         if b"gAMA" in chunks:
             exponent = int.from_bytes(chunks[b"gAMA"], "big") / 100_000
             if not 0.01 <= exponent <= 100:

@@ -40,6 +40,7 @@ class Request:
         model: a digest of the model.
         quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
         wrap: the axes along which the sides of the images meet, see `Upscaler`.
+        linear: whether reductions average light, see `Upscaler`.
     """
 
     scale: tuple[float, float] | None = None
@@ -47,6 +48,7 @@ class Request:
     model: str = ""
     quality: int = 95
     wrap: Wrap = ""
+    linear: bool = False
 
     def describe_origin(self, source: Path, target: Path) -> Origin:
         """Describe what determines an output, for its record."""
@@ -56,6 +58,8 @@ class Request:
             origin["quality"] = self.quality
         if self.wrap:
             origin["wrap"] = self.wrap
+        if self.linear:
+            origin["linear"] = True
         return origin
 
     def find_size(self, name: str, size: Size) -> Size:

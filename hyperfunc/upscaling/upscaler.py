@@ -19,6 +19,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import choose_channels, drop_equal_channels, repeat_grey
 from hyperfunc.upscaling.compilation import CompiledFunctions
+from hyperfunc.upscaling.linear_light import from_light, is_linearized, to_light
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
@@ -48,6 +49,8 @@ class Upscaler:
             on more. At scales above 4 tiles are smaller.
         wrap: the axes along which opposite sides of the images meet: "x" (left and right, such as
             those of a panorama of 360 degrees), "y" or "xy" (textures that repeat).
+        linear: whether images of integers are taken as sRGB and reduced in linear light: a fine
+            checkerboard of black and white becomes a grey of 188 instead of 128.
 
     Raises:
         UserError: the model cannot wrap, because it has no window per pixel.
@@ -61,15 +64,22 @@ class Upscaler:
         devices: list[Any] | None = None,
         largest_tile: int | None = None,
         wrap: Wrap = "",
+        linear: bool = False,
     ) -> None:
         """Copy the model to the devices."""
+        self.linear = linear
         radius = model.backbone.receptive_radius if model.layout.is_per_pixel else None
         mesh = make_mesh(devices)
         self._start(CompiledFunctions(lambda: model, variables, mesh), radius, largest_tile, wrap)
 
     @classmethod
     def of_model(
-        cls, model: "Model", *, largest_tile: int | None = None, wrap: Wrap = ""
+        cls,
+        model: "Model",
+        *,
+        largest_tile: int | None = None,
+        wrap: Wrap = "",
+        linear: bool = False,
     ) -> "Upscaler":
         """Make one that keeps its compiled functions on disk, on all devices.
 
@@ -79,14 +89,17 @@ class Upscaler:
             model: from `hyperfunc.load_model`.
             largest_tile: as above.
             wrap: as above.
+            linear: as above.
 
         Raises:
             UserError: the model is none that makes functional images, or cannot wrap.
         """
         radius = model.receptive_radius
         if radius is None:
-            return cls(model.hypernetwork, model.variables, largest_tile=largest_tile, wrap=wrap)
+            options: dict[str, Any] = {"largest_tile": largest_tile, "wrap": wrap}
+            return cls(model.hypernetwork, model.variables, linear=linear, **options)
         self = cls.__new__(cls)
+        self.linear = linear
         name = json.dumps(model.description["model"], sort_keys=True)
         functions = CompiledFunctions(
             lambda: model.hypernetwork, model.variables, make_mesh(), name
@@ -188,6 +201,12 @@ class Upscaler:
             _check_image(image)
             if image.shape[:2] != plan.shape:
                 raise ValueError(f"the plan is for an image of {plan.shape}, not {image.shape[:2]}")
+        dtypes = [image.dtype for image in images]
+        if self.linear:
+            images = [
+                to_light(image) if is_linearized(image, plan.size) else image
+                for image, plan in zip(images, plans, strict=True)
+            ]
         kinds = {(plan.renderer, image.dtype) for image, plan in zip(images, plans, strict=True)}
         if len(kinds) > 1:
             raise ValueError("images of several dtypes or renderers cannot be rendered together")
@@ -212,6 +231,10 @@ class Upscaler:
             report(0, total)
         if done < total:
             report(total, total)  # The other pieces are transparent: they stay zero.
+        results = [
+            pixels if pixels.dtype == dtype else from_light(pixels, dtype)
+            for pixels, dtype in zip(results, dtypes, strict=True)
+        ]
         return [repeat_grey(x, channels) for x, channels in zip(results, wanted, strict=True)]
 
     @property

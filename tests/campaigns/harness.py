@@ -5,9 +5,12 @@ Python, JAX and this package are imported once, in a server from which the proce
 
 import contextlib
 import dataclasses
+import faulthandler
 import io
 import multiprocessing
 import os
+import signal
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -36,6 +39,7 @@ class Ended:
 
     how: Literal["done", "slow", "large", "died"]
     result: Any = None
+    """For "slow": where each thread was."""
 
 
 class Worker:
@@ -78,19 +82,27 @@ class Worker:
 
     def _begin(self) -> None:
         self._pipe, end = PROCESSES.Pipe()
-        arguments = end, self._start, self._arguments
+        self._traces = tempfile.NamedTemporaryFile()
+        arguments = end, self._traces.name, self._start, self._arguments
         self._process = PROCESSES.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         end.close()
         assert self._pipe.recv() == "ready"
 
     def _replace(self, how: Literal["slow", "large", "died"]) -> Ended:
+        if how == "slow":
+            os.kill(self._process.pid or 0, signal.SIGUSR1)
+            time.sleep(1)
         self.close()
+        traces = self._traces.read().decode()
         self._begin()
-        return Ended(how)
+        return Ended(how, traces)
 
 
-def _work(pipe: Any, start: Callable[..., Callable[[Any], Any]], arguments: tuple) -> None:
+def _work(
+    pipe: Any, traces: str, start: Callable[..., Callable[[Any], Any]], arguments: tuple
+) -> None:
+    faulthandler.register(signal.SIGUSR1, open(traces, "w"))
     do = start(*arguments)
     pipe.send("ready")
     with contextlib.suppress(EOFError):

@@ -321,7 +321,7 @@ def run(count: int, seed: int, folder: Path) -> dict[str, Any]:
         name = names[i % len(names)]
         path, changed = _write_mutated(samples, name, folder, rng)
         ended = worker.do((name.partition(" ")[0], path))
-        outcome = ended.result if ended.how == "done" else ended.how
+        outcome = ended.result if ended.how == "done" else f"{ended.how}: {ended.result}"
         if outcome in ("read", "refused"):
             outcomes[name][outcome] += 1
         else:

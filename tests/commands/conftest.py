@@ -17,8 +17,8 @@ from hyperfunc.upscaling import Upscaler
 # A random model that changes the bicubic enlargement by a few of 255 levels.
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4), branch_scale=0.01)
 
-UPSCALERS: dict[tuple[int | None, str], Upscaler] = {}
-"""Upscalers by their largest tile and axes that wrap, shared by all tests."""
+UPSCALERS: dict[tuple[int | None, str, bool], Upscaler] = {}
+"""Upscalers by their options, shared by all tests."""
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +45,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, save_model: Callable[..
 def one_upscaler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Share one upscaler among all tests, so that each shape is compiled once."""
 
-    def of_model(model, *, largest_tile=None, wrap=""):
-        if (largest_tile, wrap) not in UPSCALERS:
-            UPSCALERS[largest_tile, wrap] = Upscaler(
+    def of_model(model, *, largest_tile=None, wrap="", linear=False):
+        if (largest_tile, wrap, linear) not in UPSCALERS:
+            UPSCALERS[largest_tile, wrap, linear] = Upscaler(
                 model.hypernetwork,
                 model.variables,
                 devices=jax.devices()[:2],
                 largest_tile=largest_tile,
                 wrap=wrap,
+                linear=linear,
             )
-        return UPSCALERS[largest_tile, wrap]
+        return UPSCALERS[largest_tile, wrap, linear]
 
     monkeypatch.setattr(Upscaler, "of_model", of_model)
 

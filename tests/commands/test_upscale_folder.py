@@ -98,7 +98,11 @@ def test_several_images(run, tmp_path, folder):
 
 def test_a_scale_below_1_reduces(run, tmp_path, folder):
     code, _, err = run("upscale", folder / "a.png", tmp_path / "a.png", "--scale", "0.5x0.25")
-    assert code == 0 and read_photo(tmp_path / "a.png").pixels.shape == (10, 6, 3), err
+    before = read_photo(tmp_path / "a.png").pixels
+    assert code == 0 and before.shape == (10, 6, 3), err
+    words = ["upscale", folder / "a.png", tmp_path / "a.png", "--scale", "0.5x0.25", "--linear"]
+    assert "made again" in run(*words)[1] and "skipped" in run(*words)[1]
+    assert read_photo(tmp_path / "a.png").pixels.mean() > before.mean()
 
 
 def test_what_is_passed_over_is_counted(run, tmp_path, folder):
@@ -256,4 +260,4 @@ def test_a_wrapped_output_is_told_apart(run, tmp_path, folder):
     assert (before[:, 0] != after[:, 0]).any() and (before[:, 20:28] == after[:, 20:28]).all()
     (tmp_path / "f.hfn").touch()
     code, _, err = run("upscale", tmp_path / "f.hfn", tmp_path / "f.png", "--scale=2", "--wrap=x")
-    assert code == 2 and "--wrap is for images only" in err
+    assert code == 2 and "are for images only" in err
