@@ -12,6 +12,7 @@ from hyperfunc.networks import (
     CosineMLP,
     DenseTrunk,
     FourierField,
+    HalfEDSR,
     InceptionTrunk,
     PatchHypernetwork,
     PixelHypernetwork,
@@ -79,9 +80,9 @@ flagship, on what was never compressed 0.3 to 0.4 dB worse (docs/experiments/jpe
 
 RESTORE = Experiment(
     model=PixelHypernetwork(
-        EDSR(width=48, blocks=10, attention=True, fusion=True),
+        HalfEDSR(width=64, blocks=8),
         FourierField(frequencies=32),
-        base="none",
+        base="corrected",
     ),
     task=SuperResolution(
         scales=(1,) * 4 + (2, 2, 3, 4),

@@ -143,7 +143,7 @@ def encode(
     )
     mutable = ["batch_stats"] if mode.batch_statistics else []
     try:
-        (theta, shared), updates = model.apply(
+        (theta, shared, base), updates = model.apply(
             variables, images, mask=mask, mode=mode, mutable=mutable
         )
     except flax.errors.ScopeParamShapeError as error:
@@ -151,18 +151,31 @@ def encode(
             f"images of {images.shape[1]} x {images.shape[2]} pixels are too small for this model: "
             "give images of the size that it was trained on"
         ) from error
+    if model.base == "corrected" and exists is not None:
+        base = _mirror_beyond(base, exists)
     size = (images.shape[1], images.shape[2])
     grid = model.layout.grid(size)
     function = FunctionalImage(
         theta=theta,
         shared=shared,
-        base=None if model.base == "none" else images,
+        base=base,
         exists=(jnp.ones(grid[0]), jnp.ones(grid[1])) if exists is None else exists,
         target=model.target,
         layout=model.layout,
         size=size,
     )
     return function, updates.get("batch_stats", {})
+
+
+def _mirror_beyond(
+    base: Images, exists: tuple[Float[Array, " h"], Float[Array, " w"]]
+) -> Images:
+    """Replace padding by the pixels mirrored at the image's border, which interpolation reads."""
+    for axis, inside in enumerate(exists, start=1):
+        index = jnp.arange(inside.size)
+        mirrored = 2 * inside.sum().astype(int) - 1 - index
+        base = jnp.take(base, jnp.where(inside > 0, index, mirrored.clip(0)), axis=axis)
+    return base
 
 
 def cut_windows(

@@ -3,7 +3,15 @@
 A hypernetwork turns an image into theta, the parameters of its target networks; Flax stays here.
 """
 
-from hyperfunc.networks.backbones import EDSR, RDN, Backbone, DenseTrunk, InceptionTrunk, VapSR
+from hyperfunc.networks.backbones import (
+    EDSR,
+    RDN,
+    Backbone,
+    DenseTrunk,
+    HalfEDSR,
+    InceptionTrunk,
+    VapSR,
+)
 from hyperfunc.networks.baselines import SRCNN, FixedScale, RDNUpscaler
 from hyperfunc.networks.cpu_gradients import (
     check_training_layers,
@@ -34,6 +42,7 @@ __all__ = [
     "FactoredTheta",
     "FixedScale",
     "FourierField",
+    "HalfEDSR",
     "Hypernetwork",
     "INFERENCE",
     "InceptionTrunk",

@@ -1,6 +1,6 @@
 """Hypernetworks: Linen modules from images to theta, the parameters of their target networks.
 
-Both hypernetworks return (theta, shared). They differ in what a window sees: `PixelHypernetwork`
+Both hypernetworks return (theta, shared, base). They differ in what a window sees: `PixelHypernetwork`
 runs its trunk once over the image, so each window sees a large neighbourhood; `PatchHypernetwork`,
 the paper's, reads each window as an image of its own, or slides over features.
 """
@@ -26,7 +26,9 @@ from hyperfunc.networks.theta import AnyTheta, FactoredTheta, PlainTheta
 from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
 from hyperfunc.types import Images, Shared, Theta
 
-Base = Literal["none", "bicubic"]
+Base = Literal["none", "bicubic", "corrected"]
+"""What target networks correct by addition: nothing, bicubic interpolation of the input, or of the
+input plus a correction of each pixel that the hypernetwork emits."""
 
 
 class _MakesFunctions(nn.Module):
@@ -51,7 +53,7 @@ class PixelHypernetwork(_MakesFunctions):
     Attributes:
         backbone: the trunk; it must keep the image's resolution.
         target: the target network.
-        base: what the target networks correct: "bicubic" interpolation of the input, or "none".
+        base: what the target networks correct; see `Base`.
         branch_scale: initial standard deviation of the emitted parameters, for unit features.
     """
 
@@ -74,23 +76,27 @@ class PixelHypernetwork(_MakesFunctions):
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
-    ) -> tuple[AnyTheta, Shared]:
-        """Emit theta, as a product of factors if the target network is linear."""
+    ) -> tuple[AnyTheta, Shared, Images | None]:
+        """Emit theta, as a product of factors if the target network is linear, and the base."""
         features = self.backbone(images, mask=mask, mode=mode).astype(jnp.float32)
         if features.shape[1:3] != images.shape[1:3]:
             raise ValueError(
                 f"the backbone turned {images.shape[1:3]} pixels into {features.shape[1:3]} "
                 "features: a PixelHypernetwork needs one that keeps the resolution, such as EDSR"
             )
+        base = None if self.base == "none" else images
+        if self.base == "corrected":
+            zeros = nn.initializers.zeros
+            base += nn.Dense(images.shape[-1], kernel_init=zeros, name="correction")(features)
         shared = self.param("shared", lambda key: self.target.init(key)[1])
         init = nn.initializers.normal(self.branch_scale / math.sqrt(features.shape[-1]))
         if self.target.is_linear:
             target = cast(FourierField, self.target)
             shape = (features.shape[-1], target.basis_size, target.channels)
-            return FactoredTheta(features, self.param("branch", init, shape)), shared
+            return FactoredTheta(features, self.param("branch", init, shape)), shared, base
         mean = self.param("mean", lambda key: self.target.init(key)[0])
         branch = nn.Dense(_count(mean), use_bias=False, kernel_init=init, name="branch")
-        return PlainTheta(add_flat(mean, branch(features))), shared
+        return PlainTheta(add_flat(mean, branch(features))), shared, base
 
 
 class PatchHypernetwork(_MakesFunctions):
@@ -100,7 +106,7 @@ class PatchHypernetwork(_MakesFunctions):
         backbone: the common trunk of all branches.
         target: the target network.
         layout: the windows.
-        base: what the target networks correct, "none" in the paper.
+        base: what the target networks correct, "none" in the paper, or "bicubic".
         branch_width: channels of the branches' convolutions. The paper does not state it.
         branch_convs: convolutions of stride 2 in each branch. The paper does not state it.
         pool: a branch averages its features to ``pool`` x ``pool`` before its linear layer; 0
@@ -130,6 +136,8 @@ class PatchHypernetwork(_MakesFunctions):
 
     def __post_init__(self) -> None:
         check_range(self, "branch_width", least=1)
+        if self.base == "corrected":
+            raise ValueError('base "corrected" needs a network per pixel: use "none" or "bicubic"')
         check_range(self, "branch_convs", least=int(self.sliding))
         check_range(self, "pool", "code", "branch_scale", least=0)
         if self.sliding and self.backbone.receptive_radius is None:
@@ -153,8 +161,8 @@ class PatchHypernetwork(_MakesFunctions):
     @nn.compact
     def __call__(
         self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
-    ) -> tuple[PlainTheta, Shared]:
-        """Emit theta."""
+    ) -> tuple[PlainTheta, Shared, Images | None]:
+        """Emit theta, and the base."""
         grid = (images.shape[0], *self.layout.grid((images.shape[1], images.shape[2])))
         if self.sliding:
             features = self.backbone(images, mask=mask, mode=mode)
@@ -178,7 +186,7 @@ class PatchHypernetwork(_MakesFunctions):
                 x = dense(self.code, name=f"{name}_code")(x)
             flat = dense(_count(layer_mean), use_bias=False, kernel_init=init, name=name)(x)
             theta[name] = add_flat(layer_mean, flat.reshape(*grid, -1))
-        return PlainTheta(theta), shared
+        return PlainTheta(theta), shared, None if self.base == "none" else images
 
     def _make_convolution(self, number: int, name: str) -> FactorizedConv:
         """Make a convolution of a branch, the first of which has the number 0."""

@@ -118,6 +118,6 @@ class ModelProtocol(Protocol):
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
         """Apply the network to images in [0, 1].
 
-        It returns the enlarged images, or, without ``fixed_scale``, theta and shared parameters.
+        It returns the enlarged images, or, without ``fixed_scale``, theta, shared parameters, and the base.
         """
         ...
