@@ -4,7 +4,7 @@ The conventions hold everywhere: images are NHWC, float32, in [0, 1] on the devi
 the host; coordinates are (y, x).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8, UInt16
@@ -35,3 +35,14 @@ Shared = Any
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+
+
+class Neighbourhood(NamedTuple):
+    """What a network with a window per pixel reads of an image for one pixel; all in pixels."""
+
+    radius: int
+    """How far the parameters of the pixel's window depend on the image."""
+    base_radius: int = 0
+    """The same for the pixel of the base; 0 where that is the image's own."""
+    alignment: int = 1
+    """Parts of the image must begin at multiples of this to be read as the whole is."""

@@ -123,10 +123,11 @@ def _encode_tiles(
     height, width = pixels.shape[:2]
     if not model.layout.is_per_pixel:
         return _encode_whole(model, variables, jnp.asarray(pixels)[None])
-    radius = model.backbone.receptive_radius
-    assert radius is not None  # Of every model with a window per pixel.
-    grid = plan_encoding((height, width), halo=radius + 1)
+    reads = model.reads
+    assert reads is not None  # Of every model with a window per pixel.
+    grid = plan_encoding((height, width), halo=reads.radius + 1, alignment=reads.alignment)
     tiles, first = [], None
+    base = None if model.base == "none" else pixels[None].copy()
     for row in grid.rows:
         line = []
         for col in grid.cols:
@@ -143,12 +144,14 @@ def _encode_tiles(
             own = (slice(None), row.own, col.own)
             # Slicing on the host compiles nothing.
             line.append(function.theta.map_windows(lambda leaf, own=own: np.asarray(leaf)[own]))
+            if base is not None and reads.base_radius:
+                base[:, row.low : row.high, col.low : col.high] = np.asarray(function.base)[own]
         tiles.append(_concatenate(line, axis=2))
     assert first is not None
     return FunctionalImage(
         theta=_concatenate(tiles, axis=1).map_windows(jnp.asarray),
         shared=first.shared,
-        base=None if model.base == "none" else jnp.asarray(pixels)[None],
+        base=None if base is None else jnp.asarray(base),
         exists=(jnp.ones(height), jnp.ones(width)),
         target=model.target,
         layout=model.layout,

@@ -58,7 +58,8 @@ def _describe_checkpoint(path: Path) -> None:
         raise UserError(f"{path}: no such file or folder; check the path")
     folder, _ = find_folder(str(path))  # The name of a bundled model, an exported one, a workdir.
     if is_exported(folder):
-        step, description, _ = read_exported(folder)
+        exported = read_exported(folder)
+        step, description = exported.step, exported.experiment
         parameters = count_parameters(folder)
     else:
         import jax

@@ -22,5 +22,5 @@ def export_model(workdir: Path, destination: Path, *, step: int | None = None) -
     model = load_model(workdir, step=step)
     run = dataclasses.replace(model.experiment.run, start_from="")  # A path on this machine.
     experiment = to_dict(dataclasses.replace(model.experiment, run=run))
-    exported = Exported(model.step, experiment, model.receptive_radius)
+    exported = Exported.of(model.step, experiment, model.reads)
     write_exported(destination, exported, model.variables)

@@ -17,6 +17,7 @@ from hyperfunc.experiment.exported import (
     read_exported,
     read_variables,
 )
+from hyperfunc.types import Neighbourhood
 
 if TYPE_CHECKING:
     from hyperfunc.experiment.config import Experiment
@@ -35,15 +36,14 @@ class Model:
         variables: the Flax variables for inference.
         step: number of steps that it was trained for.
         path: the folder that it was read from.
-        receptive_radius: of a hypernetwork with a window per pixel, in input pixels; None for
-            others.
+        reads: what a hypernetwork with a window per pixel reads around one; None for others.
     """
 
     description: dict[str, Any]
     variables: Any
     step: int
     path: Path
-    receptive_radius: int | None
+    reads: Neighbourhood | None
 
     @classmethod
     def of_experiment(
@@ -52,7 +52,9 @@ class Model:
         """Make a model of an experiment and the variables of its network."""
         from hyperfunc.experiment.config import to_dict
 
-        return cls(to_dict(experiment), variables, step, path, _find_radius(experiment.model))
+        network = experiment.model
+        reads = None if network.fixed_scale is not None else cast("Hypernetwork", network).reads
+        return cls(to_dict(experiment), variables, step, path, reads)
 
     @functools.cached_property
     def network(self) -> "Network":
@@ -151,7 +153,7 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
         raise UserError(f"{folder} holds no checkpoint of step {step}: it has [{exported.step}]")
     logger.info("loading the model of step %d in %s", exported.step, folder)
     variables = jax.device_put(read_variables(folder), jax.local_devices()[0])
-    model = Model(exported.experiment, variables, exported.step, folder, exported.receptive_radius)
+    model = Model(exported.experiment, variables, exported.step, folder, exported.reads)
     if not is_bundled:
         _check_variables(model)
     return model
@@ -169,13 +171,6 @@ def _load_checkpoint(workdir: Path, step: int | None) -> Model:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), _shapes(model)
     )
     return dataclasses.replace(model, variables=read_arrays(workdir, step, "model", like))
-
-
-def _find_radius(network: "Network") -> int | None:
-    if network.fixed_scale is not None:
-        return None
-    network = cast("Hypernetwork", network)
-    return network.backbone.receptive_radius if network.layout.is_per_pixel else None
 
 
 def _shapes(model: Model) -> Any:

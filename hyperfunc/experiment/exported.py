@@ -1,7 +1,7 @@
 """An exported model: what inference needs of a checkpoint, in a folder of two files.
 
-- ``config.json``: a format version, the step, the experiment as plain data, and the receptive
-  radius of a network with a window per pixel (null for others);
+- ``config.json``: a format version, the step, the experiment as plain data, and what a network
+  with a window per pixel reads around a pixel (null for others);
 - ``model.safetensors``: the variables, each named by its path in the tree, such as
   ``params.backbone.Conv_0.kernel``. Its metadata list the branches without variables.
 
@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_local, replacing
+from hyperfunc.types import Neighbourhood
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
 """The folder of the models that come with the package, one for each preset."""
@@ -40,6 +41,20 @@ class Exported(NamedTuple):
     experiment: dict[str, Any]
     """Plain data, see `hyperfunc.experiment.to_dict`."""
     receptive_radius: int | None
+    base_radius: int = 0
+    alignment: int = 1
+
+    @classmethod
+    def of(cls, step: int, experiment: dict[str, Any], reads: Neighbourhood | None) -> "Exported":
+        """Describe a model that reads so much around a pixel."""
+        return cls(step, experiment, *reads) if reads else cls(step, experiment, None)
+
+    @property
+    def reads(self) -> Neighbourhood | None:
+        """What the network reads around a pixel, if it has a window per pixel."""
+        if self.receptive_radius is None:
+            return None
+        return Neighbourhood(self.receptive_radius, self.base_radius, self.alignment)
 
 
 def find_folder(path: str | Path) -> tuple[Path, bool]:

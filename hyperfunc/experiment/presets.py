@@ -97,11 +97,11 @@ RESTORE = Experiment(
     optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1, clip_norm=0.05),
     run=Run(steps=60_000),
 )
-"""The function of the clean image, from a blurred, noisy or compressed one (0.49 M parameters).
+"""The function of the clean image, from a blurred, noisy or compressed one (0.73 M parameters).
 
 Blind: what happened to an image, and how much of it, is not told. Half of the batches have scale 1.
-One example in six is not degraded. There is no base, which at scale 1 would show all of the noise:
-the fields are the whole image.
+One example in six is not degraded. The network corrects each pixel, and the fields add to what is
+interpolated between those (docs/adr/0015-restoring-by-a-corrected-base.md).
 
     python train.py --workdir=runs/restore --preset=restore --data_dir=DATA
 """

@@ -82,15 +82,19 @@ class FunctionalImage:
         return PlainTheta(jax.vmap(jax.vmap(jax.vmap(prepare)))(self.expanded()))
 
     def average_channels(self) -> "FunctionalImage":
-        """Make all channels of the target networks their mean: grey images become grey functions.
+        """Make all channels their mean: grey images become grey functions.
 
-        The outputs before a sigmoid are averaged, if there is one.
+        Of target networks the outputs before a sigmoid are averaged, if there is one.
         """
-        layer = self.target.last_layer
+        layer, base = self.target.last_layer, self.base
+        if base is not None:
+            first = base[..., :1]
+            base = first + average_channels(base - first)  # What is grey stays as it is.
         if layer in self.theta.layers:
-            return dataclasses.replace(self, theta=self.theta.average_channels(layer))
+            theta = self.theta.average_channels(layer)
+            return dataclasses.replace(self, theta=theta, base=base)
         shared = {**self.shared, layer: average_channels(self.shared[layer])}
-        return dataclasses.replace(self, shared=shared)
+        return dataclasses.replace(self, shared=shared, base=base)
 
     def field_share(
         self, pitch: tuple[float | Array, float | Array]
@@ -167,9 +171,7 @@ def encode(
     return function, updates.get("batch_stats", {})
 
 
-def _mirror_beyond(
-    base: Images, exists: tuple[Float[Array, " h"], Float[Array, " w"]]
-) -> Images:
+def _mirror_beyond(base: Images, exists: tuple[Float[Array, " h"], Float[Array, " w"]]) -> Images:
     """Replace padding by the pixels mirrored at the image's border, which interpolation reads."""
     for axis, inside in enumerate(exists, start=1):
         index = jnp.arange(inside.size)

@@ -1,8 +1,8 @@
 """Hypernetworks: Linen modules from images to theta, the parameters of their target networks.
 
-Both hypernetworks return (theta, shared, base). They differ in what a window sees: `PixelHypernetwork`
-runs its trunk once over the image, so each window sees a large neighbourhood; `PatchHypernetwork`,
-the paper's, reads each window as an image of its own, or slides over features.
+Both hypernetworks return (theta, shared, base). They differ in what a window sees:
+`PixelHypernetwork` runs its trunk once over the image, so each window sees a large neighbourhood;
+`PatchHypernetwork`, the paper's, reads each window as an image of its own, or slides over features.
 """
 
 import dataclasses
@@ -23,8 +23,13 @@ from hyperfunc.networks.layers import FactorizedConv, Mask, Precision, pool_to
 from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 from hyperfunc.networks.theta import AnyTheta, FactoredTheta, PlainTheta
-from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
-from hyperfunc.types import Images, Shared, Theta
+from hyperfunc.pixels import (
+    PER_PIXEL,
+    WHOLE_IMAGE,
+    WindowLayout,
+    mirror_indices,
+)
+from hyperfunc.types import Images, Neighbourhood, Shared, Theta
 
 Base = Literal["none", "bicubic", "corrected"]
 """What target networks correct by addition: nothing, bicubic interpolation of the input, or of the
@@ -41,6 +46,15 @@ class _MakesFunctions(nn.Module):
     def depends_on_footprint(self: Any) -> bool:
         """Whether the base or the target network averages over an output pixel."""
         return self.base != "none" or self.target.depends_on_footprint
+
+    @property
+    def reads(self: Any) -> Neighbourhood | None:
+        """What tiles need of the image around them; None where it cannot be read in tiles."""
+        radius = self.backbone.receptive_radius
+        if radius is None or not self.layout.is_per_pixel:
+            return None
+        base_radius = radius if self.base == "corrected" else 0
+        return Neighbourhood(radius, base_radius, self.backbone.alignment)
 
     def with_dtype(self: Any, dtype: Precision) -> Any:
         """Return the same network with its backbone computing in another precision."""
@@ -87,7 +101,9 @@ class PixelHypernetwork(_MakesFunctions):
         base = None if self.base == "none" else images
         if self.base == "corrected":
             zeros = nn.initializers.zeros
-            base += nn.Dense(images.shape[-1], kernel_init=zeros, name="correction")(features)
+            base = images + nn.Dense(images.shape[-1], kernel_init=zeros, name="correction")(
+                features
+            )
         shared = self.param("shared", lambda key: self.target.init(key)[1])
         init = nn.initializers.normal(self.branch_scale / math.sqrt(features.shape[-1]))
         if self.target.is_linear:
@@ -148,6 +164,11 @@ class PatchHypernetwork(_MakesFunctions):
         if self.sliding and (not self.layout.size or self.layout.overhang % 1):
             raise ValueError(
                 f"{self.layout} cannot slide: give a size, and an overhang of whole pixels"
+            )
+        if self.sliding and self.layout.stride % self.backbone.alignment:
+            raise ValueError(
+                f"windows of stride {self.layout.stride} cannot slide over features of "
+                f"{type(self.backbone).__name__}: give a multiple of {self.backbone.alignment}"
             )
         super().__post_init__()
 

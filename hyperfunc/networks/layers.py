@@ -6,7 +6,7 @@ reverse-mode gradients are faster on CPUs, and forward-mode derivatives may not 
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -187,3 +187,15 @@ def _convolve_and_add(x: Array, kernel: Array, bias: Array) -> Array:
 
 def _to_dtype(dtype: str, *arrays: Array) -> tuple[Array, ...]:
     return tuple(x.astype(jnp.dtype(dtype)) for x in arrays)
+
+
+def make_convolve(dtype: str, mask: Mask | None, mode: Mode) -> Callable[..., Array]:
+    """Return a function that declares and applies a convolution, inside the mask only."""
+
+    def convolve(
+        x: Array, name: str, width: int, size: int = 3, *, is_rectified: bool = False
+    ) -> Array:
+        layer = Convolution(width, size, is_rectified, dtype, name=name)
+        return keep_inside(layer(x, fast_gradients=mode.fast_gradients), mask)
+
+    return convolve

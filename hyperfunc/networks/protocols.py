@@ -45,6 +45,10 @@ class BackboneProtocol(Protocol):
     mask, so that a padded tile gives the features of the image.
     """
 
+    alignment: int
+    """Features of a part of the image are those of the whole if the part begins at a multiple of
+    so many pixels."""
+
 
 @runtime_checkable
 class TargetProtocol(Protocol):
@@ -118,6 +122,7 @@ class ModelProtocol(Protocol):
     def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
         """Apply the network to images in [0, 1].
 
-        It returns the enlarged images, or, without ``fixed_scale``, theta, shared parameters, and the base.
+        It returns the enlarged images, or, without ``fixed_scale``, theta, shared parameters, and
+        the base.
         """
         ...

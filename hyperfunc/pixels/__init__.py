@@ -40,7 +40,13 @@ from hyperfunc.pixels.resize import (
     degrade_crop,
     imresize,
 )
-from hyperfunc.pixels.windows import PER_PIXEL, WHOLE_IMAGE, Cover, WindowAxis, WindowLayout
+from hyperfunc.pixels.windows import (
+    PER_PIXEL,
+    WHOLE_IMAGE,
+    Cover,
+    WindowAxis,
+    WindowLayout,
+)
 
 __all__ = [
     "Axis",

@@ -69,7 +69,7 @@ class TileGrid:
     cols: list[Span]
 
 
-def plan_encoding(shape: Size, halo: int) -> TileGrid:
+def plan_encoding(shape: Size, halo: int, alignment: int = 1) -> TileGrid:
     """Cut an image of ``shape`` (height, width) into tiles that are encoded one after the other.
 
     The function of the image is that of each tile's own pixels (`Span.own`), put side by side.
@@ -77,12 +77,16 @@ def plan_encoding(shape: Size, halo: int) -> TileGrid:
     Args:
         shape: (height, width) of the image.
         halo: pixels that a tile reads on each side of its own.
+        alignment: tiles start at multiples of this.
     """
-    # Smaller tiles than those of an `Upscaler`: more images share a compiled function.
-    (height, rows), (width, cols) = (
-        plan_axis(pixels, halo, largest=LARGEST_TILE // 2, multiple=EXTENT_MULTIPLE)
-        for pixels in shape
-    )
+    halo += alignment - 1
+    axes = []
+    for pixels in shape:
+        # Smaller tiles than those of an `Upscaler`: more images share a compiled function.
+        extent, spans = plan_axis(pixels, halo, largest=LARGEST_TILE // 2, multiple=EXTENT_MULTIPLE)
+        extent = align(extent, pixels, alignment)
+        axes.append((extent, place(spans, extent, halo, alignment)))
+    (height, rows), (width, cols) = axes
     return TileGrid((height, width), rows, cols)
 
 
@@ -94,7 +98,7 @@ def choose_largest_tile(devices: int) -> int:
 def plan_axis(
     pixels: int, halo: int, *, largest: int, multiple: int, parts: int = 1
 ) -> tuple[int, list[Span]]:
-    """Cut an axis into tiles of equal extent.
+    """Cut an axis into tiles of equal extent, which are to be placed (`place`).
 
     Args:
         pixels: the extent of the image.
@@ -112,20 +116,31 @@ def plan_axis(
     starts = [max(edge - halo, 0) for edge in edges[:-1]]
     ends = [min(edge + halo, pixels) for edge in edges[1:]]
     extent = max(end - start for start, end in zip(starts, ends, strict=True))
-    extent = round_up(extent, multiple)
     spans = [Span(low, high, 0) for low, high in itertools.pairwise(edges)]
-    return extent, place(spans, extent, halo)
+    return round_up(extent, multiple), spans
 
 
-def place(spans: list[Span], extent: int, halo: int) -> list[Span]:
-    """Choose where tiles of ``extent`` start.
+def align(extent: int, pixels: int, alignment: int) -> int:
+    """Lengthen tiles until one that ends with the image starts at a multiple of ``alignment``."""
+    return extent + max(pixels - extent, 0) % alignment
+
+
+def place(spans: list[Span], extent: int, halo: int, alignment: int) -> list[Span]:
+    """Choose where tiles of ``extent`` start, at multiples of ``alignment``.
 
     No tile ends beyond the image unless it is longer than the image.
+
+    Args:
+        spans: the tiles.
+        extent: what a tile reads, in input pixels; see `align`.
+        halo: pixels that a tile reads on each side of its own, and ``alignment`` - 1 more.
+        alignment: of the tiles' starts.
     """
     pixels = spans[-1].high
+    starts = [max(min(span.low - halo, pixels - extent), 0) for span in spans]
     return [
-        dataclasses.replace(span, start=max(min(span.low - halo, pixels - extent), 0))
-        for span in spans
+        dataclasses.replace(span, start=start - start % alignment)
+        for span, start in zip(spans, starts, strict=True)
     ]
 
 

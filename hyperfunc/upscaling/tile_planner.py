@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperfunc.pixels import Axis, integer_scale
-from hyperfunc.types import Size
+from hyperfunc.types import Neighbourhood, Size
+from hyperfunc.upscaling.alpha import choose_bound_radius
 from hyperfunc.upscaling.tile_grid import (
     EXTENT_MULTIPLE,
     FIRST_EXTENT_MULTIPLE,
     RENDER_MARGIN,
     Span,
+    align,
     choose_largest_tile,
     extend_to_border,
     find_samples,
@@ -36,17 +38,15 @@ class TilePlanner:
     """Divides images into tiles of few shapes, so that few functions are compiled.
 
     Args:
-        receptive_radius: of the hypernetwork's backbone, in input pixels.
+        reads: what the hypernetwork reads around a pixel.
         devices: how many devices render tiles at once.
         largest_tile: the largest side of a tile without its halo, in input pixels;
             `choose_largest_tile` if not given.
     """
 
-    def __init__(
-        self, receptive_radius: int, devices: int, largest_tile: int | None = None
-    ) -> None:
+    def __init__(self, reads: Neighbourhood, devices: int, largest_tile: int | None = None) -> None:
         """Start without shapes that could be shared."""
-        self.receptive_radius, self.devices = receptive_radius, devices
+        self.reads, self.devices = reads, devices
         self.largest_tile = largest_tile or choose_largest_tile(devices)
         self._known: dict[Any, list[TileShape]] = {}
 
@@ -83,12 +83,19 @@ class TilePlanner:
         return [plan.with_tiles_of(shared.get(plan.tile, plan.tile)) for plan in plans]
 
     def find_halo(self, steps: tuple[float, float]) -> int:
-        """Return how many pixels a tile reads on each side of its own.
+        """Return how many pixels a tile reads beyond its own, wherever aligned tiles may start.
 
         ``steps`` is the pitch of the output (rows, columns), in input pixels.
         """
         # Where the image is reduced, the base averages over more than the receptive field.
-        return max(self.receptive_radius + 1, math.ceil(2 * max(steps)) + 1, RENDER_MARGIN + 2)
+        interpolated = math.ceil(2 * max(*steps, 1)) + 1
+        halo = max(
+            self.reads.radius + 1,
+            self.reads.base_radius + interpolated,
+            choose_bound_radius(self.reads) + 1,
+            RENDER_MARGIN + 2,
+        )
+        return halo + self.reads.alignment - 1
 
     def _divide(self, shape: Size, size: Size, parts: int, multiple: int) -> TilePlan:
         steps = (shape[0] / size[0], shape[1] / size[1])
@@ -125,6 +132,7 @@ class TilePlanner:
             slots=(Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots),
             scale=scale,
             fixed_steps=None if is_enlarged else steps,
+            alignment=self.reads.alignment,
         )
         return TilePlan(shape, size, halo, rows, cols, tile)
 
@@ -138,7 +146,8 @@ class TilePlanner:
         if multiple >= EXTENT_MULTIPLE and extent > 4 * multiple:
             extent = round_up(extent, 2 * multiple)  # Rounding wastes less of a large tile.
         extent = extend_to_border(extent, pixels, step, multiple)
-        return extent, place(spans, extent, halo)
+        extent = align(extent, pixels, self.reads.alignment)
+        return extent, place(spans, extent, halo, self.reads.alignment)
 
 
 def _merge(tiles: collections.Counter[TileShape]) -> dict[TileShape, TileShape]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
-from hyperfunc.upscaling.alpha import from_rgb, to_rgb
+from hyperfunc.upscaling.alpha import choose_bound_radius, from_rgb, to_rgb
 from hyperfunc.upscaling.pieces import Piece
 from hyperfunc.upscaling.tile_grid import (
     LARGEST_WASTE,
@@ -41,6 +41,7 @@ class TileShape:
         scale: the scale, if it is an integer and the same on both axes.
         fixed_steps: the pitch of the output in input pixels if it is compiled in, which it is where
             images are reduced.
+        alignment: tiles start at multiples of this, in input pixels.
     """
 
     extents: Size
@@ -49,11 +50,14 @@ class TileShape:
     slots: Size
     scale: int | None
     fixed_steps: tuple[float, float] | None
+    alignment: int = 1
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What must be equal for tiles to share a function; the other fields may be larger."""
-        return self.scale, self.fixed_steps, self.slots
+        # The last tile of an image has to start at a multiple and to end with the image.
+        remainders = self.extents[0] % self.alignment, self.extents[1] % self.alignment
+        return self.scale, self.fixed_steps, self.slots, remainders
 
     @property
     def pixels(self) -> int:
@@ -116,7 +120,7 @@ class TileRenderer:
         else:
             rgb = render_grid(function, *axes)
         first = (arguments.rendered_from[0], arguments.rendered_from[1])
-        return from_rgb(rgb, images, axes, first)
+        return from_rgb(rgb, images, axes, first, choose_bound_radius(model.reads))
 
     def _place_samples(self, arguments: TileInputs) -> tuple[Axis | Samples, Axis | Samples]:
         """Where the output pixels lie, counted from the first pixel that is rendered."""
@@ -155,7 +159,7 @@ class TilePlan:
     Attributes:
         shape: (height, width) of the image.
         size: (height, width) of the result.
-        halo: pixels that a tile reads on each side of its own.
+        halo: pixels that a tile reads on each side of its own, see `place`.
         rows: the tiles along the height.
         cols: the tiles along the width.
         tile: the shape of the tiles.
@@ -243,7 +247,7 @@ class TilePlan:
     def with_tiles_of(self, tile: TileShape) -> "TilePlan":
         """Return this plan with tiles of another shape."""
         rows, cols = (
-            place(spans, extent, self.halo)
+            place(spans, extent, self.halo, tile.alignment)
             for spans, extent in zip((self.rows, self.cols), tile.extents, strict=True)
         )
         return dataclasses.replace(self, rows=rows, cols=cols, tile=tile)

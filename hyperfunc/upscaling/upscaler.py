@@ -16,7 +16,7 @@ import numpy as np
 
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
-from hyperfunc.types import HostPixels, Size
+from hyperfunc.types import HostPixels, Neighbourhood, Size
 from hyperfunc.upscaling.alpha import choose_channels, drop_equal_channels, repeat_grey
 from hyperfunc.upscaling.compilation import CompiledFunctions
 from hyperfunc.upscaling.linear_light import from_light, is_linearized, to_light
@@ -68,9 +68,9 @@ class Upscaler:
     ) -> None:
         """Copy the model to the devices."""
         self.linear = linear
-        radius = model.backbone.receptive_radius if model.layout.is_per_pixel else None
         mesh = make_mesh(devices)
-        self._start(CompiledFunctions(lambda: model, variables, mesh), radius, largest_tile, wrap)
+        functions = CompiledFunctions(lambda: model, variables, mesh)
+        self._start(functions, model.reads, largest_tile, wrap)
 
     @classmethod
     def of_model(
@@ -94,8 +94,7 @@ class Upscaler:
         Raises:
             UserError: the model is none that makes functional images, or cannot wrap.
         """
-        radius = model.receptive_radius
-        if radius is None:
+        if model.reads is None:
             options: dict[str, Any] = {"largest_tile": largest_tile, "wrap": wrap}
             return cls(model.hypernetwork, model.variables, linear=linear, **options)
         self = cls.__new__(cls)
@@ -104,20 +103,20 @@ class Upscaler:
         functions = CompiledFunctions(
             lambda: model.hypernetwork, model.variables, make_mesh(), name
         )
-        self._start(functions, radius, largest_tile, wrap)
+        self._start(functions, model.reads, largest_tile, wrap)
         return self
 
     def _start(
         self,
         functions: CompiledFunctions,
-        radius: int | None,
+        reads: Neighbourhood | None,
         largest_tile: int | None,
         wrap: Wrap,
     ) -> None:
         self.mesh, self._functions = functions.mesh, functions
         self._planner: Planner
-        if radius is not None:
-            planner = TilePlanner(radius, self.mesh.size, largest_tile)
+        if reads is not None:
+            planner = TilePlanner(reads, self.mesh.size, largest_tile)
             self._planner = WrappingPlanner(planner, wrap) if wrap else planner
         elif wrap:
             raise UserError("the model cannot wrap: it reads windows; use a model such as sr")

@@ -27,8 +27,8 @@ from hyperfunc.experiment.exported import Exported, read_variables, write_export
 def folder(tiny_experiment, tmp_path):
     """A small model, exported."""
     variables = jax.device_get(init_variables(tiny_experiment, jax.random.key(0)))
-    radius = tiny_experiment.model.backbone.receptive_radius
-    write_exported(tmp_path / "model", Exported(7, to_dict(tiny_experiment), radius), variables)
+    exported = Exported.of(7, to_dict(tiny_experiment), tiny_experiment.model.reads)
+    write_exported(tmp_path / "model", exported, variables)
     return tmp_path / "model"
 
 
@@ -36,7 +36,7 @@ def test_a_model_is_read_as_it_was_written(folder, tiny_experiment):
     model = load_model(folder)
     variables = init_variables(tiny_experiment, jax.random.key(0))
     assert model.experiment == tiny_experiment and (model.step, model.path) == (7, folder)
-    assert model.receptive_radius == tiny_experiment.model.backbone.receptive_radius
+    assert model.reads == tiny_experiment.model.reads
     jax.tree.map(np.testing.assert_array_equal, model.variables, variables)
     assert jax.tree.structure(model.variables) == jax.tree.structure(variables)
     assert count_parameters(folder) == sum(leaf.size for leaf in jax.tree.leaves(variables))
@@ -47,6 +47,14 @@ def test_branches_without_variables_are_kept(tmp_path, tiny_experiment):
     variables = {"params": {"shared": {}, "a": {"b": np.ones(2)}}, "batch_stats": {}}
     write_exported(tmp_path, Exported(1, to_dict(tiny_experiment), None), variables)
     assert jax.tree.structure(read_variables(tmp_path)) == jax.tree.structure(variables)
+
+
+def test_what_a_network_reads_is_kept_without_it(tmp_path):
+    for name in ("sr", "restore", "faces_local"):
+        model = PRESETS[name].model
+        exported = Exported.of(1, to_dict(PRESETS[name]), model.reads)
+        write_exported(tmp_path, exported, {"params": {}})
+        assert read_exported(tmp_path).reads == model.reads
 
 
 def test_an_exported_model_can_be_exported_again(folder, tmp_path):

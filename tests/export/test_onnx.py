@@ -133,6 +133,14 @@ def test_another_trunk_is_refused(model, tmp_path):
         export_onnx(other, tmp_path / "a")
 
 
+def test_a_corrected_base_is_refused(tmp_path):
+    network = PixelHypernetwork(EDSR(4, 1), FourierField(frequencies=2), base="corrected")
+    other = load_model("sr")
+    other.__dict__["network"] = network
+    with pytest.raises(UserError, match="corrects the image that its fields add to"):
+        export_onnx(other, tmp_path / "a")
+
+
 def test_a_graph_that_computes_other_values_is_not_written(model, tmp_path, monkeypatch):
     def wrong(graph, **inputs):
         return [run_graph(graph, **inputs)[0] + 1e-3]

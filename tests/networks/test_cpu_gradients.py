@@ -249,7 +249,7 @@ def test_a_patch_hypernetwork_has_the_same_gradients_in_training():
 
     def gradient(mode):
         def loss(variables):
-            theta, _ = network.apply(variables, images, mode=mode)
+            theta, *_ = network.apply(variables, images, mode=mode)
             return sum(jnp.square(leaf).mean() for leaf in jax.tree.leaves(theta))
 
         return jax.jit(jax.grad(loss))(variables)

@@ -29,7 +29,7 @@ def test_a_code_bounds_the_rank_of_theta():
     images = np.random.default_rng(0).uniform(size=(12, 8, 8, 3)).astype(np.float32)
     model = MODEL.clone(code=2)
     variables = jax.jit(model.init)(jax.random.key(0), images)
-    theta, _ = jax.jit(model.apply)(variables, images)
+    theta, *_ = jax.jit(model.apply)(variables, images)
     theta, mean = jax.device_get((theta, variables["params"]["mean"]))
     for name, layer in theta.parameters.items():
         leaves = zip(jax.tree.leaves(layer), jax.tree.leaves(mean[name]), strict=True)

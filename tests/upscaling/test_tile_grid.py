@@ -3,12 +3,13 @@
 import pytest
 
 from hyperfunc.pixels import Axis
-from hyperfunc.upscaling import plan_encoding
+from hyperfunc.upscaling import plan_encoding, tile_grid
 from hyperfunc.upscaling.tile_grid import (
     EXTENT_MULTIPLE,
     LARGEST_TILE,
     extend_to_border,
     find_samples,
+    place,
     plan_axis,
 )
 
@@ -31,6 +32,7 @@ def test_tiles_cover_an_axis(pixels, parts):
     extent, spans = plan_axis(
         pixels, 7, largest=LARGEST_TILE, multiple=EXTENT_MULTIPLE, parts=parts
     )
+    spans = place(spans, extent, 7, alignment=1)
     assert_covers(spans, extent, pixels, halo=7)
     assert extent % EXTENT_MULTIPLE == 0
     assert len(spans) >= min(parts, pixels)
@@ -46,6 +48,15 @@ def test_images_are_encoded_in_tiles_of_few_extents():
                 own = range(extent)[span.own]
                 assert [span.start + i for i in (own[0], own[-1])] == [span.low, span.high - 1]
     assert grids[40, 300].extents == grids[61, 290].extents == (64, 160)
+
+
+def test_images_are_encoded_in_tiles_that_start_at_even_pixels(monkeypatch):
+    monkeypatch.setattr(tile_grid, "LARGEST_TILE", 32)
+    monkeypatch.setattr(tile_grid, "EXTENT_MULTIPLE", 4)
+    for pixels in range(1, 120):
+        grid = plan_encoding((pixels, 40), halo=7, alignment=2)
+        assert_covers(grid.rows, grid.extents[0], pixels, halo=7)
+        assert not any(span.start % 2 for span in grid.rows)
 
 
 @pytest.mark.parametrize("step", [0.25, 1 / 2.7, 1.0, 2.5])

@@ -10,6 +10,7 @@ import pytest
 from hyperfunc.function import encode, render
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork
+from hyperfunc.types import Neighbourhood
 from hyperfunc.upscaling import Upscaler, alpha, tile_planner
 from hyperfunc.upscaling.tile_planner import TilePlanner
 
@@ -163,7 +164,7 @@ def test_tiles_that_are_rendered_in_different_parts_do_not_share_a_function(monk
     monkeypatch.setattr(tile_planner, "choose_largest_tile", lambda devices: 32)
     monkeypatch.setattr(tile_planner, "FIRST_EXTENT_MULTIPLE", 4)
     monkeypatch.setattr(tile_planner, "EXTENT_MULTIPLE", 8)
-    planner = TilePlanner(EDSR(4, 6).receptive_radius, devices=1)
+    planner = TilePlanner(Neighbourhood(14), devices=1)
     sizes = ((20, 20), (22, 22)), ((24, 40), (31, 52)), ((24, 50), (25, 52))
     _, second, third = (planner.plan(shape, size, 1) for shape, size in sizes)
     assert second.tile.extents == third.tile.extents and second.tile.count == third.tile.count
@@ -172,7 +173,7 @@ def test_tiles_that_are_rendered_in_different_parts_do_not_share_a_function(monk
 
 def test_images_of_many_sizes_share_few_tile_shapes():
     """The first image of a kind gets tiles that fit closely, later ones such as others can use."""
-    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=1)
+    planner = TilePlanner(Neighbourhood(4), devices=1)
 
     def count_shapes(*sizes) -> int:
         return len({planner.plan(shape, size, 1).tile for shape, size in sizes})
@@ -187,7 +188,7 @@ def test_images_of_many_sizes_share_few_tile_shapes():
 
 def test_small_images_are_planned_together():
     """Few functions are compiled, and not much is computed in vain."""
-    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=2)
+    planner = TilePlanner(Neighbourhood(4), devices=2)
     shapes = [(64 + 7 * i % 65, 64 + 13 * i % 65) for i in range(20)] * 3
     plans = planner.plan_together([(shape, (2 * shape[0], 2 * shape[1])) for shape in shapes])
     assert [plan.shape for plan in plans] == shapes
@@ -213,13 +214,13 @@ def test_images_that_share_tiles_share_a_compiled_function(variables, draw):
 
 def test_a_great_reduction_reads_the_image_once():
     """Its tile does not get longer for what is mirrored beyond the image."""
-    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=1)
+    planner = TilePlanner(Neighbourhood(4), devices=1)
     assert planner.plan((1023, 255), (1, 2), 1).tile.extents == (1023, 255)
 
 
 def test_many_devices_take_no_more_memory():
     one, two, four = (
-        TilePlanner(EDSR(8, 1).receptive_radius, devices)
+        TilePlanner(Neighbourhood(4), devices)
         .plan((2000, 2000), (4000, 4000), devices)
         .tile.extents
         for devices in (1, 2, 4)
@@ -229,7 +230,7 @@ def test_many_devices_take_no_more_memory():
 
 
 def test_large_scales_get_small_tiles():
-    planner = TilePlanner(EDSR(8, 1).receptive_radius, devices=4)
+    planner = TilePlanner(Neighbourhood(4), devices=4)
     assert max(planner.plan((4000, 6000), (8000, 12000), 4).tile.count) <= 2 * 320
     # Hardly any of the halo is rendered.
     assert max(planner.plan((4000, 6000), (200000, 300000), 4).tile.count) <= 50 * 40

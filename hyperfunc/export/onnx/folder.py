@@ -59,6 +59,11 @@ def _check(model: Model, folder: Path, scales: Sequence[int]) -> None:
             f"{model.path} has the trunk {kind}, and only EDSR can be written as an ONNX graph: "
             "give a checkpoint such as sr"
         )
+    if network.base == "corrected":
+        raise UserError(
+            f"{model.path} corrects the image that its fields add to, which no ONNX graph does: "
+            "give a checkpoint such as sr"
+        )
 
 
 def export_onnx(
