@@ -20,8 +20,8 @@ from typing import Any, Literal
 LONGEST = 10.0
 """Seconds of processor time that one job may take."""
 
-LONGEST_WAIT = 60.0
-"""Seconds that it may take where other programs use the processor, too."""
+LONGEST_WAIT = 300.0
+"""Seconds that it may take where other programs use the processor, too, or where it waits."""
 
 LARGEST = 2**31
 """Bytes of memory that one job may take."""
@@ -79,6 +79,9 @@ class Worker:
         """End the process."""
         self._process.kill()
         self._process.join()
+        self._process.close()
+        self._pipe.close()
+        self._traces.close()
 
     def _begin(self) -> None:
         self._pipe, end = PROCESSES.Pipe()
@@ -93,8 +96,8 @@ class Worker:
         if how == "slow":
             os.kill(self._process.pid or 0, signal.SIGUSR1)
             time.sleep(1)
-        self.close()
         traces = self._traces.read().decode()
+        self.close()
         self._begin()
         return Ended(how, traces)
 
