@@ -159,7 +159,7 @@ def draw_windows() -> Figure:
     """Weights of the windows of three layouts along one axis, and their sum."""
     layouts = (
         ("sr: one window per pixel", PER_PIXEL, 8),
-        ("sr_paper: patches of 8, stride 4", WindowLayout(size=8, stride=4, overhang=0.0), 24),
+        ("sr_paper: patches of 4, stride 2", WindowLayout(size=4, stride=2, overhang=1.0), 16),
         ("faces: one window", WHOLE_IMAGE, 64),
     )
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.3), sharey=True, layout="constrained")
