@@ -36,6 +36,7 @@ NOT_RUN = {
 
 PARSED_ONLY = {
     "train": "compiling a whole preset takes minutes; tests/commands trains tiny ones",
+    "reproduce": "training everything takes hours; tests/evaluation makes a tiny one",
     "evaluate": "measuring sets of images takes minutes; tests/commands measures drawn ones",
     "view": "it opens a browser; tests/export looks at the page",
 }

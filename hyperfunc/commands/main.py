@@ -9,6 +9,7 @@ hyperfunc view photo.jpg
 hyperfunc cache --clear
 hyperfunc train --workdir=runs/sr
 hyperfunc evaluate --dataset=set5 --scale=3
+hyperfunc reproduce --data_dir=DATA --out=reproduction
 """
 
 import argparse
@@ -29,6 +30,7 @@ COMMANDS = {
     "cache": "Say where compiled programs are kept, or remove them.",
     "train": "Train a model, or continue a training run.",
     "evaluate": "Measure how well models enlarge or reconstruct images.",
+    "reproduce": "Make the paper's tables and figures, with its numbers beside ours.",
 }
 """Each is a module here, with ``parse`` and ``run``; only the one that is needed is imported."""
 

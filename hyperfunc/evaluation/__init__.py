@@ -10,6 +10,7 @@ check_extra("eval", "evaluation")
 
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_method
 from hyperfunc.evaluation.panels import compare
+from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
 from hyperfunc.evaluation.weight_space_evaluation import (
@@ -19,9 +20,11 @@ from hyperfunc.evaluation.weight_space_evaluation import (
 )
 
 __all__ = [
+    "BATCH_DIVISOR",
     "FeatureSpace",
     "Method",
     "PROTOCOL",
+    "Reproduction",
     "bicubic",
     "compare",
     "evaluate_super_resolution",

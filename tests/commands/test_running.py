@@ -165,7 +165,9 @@ def test_a_command_in_a_running_program_leaves_ctrl_c_as_it_is():
     assert signal.getsignal(signal.SIGINT) == before
 
 
-@pytest.mark.parametrize("name", ["upscale", "info", "export", "view", "train", "evaluate"])
+@pytest.mark.parametrize(
+    "name", ["upscale", "info", "export", "view", "train", "evaluate", "reproduce"]
+)
 def test_every_command_has_help_with_debug(capsys, name):
     from hyperfunc.commands import main
     from hyperfunc.commands.main import COMMANDS
