@@ -114,8 +114,10 @@ class WrappingPlanner:
         padding = [0, 0]
         for i, axis in enumerate("yx"):
             if axis in self.wrap:
-                # In whole pixels of the output, too: its pixels lie as without the padding.
-                unit = shape[i] // math.gcd(shape[i], size[i])
+                # In whole pixels of the output, and whole squares that the trunk folds: both lie as
+                # without the padding.
+                pixels = shape[i] // math.gcd(shape[i], size[i])
+                unit = math.lcm(pixels, self.planner.reads.alignment)
                 padding[i] = math.ceil(reach / unit) * unit
         padded_shape, padded_size = (
             (

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from hyperfunc.errors import UserError
-from hyperfunc.networks import EDSR, CosineMLP, FourierField, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.networks import (
+    EDSR,
+    CosineMLP,
+    FourierField,
+    HalfEDSR,
+    PatchHypernetwork,
+    PixelHypernetwork,
+)
 from hyperfunc.pixels import WindowLayout
 from hyperfunc.upscaling import Upscaler, tile_planner
 
@@ -61,3 +68,16 @@ def test_a_model_of_windows_cannot_wrap():
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     with pytest.raises(UserError, match="cannot wrap"):
         Upscaler(model, variables, wrap="x")
+
+
+def test_squares_that_a_trunk_folds_lie_as_without_wrapping():
+    model = PixelHypernetwork(
+        HalfEDSR(4, 1), FourierField(4, bandwidth=2.0), base="corrected", branch_scale=0.3
+    )
+    variables = jax.jit(model.init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
+    upscalers = [Upscaler(model, variables, wrap=wrap) for wrap in ("", "xy")]
+    image = np.random.default_rng(0).integers(0, 256, (80, 80, 3)).astype(np.uint8)
+    without, with_ = (upscale(image, (160, 160)).astype(int) for upscale in upscalers)
+    assert np.abs(without - with_)[60:-60, 60:-60].max() <= 1 and (without != with_).any()
+    planner = upscalers[1]._planner
+    assert planner.plan((80, 80), (160, 160), 1).padding[0] % 2 == 0
