@@ -24,20 +24,41 @@ def encode_function(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
     """Pack the arrays of a function that `check_page` accepts.
 
     Returns:
-        The arrays, one after the other, little-endian: the kernel, float32
-        [layers, features / 4, 8, 4]; the scales of the features, float32 [h, features]; the levels
-        of the features, int8 [features / 4, h, w, 4]; the base, uint8 [h, w, 3], if there is one.
-        The number of features is rounded up to a multiple of four.
+        The arrays, one after the other, little-endian: the kernel (see `encode_head`); the scales
+        of the features, float32 [h, features]; the levels of the features, int8 [features / 4, h,
+        w, 4]; the base, uint8 [h, w, 3], if there is one. The number of features is rounded up to a
+        multiple of four.
 
         The page's configuration: the size of the image and of these arrays, the frequencies.
 
     Raises:
         UserError: the function holds values that are not finite.
     """
-    target = cast(FourierField, function.target)
+    kernel, config = encode_head(function)
     height, width = function.size
-    features, kernel = map(np.asarray, function.theta.factors())
-    if not (np.isfinite(features).all() and np.isfinite(kernel).all()):
+    features = np.asarray(function.theta.factors()[0])
+    if not np.isfinite(features).all():
+        raise UserError("the function holds values that are not finite: the model is damaged")
+    levels, scales = _pack_features(features[0])
+    payload = kernel + scales.tobytes() + levels.tobytes()
+    if function.base is not None:
+        payload += to_uint8(np.asarray(function.base)[0]).tobytes()
+    return payload, {**config, "width": width, "height": height}
+
+
+def encode_head(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
+    """Pack what all functions of a model share.
+
+    Returns:
+        The kernel from features to coefficients, float32 [layers, features / 4, 8, 4]; and the part
+        of the page's configuration that depends on no image.
+
+    Raises:
+        UserError: the function holds values that are not finite.
+    """
+    target = cast(FourierField, function.target)
+    kernel = np.asarray(function.theta.factors()[1])
+    if not np.isfinite(kernel).all():
         raise UserError("the function holds values that are not finite: the model is damaged")
     with np.errstate(over="ignore"):
         kappa = float(np.exp(np.asarray(function.shared["log_kappa"], np.float64)))
@@ -49,22 +70,15 @@ def encode_function(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
     order = np.argsort((omega**2).sum(axis=1))
     waves = np.zeros((4 * -(-target.frequencies // 4), 2))
     waves[: target.frequencies] = omega[order, ::-1]  # (x, y)
-
-    levels, scales = _pack_features(features[0])
-    payload = _pack_kernel(kernel, target, order).tobytes() + scales.tobytes() + levels.tobytes()
-    if function.base is not None:
-        payload += to_uint8(np.asarray(function.base)[0]).tobytes()
     config = {
-        "width": width,
-        "height": height,
-        "quads": levels.shape[0],
+        "quads": -(-kernel.shape[0] // 4),
         "layers": _count_layers(target),
         "waves": waves.tolist(),
         "kappa": kappa,
         "frequencies": target.frequencies,
         "base": function.base is not None,
     }
-    return payload, config
+    return _pack_kernel(kernel, target, order).tobytes(), config
 
 
 def _count_layers(target: FourierField) -> int:

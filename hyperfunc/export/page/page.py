@@ -12,19 +12,21 @@ import base64
 import html
 import json
 import os
-import re
 import zlib
-from importlib.resources import files
 from typing import cast
 
 from hyperfunc.errors import UserError
 from hyperfunc.export.packing import without_padding
 from hyperfunc.export.page.encode import bytes_per_pixel, encode_function
+from hyperfunc.export.page.template import fill_in
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FourierField, Target
 from hyperfunc.pixels import WindowLayout
 from hyperfunc.types import Size
+
+PARTS = "page/parts"
+"""The folder of the page's parts."""
 
 MAX_PAGE_BYTES = 64_000_000
 """Size of the page: browsers are slow to open larger ones."""
@@ -68,8 +70,10 @@ def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
         "config": json.dumps(config).replace("<", "\\u003c"),
         "data": base64.b64encode(zlib.compress(payload, 6)).decode("ascii"),
         "title": html.escape(title or "Functional image"),
+        "message": "Loading the image …",
+        "tools": "",
     }
-    page = _fill_in(_read_part("page.html"), values)
+    page = fill_in("%%page.html%%", values, PARTS)
     encoded = page.encode("utf-8", "replace")  # A file's name, as a title, may not be valid UTF-8.
     if len(encoded) > MAX_PAGE_BYTES:
         height, width = function.size
@@ -107,18 +111,3 @@ def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1)
             f"on a side and {max_pixels / 1e6:.2f} million in total: crop the image or make it "
             "smaller; `hyperfunc upscale` renders any size"
         )
-
-
-def _fill_in(template: str, values: dict[str, str]) -> str:
-    """Replace each ``%%name%%`` by the value of that name, or else by the part of that name."""
-
-    def replace(match: re.Match[str]) -> str:
-        return values[match[1]] if match[1] in values else _read_part(match[1])
-
-    # In one pass, so that nothing is replaced within a title or a part.
-    return re.sub(r"%%([a-z/.]+)%%", replace, template)
-
-
-def _read_part(name: str) -> str:
-    part = files("hyperfunc.export.page").joinpath("parts", *name.split("/"))
-    return part.read_text("utf-8").removesuffix("\n")

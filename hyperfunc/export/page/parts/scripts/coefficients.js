@@ -1,6 +1,6 @@
 // From the arrays in the page to textures: the coefficients of the target networks, and the base.
 
-const COEFFICIENTS_UNIT = 0, FEATURES_UNIT = 1, KERNEL_UNIT = 2, BASE_UNIT = 3, SCALES_UNIT = 4;
+const SCALES_UNIT = PREVIEW_UNIT; // There are no previews yet.
 
 // Upload the arrays, multiply features by the kernel on the graphics card, and keep the product in
 // COEFFICIENTS_UNIT and the base image in BASE_UNIT.
@@ -47,7 +47,7 @@ const uploadCoefficients = (gl, config, payload) => {
 
 // Draw features times kernel into each layer of the coefficients.
 const multiply = (gl, { width, height, quads, layers }, coefficients) => {
-  const { program, at } = link(gl, "expand-shader", { QUADS: quads });
+  const { program, at } = link(gl, "expand-shader", { QUADS: quads, TILE: 0 });
   const framebuffer = gl.createFramebuffer();
   gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
   gl.bindVertexArray(gl.createVertexArray());

@@ -3,7 +3,8 @@
 // A view has: x, y: the position in the middle of the screen, input pixels; zoom: screen pixels (of
 // the device) per input pixel; rotation: radians, clockwise; compare: whether the base is shown
 // beside the function; split: where the line between them is, 0 (left) to 1 (right); gradient:
-// whether the gradient magnitude is shown.
+// whether the gradient magnitude is shown; tall (1 if missing): how much farther apart rows are than
+// columns, of a view without rotation.
 
 const MAX_ZOOM = 128;
 const MIN_COMPARED_WIDTH = 64; // CSS pixels. The line would hide a narrower image.

@@ -2,26 +2,25 @@
 
 const GROUND = [15 / 255, 17 / 255, 20 / 255];
 const GRADIENT_GAIN = 3; // A gradient magnitude g, per input pixel, is shown as 1 - exp(-gain * g).
-const PREVIEW_UNIT = 4; // Free again once the coefficients are there.
 
-const makeRenderer = (gl, config, payload) => {
-  uploadCoefficients(gl, config, payload);
-
+// The coefficients and the base are in their units; config.tile: see field.glsl; 0 without tiles.
+const makeRenderer = (gl, config) => {
   const programs = [];
   const use = (isGradient) => {
     const key = isGradient ? 1 : 0;
     if (!programs[key]) {
       const { program, at } = programs[key] = link(gl, "view-shader", {
         GRADIENT: key, BASE: config.base ? 1 : 0, WAVES: config.waves.length,
-        LAYERS: config.layers, GAIN: GRADIENT_GAIN.toFixed(1),
+        LAYERS: config.layers, TILE: config.tile ?? 0, GAIN: GRADIENT_GAIN.toFixed(1),
       });
       gl.useProgram(program);
       gl.uniform1i(at("coefficients"), COEFFICIENTS_UNIT);
       gl.uniform1i(at("pixels"), BASE_UNIT);
+      gl.uniform1i(at("places"), PLACES_UNIT);
       gl.uniform4fv(at("waves"), new Float32Array(
         config.waves.flatMap(([x, y]) => [x, y, config.kappa * (x * x + y * y), 0])));
       gl.uniform2f(at("size"), config.width, config.height);
-      gl.uniform3fv(at("ground"), GROUND);
+      gl.uniform3fv(at("ground"), config.ground ?? GROUND);
     }
     gl.useProgram(programs[key].program);
     return programs[key].at;
@@ -32,7 +31,8 @@ const makeRenderer = (gl, config, payload) => {
     const at = use(view.gradient);
     const cos = Math.cos(view.rotation) / view.zoom, sin = Math.sin(view.rotation) / view.zoom;
     gl.uniform2f(at("centre"), view.x, view.y);
-    gl.uniformMatrix2fv(at("turn"), false, [cos, -sin, sin, cos]);
+    const tall = view.tall ?? 1;
+    gl.uniformMatrix2fv(at("turn"), false, [cos, -sin, sin * tall, cos * tall]);
     gl.uniform2f(at("view"), w, h);
     gl.uniform1f(at("ratio"), ratio);
     gl.uniform1f(at("footprint"), ratio / view.zoom);

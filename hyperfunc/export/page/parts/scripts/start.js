@@ -11,43 +11,17 @@ listenToKeys(actions);
 listenToPointers(canvas, $("split"), viewer, geometry, actions);
 let renderer = null;
 
-const openWebGL = () => {
-  const gl = canvas.getContext("webgl2", {
-    alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true,
-    powerPreference: "high-performance",
-  });
-  if (!gl)
-    throw new Error(
-      "This page draws the image on the graphics card and needs WebGL 2, which this browser does " +
-      "not offer. Enable hardware acceleration, or open the page in a current Chrome, Edge, " +
-      "Firefox or Safari.");
+const start = async () => {
+  const gl = openWebGL(canvas);
   if (typeof DecompressionStream === "undefined")
     throw new Error(
       "This browser is too old to open this page: it lacks DecompressionStream. Use a browser " +
       "from 2023 or later.");
-  return gl;
-};
-
-const resize = (entries) => {
-  const box = entries?.[0]?.devicePixelContentBoxSize?.[0];
-  const r = devicePixelRatio;
-  // The exact size where it is known; browsers that emulate another screen report it unscaled.
-  const pick = (exact, css) =>
-    Math.max(1, exact && Math.abs(exact - css * r) < 2 ? exact : Math.round(css * r));
-  const w = pick(box?.inlineSize, canvas.clientWidth);
-  const h = pick(box?.blockSize, canvas.clientHeight);
-  if (canvas.width === w && canvas.height === h && !viewer.isFitted) return;
-  canvas.width = w;
-  canvas.height = h;
-  viewer.refit();
-};
-
-const start = async () => {
-  const gl = openWebGL();
   const deflated = decodeBase64($("data").textContent);
   $("data").remove();
   const makeAgain = async () => {
-    renderer = makeRenderer(gl, config, await inflate(deflated));
+    uploadCoefficients(gl, config, await inflate(deflated));
+    renderer = makeRenderer(gl, config);
     frames.use(gl, renderer);
   };
   await makeAgain();
@@ -61,10 +35,7 @@ const start = async () => {
     try { await makeAgain(); labels.say(""); frames.invalidate(); }
     catch (error) { labels.say(error.message); }
   });
-  const observer = new ResizeObserver(resize);
-  try { observer.observe(canvas, { box: "device-pixel-content-box" }); }
-  catch { observer.observe(canvas); }
-  resize();
+  watchSize(canvas, viewer);
   viewer.open();
   labels.say("");
 };

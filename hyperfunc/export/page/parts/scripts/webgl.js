@@ -1,4 +1,21 @@
-// WebGL: programs and textures.
+// WebGL: the context, programs and textures.
+
+// The units of the textures.
+const COEFFICIENTS_UNIT = 0, FEATURES_UNIT = 1, KERNEL_UNIT = 2, BASE_UNIT = 3;
+const PREVIEW_UNIT = 4, PLACES_UNIT = 5;
+
+const openWebGL = (canvas) => {
+  const gl = canvas.getContext("webgl2", {
+    alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true,
+    powerPreference: "high-performance",
+  });
+  if (!gl)
+    throw new Error(
+      "This page draws the image on the graphics card and needs WebGL 2, which this browser does " +
+      "not offer. Enable hardware acceleration, or open the page in a current Chrome, Edge, " +
+      "Firefox or Safari.");
+  return gl;
+};
 
 const compile = (gl, kind, source) => {
   const shader = gl.createShader(kind);

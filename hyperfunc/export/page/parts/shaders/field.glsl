@@ -41,6 +41,13 @@ Jet field(vec2 p) {  // four windows with tent weights
   ivec2 i = ivec2(at), j = min(i + 1, ivec2(size) - 1);
   vec2 t = at - vec2(i), d = p - 0.5 - vec2(i);
   Jet sum = Jet(vec3(0.0), vec3(0.0), vec3(0.0));
+#if TILE  // Around each tile lies one more cell, so that the four are in one place.
+  ivec2 tile = min(ivec2(p), ivec2(size) - 1) / TILE;
+  ivec2 place = ivec2(texelFetch(places, tile, 0).xy);
+  if (place.x == 0) return sum;
+  i += place - tile * TILE;
+  j += place - tile * TILE;
+#endif
   Jet jet = network(i, d);
   blend(sum, jet, (1.0 - t.x) * (1.0 - t.y), inside * -(1.0 - t.yx));
   jet = network(ivec2(j.x, i.y), d - vec2(1, 0));
