@@ -38,6 +38,7 @@ PARSED_ONLY = {
     "train": "compiling a whole preset takes minutes; tests/commands trains tiny ones",
     "reproduce": "training everything takes hours; tests/evaluation makes a tiny one",
     "evaluate": "measuring sets of images takes minutes; tests/commands measures drawn ones",
+    "studio": "npm downloads ONNX Runtime; tests/export opens it in a browser",
     "view": "it opens a browser; tests/export looks at the page",
 }
 """Commands whose lines are only parsed, and why."""

@@ -6,6 +6,7 @@ hyperfunc info photo.jpg
 hyperfunc export photo.jpg --function photo.hfn --html photo.html
 hyperfunc export --onnx graphs
 hyperfunc view photo.jpg
+hyperfunc studio out/
 hyperfunc cache --clear
 hyperfunc train --workdir=runs/sr
 hyperfunc evaluate --dataset=set5 --scale=3
@@ -27,6 +28,7 @@ COMMANDS = {
     "info": "Describe a file: an image, a checkpoint, or a function (.hfn).",
     "export": "Write an image as a function (a file or a page), or a model as ONNX graphs.",
     "view": "Show an image as a function in a browser, and zoom into it.",
+    "studio": "Write a page in which any photograph becomes a function, in the browser.",
     "cache": "Say where compiled programs are kept, or remove them.",
     "train": "Train a model, or continue a training run.",
     "evaluate": "Measure how well models enlarge or reconstruct images.",

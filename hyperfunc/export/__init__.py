@@ -6,11 +6,13 @@ File and page contain the parameters of the target networks, so that neither nee
 from hyperfunc.export.hfn import load_function, load_header, save_function
 from hyperfunc.export.onnx import export_onnx
 from hyperfunc.export.page import check_page, export_html, make_page
+from hyperfunc.export.studio import export_studio
 
 __all__ = [
     "check_page",
     "export_html",
     "export_onnx",
+    "export_studio",
     "load_function",
     "load_header",
     "make_page",

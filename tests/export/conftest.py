@@ -2,9 +2,11 @@
 
 import base64
 import functools
+import http.server
 import io
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperfunc.export import export_html
+from hyperfunc.experiment import load_model
+from hyperfunc.export import export_html, export_studio
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FactoredTheta, FourierField, PlainTheta, Target
 from hyperfunc.pixels import PER_PIXEL, WindowLayout
@@ -79,21 +82,23 @@ def make_function() -> Callable[..., FunctionalImage]:
 class Page:
     """The page in a browser, and what a user can do to it."""
 
-    def __init__(self, driver: Any, path: Path) -> None:
+    def __init__(self, driver: Any, path: Path, address: str | None = None) -> None:
         self.driver, self.path = driver, path
+        self.address = address or path.as_uri()
+        self.requests: list[str] = []
 
     def open(self, width: int = 480, height: int = 360, ratio: float = 1.0, *, mobile=False):
         """Open the page anew on a screen of this many CSS pixels."""
-        self._set_screen(width, height, ratio, mobile)
-        self.driver.get(self.path.as_uri())
+        self.set_screen(width, height, ratio, mobile)
+        self.driver.get(self.address)
         self.settle()
 
     def resize(self, width: int, height: int) -> None:
-        self._set_screen(width, height)
+        self.set_screen(width, height)
         self.wait("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
         self.settle()
 
-    def _set_screen(self, width: int, height: int, ratio: float = 1.0, mobile: bool = False):
+    def set_screen(self, width: int, height: int, ratio: float = 1.0, mobile: bool = False):
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": ratio, "mobile": mobile},
@@ -238,3 +243,27 @@ def page(exported: Page) -> Iterator[Page]:
     exported.open()
     yield exported
     assert exported.driver.get_log("browser") == []
+
+
+@pytest.fixture(scope="session")
+def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The studio on a server of its own; ``page.requests`` lists the paths that were asked for."""
+    if not shutil.which("npm"):
+        pytest.skip("needs npm: apt-get install npm")
+    folder = tmp_path_factory.mktemp("studio")
+    export_studio(load_model("sr"), folder)
+    requests = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            requests.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = Page(driver, folder / "index.html", f"http://127.0.0.1:{server.server_port}/")
+    page.requests = requests
+    yield page
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,158 @@
+"""Write the studio to a folder, which any web server can serve."""
+
+import hashlib
+import html
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from hyperfunc.errors import UserError
+from hyperfunc.experiment import BUNDLED, Model
+from hyperfunc.export.onnx import export_onnx
+from hyperfunc.export.page import check_page
+from hyperfunc.export.page.encode import encode_head
+from hyperfunc.export.page.page import PARTS
+from hyperfunc.export.page.template import fill_in
+from hyperfunc.files import replacing
+from hyperfunc.function import encode
+
+WEB = Path(__file__).parent / "web"
+FOLDERS = ("studio/web/parts", PARTS)
+"""Of the parts of the page, below `hyperfunc.export`."""
+
+RUNTIME = {
+    "WebAssembly": (
+        "ort.wasm.min.mjs",
+        "ort-wasm-simd-threaded.mjs",
+        "ort-wasm-simd-threaded.wasm",
+    ),
+    "WebGPU": (
+        "ort.jspi.min.mjs",
+        "ort-wasm-simd-threaded.jspi.mjs",
+        "ort-wasm-simd-threaded.jspi.wasm",
+    ),
+}
+"""Files of onnxruntime-web for each backend; a browser loads those of one."""
+
+TILE = 128
+"""Cells on a side of a tile."""
+
+COPIED = ("worker.js", "arrays.js", "manifest.webmanifest", "icon.svg")
+
+
+class Sample(NamedTuple):
+    """A picture to try."""
+
+    path: str
+    name: str
+
+
+SAMPLES = (
+    Sample("samples/chelsea.webp", "Cat"),
+    Sample("samples/coffee.webp", "Coffee"),
+    Sample("samples/astronaut.webp", "Astronaut"),
+)
+
+
+def export_studio(model: Model, folder: Path) -> int:
+    """Write the studio; files of an earlier one are replaced.
+
+    It needs the extra "onnx", which the caller checks, and npm, which downloads ONNX Runtime as
+    ``web/package-lock.json`` pins it.
+
+    Args:
+        model: with a Fourier series per pixel and the trunk `EDSR`.
+        folder: is created if it does not exist.
+
+    Returns:
+        The size of the folder, in bytes.
+
+    Raises:
+        UserError: the model cannot be exported, npm is missing or fails, or the folder cannot be
+            written to.
+    """
+    config = _write_model(model, folder)
+    _copy_runtime(folder / "runtime")
+    for name in COPIED:
+        _write(folder / name, (WEB / name).read_bytes())
+    for sample in SAMPLES:
+        _write(folder / sample.path, (WEB / sample.path).read_bytes())
+    is_bundled = model.path.parent == BUNDLED
+    values = {
+        "config": json.dumps(config),
+        "title": "hyperfunc studio",
+        "message": "Starting …",
+        "tools": fill_in("%%tools.html%%", {}, *FOLDERS) + "\n",
+        "samples": "".join(map(_show_sample, SAMPLES)),
+        "model": html.escape(model.path.name),
+        "licence": "LICENSE-WEIGHTS.md" if is_bundled else "config.json",
+        "terms": "non-commercial research" if is_bundled else "its trainer’s",
+    }
+    for name in ("index.html", "studio.css", "studio.js"):
+        _write(folder / name, (fill_in(f"%%{name}%%", values, *FOLDERS) + "\n").encode())
+    _write_service_worker(folder)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _write_model(model: Model, folder: Path) -> dict[str, Any]:
+    """Write the encoder and the kernel, and return the configuration of the page."""
+    with tempfile.TemporaryDirectory() as temporary:
+        export_onnx(model, Path(temporary) / "graphs", scales=[1])
+        for path in sorted((Path(temporary) / "graphs").iterdir()):
+            if path.name in ("encoder.onnx", "config.json", "LICENSE-WEIGHTS.md"):
+                _write(folder / "model" / path.name, path.read_bytes())
+    network: Any = model.hypernetwork
+    check_page(network.target, network.layout, (1, 1))
+    function, _ = encode(network, model.variables, jnp.zeros((1, 1, 1, 3)))
+    kernel, config = encode_head(function)
+    _write(folder / "model" / "kernel.bin", kernel)
+    return {**config, "tile": TILE, "halo": network.backbone.receptive_radius + 1}
+
+
+def _copy_runtime(folder: Path) -> None:
+    """Download ONNX Runtime as the lock file pins it, and copy what the studio loads."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UserError(
+            "npm: not found, and it downloads ONNX Runtime: install Node.js 20 or newer"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(WEB / name, temporary)
+        words = ["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+        process = subprocess.run([npm, *words], cwd=temporary, capture_output=True, text=True)
+        if process.returncode:
+            reason = next(iter(process.stderr.strip().splitlines()), f"code {process.returncode}")
+            raise UserError(f"npm cannot download ONNX Runtime ({reason}): check the network")
+        package = Path(temporary) / "node_modules" / "onnxruntime-web"
+        for name in (file for files in RUNTIME.values() for file in files):
+            _write(folder / name, (package / "dist" / name).read_bytes())
+
+
+def _show_sample(sample: Sample) -> str:
+    return (
+        f'<li><button type="button" data-path="{sample.path}" data-name="{sample.name}">'
+        f'<img src="{sample.path}" alt="{sample.name}" width="104" height="78"></button></li>'
+    )
+
+
+def _write_service_worker(folder: Path) -> None:
+    """Write the worker that keeps the files, all but those of WebGPU, for use without a network."""
+    names = [*COPIED, "index.html", "studio.css", "studio.js"]
+    names += [sample.path for sample in SAMPLES]
+    names += [f"runtime/{name}" for name in RUNTIME["WebAssembly"]]
+    names += ["model/encoder.onnx", "model/kernel.bin"]
+    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in names))
+    name = f"hyperfunc-{digest.hexdigest()[:12]}"
+    head = f"const NAME = {json.dumps(name)}, FILES = {json.dumps(['./', *names])};\n"
+    _write(folder / "sw.js", head.encode() + (WEB / "sw.js").read_bytes())
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

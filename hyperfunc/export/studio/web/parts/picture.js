@@ -1,0 +1,25 @@
+// From a file to the pixels of a picture.
+
+const MAX_PIXELS = 40e6; // 160 MB as RGBA
+
+// maxSide: of a texture. Returns { width, height, rgba, notes }; a picture that is too large for
+// this device is reduced, and transparent pixels are laid on white.
+const readPicture = async (blob, maxSide) => {
+  let bitmap;
+  try { bitmap = await createImageBitmap(blob); }
+  catch { throw new Error("This browser cannot read this file as a picture: try a JPEG or a PNG."); }
+  const { width: w, height: h } = bitmap;
+  const scale = Math.min(1, maxSide / Math.max(w, h), Math.sqrt(MAX_PIXELS / (w * h)));
+  const width = Math.max(1, Math.floor(w * scale)), height = Math.max(1, Math.floor(h * scale));
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (!context) throw new Error("This device has too little memory for this picture.");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const note = `reduced from ${w} × ${h}, which is too large for this device`;
+  return { width, height, rgba, note: scale < 1 ? note : "" };
+};

@@ -1,0 +1,57 @@
+// Workers that encode tiles, side by side.
+
+const MAX_WORKERS = 4;
+
+// onReady(backend): called when the first worker can work, with "WebGPU" or "WebAssembly".
+const makePool = (onReady) => {
+  const idle = [], queue = [];
+  const jobs = new Map(); // what waits for an answer, by its number
+  let count = 0, size = 0, failure = null;
+
+  const next = () => {
+    while (idle.length && queue.length) {
+      const { cut, ...job } = queue.shift();
+      const number = count++;
+      jobs.set(number, job);
+      idle.shift().postMessage({ number, ...cut }, [cut.bytes.buffer]);
+    }
+  };
+  const fail = (message) => {
+    failure = new Error(`The picture cannot be sharpened here: ${message}`);
+    for (const { reject } of [...jobs.values(), ...queue]) reject(failure);
+    jobs.clear();
+    queue.length = 0;
+  };
+
+  const add = (allowed) => {
+    const worker = new Worker("worker.js", { type: "module", name: allowed });
+    size++;
+    worker.onerror = (event) => fail(event.message || "the worker does not start");
+    worker.onmessage = ({ data: { backend, error, number, ...result } }) => {
+      if (error) return fail(error);
+      if (backend) {
+        const isFirst = size === 1;
+        if (isFirst) onReady(backend);
+        // A graphics card serves one worker; processors serve one each, and one stays free.
+        const wanted = Math.min((navigator.hardwareConcurrency || 2) - 1, MAX_WORKERS);
+        if (isFirst && backend === "WebAssembly") while (size < wanted) add("WebAssembly");
+      } else {
+        jobs.get(number)?.resolve(result);
+        jobs.delete(number);
+      }
+      idle.push(worker);
+      next();
+    };
+  };
+  add("any");
+
+  return {
+    get size() { return size; },
+    // Resolves to the features of a tile that was cut out of a picture.
+    encode: (cut) => new Promise((resolve, reject) => {
+      if (failure) return reject(failure);
+      queue.push({ cut, resolve, reject });
+      next();
+    }),
+  };
+};

@@ -1,0 +1,154 @@
+// Put the parts together.
+
+const config = { ...JSON.parse($("config").textContent), width: 1, height: 1 };
+const canvas = $("canvas"), isLight = matchMedia("(prefers-color-scheme: light)");
+const geometry = makeGeometry(canvas, $("tools"), config);
+const viewer = makeViewer(geometry, config, () => { frames.invalidate(); sharpener?.update(); });
+const labels = makeLabels(config);
+const frames = makeFrames(canvas, viewer, labels);
+const actions = makeActions(canvas, viewer, geometry, config);
+let gl = null, kernel = null, store = null, renderer = null, pool = null;
+let picture = null, tiling = null, sharpener = null;
+const LOST_TWICE = "The browser has lost the graphics card twice: this is the picture itself. " +
+  "Reload the page to try again.";
+const waiting = []; // for all to be sharp
+let backend = "", losses = 0;
+
+labels.note = (text) => { $("cells").textContent = text; };
+
+const describe = ({ done, wanted, seconds, isChanged }) => {
+  const { width, height, note } = picture;
+  const parts = [`${(width * height / 1e6).toFixed(1)} megapixels`];
+  if (note) parts.push(note);
+  if (!wanted) parts.push("zoom in to sharpen");
+  else if (done < wanted)
+    parts.push(`sharpening ${done} of ${wanted}` +
+      (seconds ? `, about ${Math.ceil(seconds)} s` : backend ? "" : ": loading the model"));
+  else parts.push("sharp");
+  if (done === wanted) for (const resolve of waiting.splice(0)) resolve();
+  if (backend) parts.push(`on ${backend}`);
+  labels.note(parts.join(" · "));
+  if (isChanged) frames.invalidate();
+};
+
+const makePictureRenderer = () => {
+  const ground = getComputedStyle(document.documentElement).getPropertyValue("--ground");
+  config.ground = ground.match(/\w\w/g).map((pair) => parseInt(pair, 16) / 255);
+  renderer = makeRenderer(gl, config);
+  frames.use(gl, renderer);
+};
+
+// Make everything on the graphics card that belongs to the picture.
+const showPicture = () => {
+  tiling = makeTiling(picture, config.tile, config.halo - 1);
+  makeTexture(gl, BASE_UNIT, gl.TEXTURE_2D);
+  gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+  gl.texImage2D(
+    gl.TEXTURE_2D, 0, gl.RGBA8, picture.width, picture.height, 0, gl.RGBA, gl.UNSIGNED_BYTE,
+    picture.rgba);
+  store.reset(tiling);
+  sharpener?.close();
+  const encode = (index) => pool.encode(tiling.cut(picture.rgba, index));
+  const getView = () => ({ view: viewer.goal, width: canvas.width, height: canvas.height });
+  sharpener = makeSharpener(
+    tiling, store, pool, encode, getView, describe, (error) => labels.note(error.message));
+  makePictureRenderer();
+  if (gl.getError() === gl.OUT_OF_MEMORY)
+    throw new Error("This picture is too large for this device's graphics memory.");
+};
+
+// Show the picture without functions, and say why.
+const showPlain = (error) => {
+  frames.use(gl, null);
+  $("stage").hidden = $("tools").hidden = $("legend").hidden = true;
+  $("plain").hidden = false;
+  labels.say(error.message, true);
+  $("message").classList.add("low");
+};
+
+const open = async (blob, name) => {
+  if ($("save-dialog").open) return; // What is being saved needs the graphics card.
+  try {
+    picture = { ...await readPicture(blob, gl?.getParameter(gl.MAX_TEXTURE_SIZE) ?? 4096), name };
+  } catch (error) {
+    $("problem").textContent = error.message;
+    if ($("welcome").hidden) labels.note(error.message);
+    return;
+  }
+  $("welcome").hidden = true;
+  document.title = `${name} · hyperfunc`;
+  document.querySelector("#legend h1").textContent = name;
+  URL.revokeObjectURL($("plain").src);
+  Object.assign($("plain"), { src: URL.createObjectURL(blob), alt: name });
+  Object.assign(config, { width: picture.width, height: picture.height });
+  try {
+    await ready;
+    if (losses > 1) throw new Error(LOST_TWICE);
+    showPicture();
+    $("plain").hidden = true;
+    labels.say("");
+    $("stage").hidden = $("tools").hidden = $("legend").hidden = $("help-button").hidden = false;
+    watchOnce();
+    viewer.open();
+  } catch (error) { showPlain(error); }
+};
+let isWatched = false;
+const watchOnce = () => {
+  if (!isWatched) watchSize(canvas, viewer);
+  isWatched = true;
+};
+
+const save = (scale, onProgress, isCancelled) => savePicture(picture, scale, {
+  tiling, store, renderer: () => renderer, features: sharpener.features, ahead: pool.size,
+  onProgress, isCancelled,
+});
+
+const start = async () => {
+  if (location.protocol === "file:")
+    throw new Error(
+      "Browsers start the model only on pages from a server. In this folder, run " +
+      "“python -m http.server”, and open http://localhost:8000.");
+  gl = openWebGL(canvas);
+  kernel = new Float32Array(await (await fetch("model/kernel.bin")).arrayBuffer());
+  store = makeStore(gl, config, kernel);
+  pool = makePool((name) => { backend = name; sharpener?.update(); });
+  canvas.addEventListener("webglcontextlost", (event) => {
+    event.preventDefault();
+    renderer = null;
+    frames.use(gl, null);
+    losses++;
+    if (losses > 1) showPlain(new Error(LOST_TWICE));
+    else labels.say("The browser has lost the graphics card. Waiting until it is available again …", true);
+  });
+  canvas.addEventListener("webglcontextrestored", () => {
+    if (losses > 1) return;
+    try {
+      store = makeStore(gl, config, kernel);
+      if (picture) showPicture();
+      labels.say("");
+      frames.invalidate();
+      sharpener?.update();
+    } catch (error) { showPlain(error); }
+  });
+};
+
+$("stage").hidden = $("tools").hidden = $("legend").hidden = $("help-button").hidden = true;
+labels.say("");
+isLight.addEventListener("change", () => { if (renderer) { makePictureRenderer(); frames.invalidate(); } });
+listenToKeys(actions);
+listenToPointers(canvas, $("split"), viewer, geometry, actions);
+listenToInputs(open, makeSaveDialog(() => picture, save, labels));
+const ready = start();
+ready.catch((error) => { $("problem").textContent = error.message; }); // It is shown.
+if (navigator.serviceWorker && isSecureContext) navigator.serviceWorker.register("sw.js");
+
+// For tests, and for use in the browser's console.
+window.hyperfunc = {
+  ready, open, save,
+  get view() { return { ...viewer.view, width: canvas.width, height: canvas.height }; },
+  get backend() { return backend; },
+  set(changes) { viewer.change((view) => Object.assign(view, changes)); },
+  settled: () => frames.settled(),
+  // Resolves when all that is on the screen is sharp.
+  sharp: () => new Promise((resolve) => { waiting.push(resolve); sharpener.update(); }),
+};

@@ -1,0 +1,60 @@
+// A picture in square tiles. A tile has cells of its own, one more around them where the picture has
+// them, and its encoding reads a halo around those.
+
+// halo: input pixels that the encoder reads around the cells of a tile.
+const makeTiling = ({ width, height }, side, halo) => {
+  const columns = Math.ceil(width / side), rows = Math.ceil(height / side);
+
+  const at = (index) => {
+    const column = index % columns, row = Math.floor(index / columns);
+    const [left, top] = [column * side, row * side];
+    return {
+      index, column, row, left, top,
+      right: Math.min(left + side, width), bottom: Math.min(top + side, height),
+    };
+  };
+
+  // A rectangle with a margin, as far as the picture goes.
+  const grow = ({ left, top, right, bottom }, margin) => ({
+    left: Math.max(left - margin, 0), top: Math.max(top - margin, 0),
+    right: Math.min(right + margin, width), bottom: Math.min(bottom + margin, height),
+  });
+
+  return {
+    columns, rows, count: columns * rows, at,
+
+    // What an encoder needs for a tile, cut out of the picture's RGBA bytes.
+    cut(rgba, index) {
+      const tile = at(index), cells = grow(tile, 1), read = grow(cells, halo);
+      const [w, h] = [read.right - read.left, read.bottom - read.top];
+      const bytes = new Uint8Array(4 * w * h);
+      for (let y = 0; y < h; y++) {
+        const start = 4 * ((read.top + y) * width + read.left);
+        bytes.set(rgba.subarray(start, start + 4 * w), 4 * w * y);
+      }
+      return {
+        bytes, width: w, height: h,
+        // The cells within what is read, and where they lie in a tile with one cell around it.
+        skip: [cells.left - read.left, cells.top - read.top],
+        cells: [cells.right - cells.left, cells.bottom - cells.top],
+        offset: [cells.left - tile.left + 1, cells.top - tile.top + 1],
+      };
+    },
+
+    // The tiles that a view of w x h screen pixels shows, those near its middle first.
+    visible({ x, y, zoom, rotation }, w, h) {
+      const [c, s] = [Math.abs(Math.cos(rotation)), Math.abs(Math.sin(rotation))];
+      const across = (c * w + s * h) / 2 / zoom, down = (s * w + c * h) / 2 / zoom;
+      const clampTo = (value, count) => Math.min(Math.max(Math.floor(value / side), 0), count - 1);
+      const tiles = [];
+      for (let row = clampTo(y - down, rows); row <= clampTo(y + down, rows); row++)
+        for (let column = clampTo(x - across, columns); column <= clampTo(x + across, columns); column++)
+          tiles.push(row * columns + column);
+      const distance = (index) => {
+        const { left, top, right, bottom } = at(index);
+        return Math.hypot((left + right) / 2 - x, (top + bottom) / 2 - y);
+      };
+      return tiles.sort((a, b) => distance(a) - distance(b));
+    },
+  };
+};

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load } from "./parts.js";
+
+const { makeTiling } = load(["tiling.js"], "makeTiling");
+const SIDE = 16, HALO = 5;
+
+// A picture whose red and green are the column and the row of a pixel.
+const draw = (width, height) => {
+  const rgba = new Uint8ClampedArray(4 * width * height);
+  for (let i = 0; i < width * height; i++) rgba.set([i % width, Math.floor(i / width), 0, 255], 4 * i);
+  return rgba;
+};
+
+for (const [width, height] of [[1, 1], [16, 16], [17, 40], [50, 33]])
+  test(`tiles cover ${width} x ${height} pixels once, each with its surroundings`, () => {
+    const tiling = makeTiling({ width, height }, SIDE, HALO), rgba = draw(width, height);
+    const seen = new Set();
+    for (let index = 0; index < tiling.count; index++) {
+      const tile = tiling.at(index), cut = tiling.cut(rgba, index);
+      for (let y = tile.top; y < tile.bottom; y++)
+        for (let x = tile.left; x < tile.right; x++) seen.add(y * width + x);
+      const [skipX, skipY] = cut.skip, [columns, rows] = cut.cells;
+      const first = 4 * (skipY * cut.width + skipX); // the first cell
+      // Where the cell lies in the place of the tile, whose own cells begin at 1.
+      assert.equal(cut.bytes[first], tile.left + cut.offset[0] - 1);
+      assert.equal(cut.bytes[first + 1], tile.top + cut.offset[1] - 1);
+      const last = 4 * ((skipY + rows - 1) * cut.width + skipX + columns - 1);
+      assert.equal(cut.bytes[last], Math.min(tile.right, width - 1));
+      assert.equal(cut.bytes[last + 1], Math.min(tile.bottom, height - 1));
+      // The halo is whole except where the picture ends.
+      assert.equal(cut.bytes[0], Math.max(tile.left - 1 - HALO, 0));
+      assert.equal(cut.bytes.at(-4), Math.min(tile.right + 1 + HALO, width) - 1);
+    }
+    assert.equal(seen.size, width * height);
+  });
+
+test("the tiles in the middle of a view come first", () => {
+  const tiling = makeTiling({ width: 160, height: 160 }, SIDE, HALO);
+  const view = { x: 88, y: 72, zoom: 4, rotation: 0 };
+  const tiles = tiling.visible(view, 160, 80); // 40 x 20 pixels around the middle
+  assert.equal(tiles[0], 4 * 10 + 5);
+  const places = tiles.map(tiling.at).map(({ column, row }) => [column, row]);
+  const spread = (k) => [Math.min(...places.map((p) => p[k])), Math.max(...places.map((p) => p[k]))];
+  assert.deepEqual([spread(0), spread(1)], [[4, 6], [3, 5]]);
+  const turned = tiling.visible({ ...view, rotation: Math.PI / 2 }, 160, 80);
+  assert.ok(turned.includes(3 * 10 + 5) && turned.includes(5 * 10 + 5));
+  assert.equal(tiling.visible({ x: 0, y: 0, zoom: 0.01, rotation: 1 }, 800, 600).length, 100);
+});

@@ -1,0 +1,222 @@
+"""The studio in Chromium: a picture comes in, becomes a function, and is saved."""
+
+import base64
+import gzip
+import io
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hyperfunc
+from hyperfunc.commands import main
+from hyperfunc.export.studio.studio import WEB
+
+pytestmark = pytest.mark.browser
+
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+const data = new DataTransfer();
+data.items.add(new File([bytes], arguments[1], { type: "image/png" }));
+dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+"""
+
+
+@pytest.fixture
+def page(studio, tmp_path):
+    """The studio, freshly opened; its console has to stay empty."""
+    studio.driver.set_script_timeout(400)
+    studio.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    open_studio(studio)
+    yield studio
+    studio.driver.set_script_timeout(60)
+    messages = [entry["message"] for entry in studio.driver.get_log("browser")]
+    assert not [text for text in messages if "No available adapters" not in text]
+
+
+def open_studio(studio, width: int = 320, height: int = 240, *, mobile: bool = False) -> None:
+    studio.set_screen(width, height, mobile=mobile)
+    studio.driver.get(studio.address)
+
+
+def drop(page, pixels: np.ndarray, name: str = "photo.png") -> None:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    page.run(DROP, base64.b64encode(file.getvalue()).decode(), name)
+
+
+def wait_until(check: Any, seconds: float = 20) -> Any:
+    """Return what a check gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (value := check()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return value
+
+
+def wait_until_open(page) -> None:
+    wait_until(lambda: not page.find("welcome").is_displayed())
+    page.settle()
+
+
+def save(page, scale: float, folder: Path) -> np.ndarray:
+    """Save through the dialog, and read the file."""
+    page.find("save").click()
+    page.run("document.getElementById('scale').value = arguments[0]", scale)
+    page.run("document.getElementById('scale').dispatchEvent(new Event('input'))")
+    page.find("save-start").click()
+    path = folder / f"photo_x{scale:g}.png"
+    wait_until(lambda: path.exists() and not page.find("save-dialog").is_displayed(), 400)
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_what_is_saved_is_what_the_command_line_makes(page, draw, tmp_path: Path) -> None:
+    pixels = draw(0, (256, 256))
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    main(["upscale", str(tmp_path / "photo.png"), str(tmp_path / "expected.png"), "--scale=2"])
+    with Image.open(tmp_path / "expected.png") as image:
+        expected = np.asarray(image).astype(int)
+    drop(page, pixels)
+    wait_until_open(page)
+    assert "zoom in to sharpen" in page.find("cells").text
+    page.run("hyperfunc.set({ zoom: 1 })")
+    page.wait("hyperfunc.sharp().then(() => 0)")
+    assert "sharp · on WebAssembly" in page.find("cells").text
+    saved = save(page, 2, tmp_path)
+    assert saved.shape == expected.shape
+    difference = np.abs(saved - expected)
+    assert (difference <= 1).mean() >= 0.999
+    bicubic = np.asarray(Image.fromarray(pixels).resize((512, 512), Image.Resampling.BICUBIC))
+    assert (np.abs(bicubic - expected) > 1).mean() > 0.05
+
+    origin = page.address
+    loaded = page.run("return performance.getEntriesByType('resource').map((e) => e.name)")
+    assert loaded and all(name.startswith(origin) for name in loaded)
+    root = page.path.parent
+    asked = {path.lstrip("/").partition("?")[0] or "index.html" for path in page.requests}
+    assert {"runtime/ort-wasm-simd-threaded.wasm", "model/encoder.onnx", "sw.js"} <= asked
+    size = sum(len(gzip.compress((root / name).read_bytes())) for name in asked)
+    assert size < 8e6
+
+
+def test_any_scale_across_tiles(page, draw, tmp_path: Path) -> None:
+    pixels = draw(1, (30, 150))
+    drop(page, pixels)
+    wait_until_open(page)
+    expected = hyperfunc.represent(pixels).render(scale=1.37)
+    expected = np.clip(np.asarray(expected), 0, 1) * 255
+    saved = save(page, 1.37, tmp_path)
+    assert saved.shape == expected.shape
+    assert np.abs(saved - expected).max() <= 1.5
+
+
+def test_a_sample_opens(page) -> None:
+    page.run("document.querySelector('#samples button').click()")
+    wait_until_open(page)
+    assert page.find("legend").text.startswith("Cat")
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_all_controls_fit_a_phone(page, draw, width: int) -> None:
+    open_studio(page, width, 640, mobile=True)
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    drop(page, draw(2, (20, 24)))
+    wait_until_open(page)
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    boxes = page.run(
+        "return [...document.querySelectorAll('button, input, header')]"
+        ".filter((e) => e.checkVisibility()).map((e) => {"
+        "const b = e.getBoundingClientRect(); return [b.left, b.right, b.height, e.id] })"
+    )
+    assert len(boxes) >= 10
+    for left, right, height, name in boxes:
+        assert 0 <= left and right <= width and height >= 28, name
+
+
+def test_keys_open_the_dialog_and_names_are_spoken(page, draw) -> None:
+    drop(page, draw(2, (20, 24)))
+    wait_until_open(page)
+    page.press("s")
+    dialog, size = page.find("save-dialog"), page.find("result-size")
+    assert dialog.is_displayed() and size.text == "48 × 40 pixels"
+    page.press("0")  # Types a digit, and does not reset the view.
+    assert page.find("scale").get_attribute("value") in ("20", "02", "0")
+    page.find("save-cancel").click()
+    assert not dialog.is_displayed()
+    unnamed = page.run(
+        "return [...document.querySelectorAll('button, input')].filter((e) => e.checkVisibility()"
+        " && !e.ariaLabel && !e.textContent.trim() && !e.labels?.length).map((e) => e.id)"
+    )
+    assert unnamed == []
+
+
+def test_a_file_that_is_no_picture_is_refused(page) -> None:
+    page.run(DROP, base64.b64encode(b"text").decode(), "text.png")
+    problem = page.find("problem")
+    wait_until(lambda: "cannot read this file as a picture" in problem.text)
+    assert page.find("welcome").is_displayed()
+
+
+def test_a_graphics_card_that_is_lost_twice_leaves_the_picture(page, draw) -> None:
+    drop(page, draw(2, (20, 24)))
+    wait_until_open(page)
+    page.run(
+        "const gl = document.getElementById('canvas').getContext('webgl2');"
+        "window.loss = gl.getExtension('WEBGL_lose_context'); loss.loseContext()"
+    )
+    message = page.find("message")
+    wait_until(lambda: "has lost the graphics card. Waiting" in message.text)
+    page.run("loss.restoreContext()")
+    wait_until(lambda: not message.is_displayed())
+    page.settle()
+    page.run("loss.loseContext()")
+    wait_until(lambda: "lost the graphics card twice" in message.text)
+    assert is_picture_shown(page)
+
+
+def is_picture_shown(page) -> bool:
+    page.wait("document.getElementById('plain').decode().then(() => 0)")
+    return page.find("plain").is_displayed() and not page.find("canvas").is_displayed()
+
+
+def test_without_webgl_the_picture_itself_is_shown(page, draw) -> None:
+    script = page.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument",
+        {
+            "source": "const get = HTMLCanvasElement.prototype.getContext;"
+            "HTMLCanvasElement.prototype.getContext = function (kind, ...rest)"
+            " { return kind === 'webgl2' ? null : get.call(this, kind, ...rest); }"
+        },
+    )
+    try:
+        open_studio(page)
+        assert "needs WebGL 2" in page.find("problem").text
+        drop(page, draw(2, (20, 24)))
+        wait_until(lambda: "needs WebGL 2" in page.find("message").text)
+        assert is_picture_shown(page)
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def test_from_a_file_the_page_says_how_to_serve_it(page) -> None:
+    page.driver.get(page.path.as_uri())
+    assert "python -m http.server" in page.find("problem").text
+    page.driver.get_log("browser")  # Chromium tells of the manifest.
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
+def test_modules_pass_their_own_tests_and_linter(studio, tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copy(studio.path.parent / "studio.js", web)
+    for words in (["ci", "--ignore-scripts", "--no-audit", "--no-fund"], ["test"], ["run", "lint"]):
+        process = subprocess.run(["npm", *words], cwd=web, capture_output=True, text=True)
+        assert process.returncode == 0, process.stdout + process.stderr
