@@ -7,6 +7,7 @@ host, in NumPy.
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -20,6 +21,14 @@ TRUNCATION = 4.0
 """The Gaussian of the blur ends at so many standard deviations."""
 
 
+class Kinds(NamedTuple):
+    """Which kinds of degradation happen to an example."""
+
+    blur: bool
+    noise: bool
+    jpeg: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class Degradation:
     """Gaussian blur, Gaussian noise and JPEG, each with a probability and a range of strengths.
@@ -28,6 +37,8 @@ class Degradation:
     nothing is degraded.
 
     Attributes:
+        alone: probability that exactly one kind happens, drawn in proportion to the probabilities
+            of the kinds. Otherwise each kind happens or not, independently.
         blur: probability of blurring the photograph before it is reduced.
         blur_sigma: range of the blur's standard deviation, in pixels of the photograph.
         noise: probability of adding white noise, independent in each channel, to the reduced image.
@@ -43,6 +54,7 @@ class Degradation:
     denoising", for noise that is not clipped.
     """
 
+    alone: float = 0.0
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.0, 3.0)
     noise: float = 0.0
@@ -52,7 +64,7 @@ class Degradation:
     jpeg_quality: tuple[int, int] = (30, 95)
 
     def __post_init__(self) -> None:
-        check_range(self, "blur", "noise", "jpeg", "jpeg_again", least=0, most=1)
+        check_range(self, "alone", "blur", "noise", "jpeg", "jpeg_again", least=0, most=1)
         check_range(self, "blur_sigma", "noise_sigma", least=0)
         check_range(self, "jpeg_quality", least=1, most=100)
         for name in ("blur_sigma", "noise_sigma", "jpeg_quality"):
@@ -78,11 +90,24 @@ class Degradation:
     def always(self) -> "Degradation":
         """Return the same with all that can happen happening."""
         certain = {name: float(getattr(self, name) > 0) for name in ("blur", "noise", "jpeg")}
-        return dataclasses.replace(self, **certain)
+        return dataclasses.replace(self, alone=0.0, **certain)
 
-    def blur_photograph(self, image: HostImage, rng: np.random.Generator) -> HostImage:
-        """Blur with the drawn probability, and round; the image is mirrored at its border."""
-        if not (self.blur and rng.uniform() < self.blur):
+    def draw_kinds(self, rng: np.random.Generator) -> Kinds:
+        """Draw which kinds happen to an example."""
+        if not self.is_active:
+            return Kinds(False, False, False)
+        probabilities = np.array([self.blur, self.noise, self.jpeg])
+        if rng.uniform() < self.alone:
+            happens = np.arange(3) == rng.choice(3, p=probabilities / probabilities.sum())
+        else:
+            happens = rng.uniform(size=3) < probabilities
+        return Kinds(*happens.tolist())
+
+    def blur_photograph(
+        self, image: HostImage, kinds: Kinds, rng: np.random.Generator
+    ) -> HostImage:
+        """Blur, if this happens, and round; the image is mirrored at its border."""
+        if not kinds.blur:
             return image
         import scipy.ndimage  # `hyperfunc upscale` starts without it.
 
@@ -93,15 +118,15 @@ class Degradation:
         return to_integers(blurred, np.uint8)
 
     def degrade_reduced(
-        self, image: HostImage, rng: np.random.Generator
+        self, image: HostImage, kinds: Kinds, rng: np.random.Generator
     ) -> UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]:
         """Add noise to the reduced image, and compress it; the result is of type `dtype`."""
         noisy: np.ndarray = image
-        if self.noise and rng.uniform() < self.noise:
+        if kinds.noise:
             noise = rng.standard_normal(image.shape, np.float32)
             sigma = rng.uniform(*self.noise_sigma) / 255
             noisy = to_unit_range(image) + np.float32(sigma) * noise
-        if self.jpeg and rng.uniform() < self.jpeg:
+        if kinds.jpeg:
             noisy = compress(_as_file(noisy), rng, self.jpeg_quality)
             if self.jpeg_again and rng.uniform() < self.jpeg_again:
                 noisy = compress(noisy, rng, self.jpeg_quality)

@@ -153,8 +153,10 @@ class SuperResolution:
         """Make what a model observes of a held-out image, and what it shall predict."""
         scale = (trial.scale, trial.scale)
         _, target = degrade(image, scale)
-        observed, _ = degrade(trial.degradation.blur_photograph(image, rng), scale)
-        return trial.degradation.degrade_reduced(observed, rng), target
+        degradation = trial.degradation
+        kinds = degradation.draw_kinds(rng)
+        observed, _ = degrade(degradation.blur_photograph(image, kinds, rng), scale)
+        return degradation.degrade_reduced(observed, kinds, rng), target
 
     def check_model(self, model: ModelProtocol) -> None:
         """Check that a model can learn the task.
@@ -191,7 +193,8 @@ class SuperResolution:
         margin = crop_margin(setting.scale)
         region = self._draw_region(image, setting.scale, rng)
         region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
-        blurred = self.degradation.blur_photograph(region, rng)
+        kinds = self.degradation.draw_kinds(rng)
+        blurred = self.degradation.blur_photograph(region, kinds, rng)
         inside = slice(self.degradation.margin, region.shape[0] - self.degradation.margin)
         observed = degrade_crop(blurred[inside, inside], setting.scale, phase=setting.phase)
         target = np.ascontiguousarray(region[inside, inside][margin:-margin, margin:-margin])
@@ -201,7 +204,7 @@ class SuperResolution:
                 observed, target, disturbance, lambda change: enlarge(change, setting)
             )
         return {
-            "observed": self.degradation.degrade_reduced(observed, rng),
+            "observed": self.degradation.degrade_reduced(observed, kinds, rng),
             "target": target,
             "phase": np.asarray(setting.phase, np.float32),
         }

@@ -90,7 +90,7 @@ RESTORE = Experiment(
         shrink=1.5,
         tries=2,
         degradation=Degradation(
-            blur=0.3, noise=0.6, jpeg=0.4, jpeg_again=0.1, jpeg_quality=(10, 95)
+            alone=0.6, blur=0.3, noise=0.6, jpeg=0.4, jpeg_again=0.1, jpeg_quality=(10, 95)
         ),
     ),
     data=Data(dataset="train", batch_size=8, weights=(("bsds399", 0.4),)),
@@ -100,8 +100,9 @@ RESTORE = Experiment(
 """The function of the clean image, from a blurred, noisy or compressed one (0.73 M parameters).
 
 Blind: what happened to an image, and how much of it, is not told. Half of the batches have scale 1.
-One example in six is not degraded. The network corrects each pixel, and the fields add to what is
-interpolated between those (docs/adr/0015-restoring-by-a-corrected-base.md).
+Three examples in five have one kind of degradation alone; of the others, one in six has none. The
+network corrects each pixel, and the fields add to what is interpolated between those
+(docs/adr/0015-restoring-by-a-corrected-base.md).
 
     python train.py --workdir=runs/restore --preset=restore --data_dir=DATA
 """

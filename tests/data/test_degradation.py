@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def degrade(degradation, image, seed=0):
     draws = rng(seed)
-    return degradation.degrade_reduced(degradation.blur_photograph(image, draws), draws)
+    kinds = degradation.draw_kinds(draws)
+    blurred = degradation.blur_photograph(image, kinds, draws)
+    return degradation.degrade_reduced(blurred, kinds, draws)
 
 
 # Noise.
@@ -142,6 +145,27 @@ def test_nothing_is_degraded_by_default(draw):
     np.testing.assert_array_equal(degrade(Degradation(), image), image)
     zero = Degradation(blur=1.0, blur_sigma=(0.0, 0.0), noise=1.0, noise_sigma=(0.0, 0.0))
     np.testing.assert_array_equal(degrade(zero, image), image / np.float32(255))
+
+
+def test_kinds_happen_alone_or_independently():
+    """Alone in proportion to their probabilities, of which the sum is not 1 here."""
+    degradation = Degradation(blur=0.3, noise=0.6, jpeg=0.6)
+    draws = rng()
+
+    def share_of(alone: float) -> dict[tuple[bool, ...], float]:
+        one = dataclasses.replace(degradation, alone=alone)
+        kinds = [tuple(one.draw_kinds(draws)) for _ in range(4000)]
+        return {kind: kinds.count(kind) / 4000 for kind in set(kinds)}
+
+    alone = {(True, False, False): 0.2, (False, True, False): 0.4, (False, False, True): 0.4}
+    assert share_of(1.0) == pytest.approx(alone, abs=0.03)
+    independent = {
+        kinds: math.prod(p if k else 1 - p for k, p in zip(kinds, (0.3, 0.6, 0.6), strict=True))
+        for kinds in itertools.product((False, True), repeat=3)
+    }
+    assert share_of(0.0) == pytest.approx(independent, abs=0.03)
+    half = {kinds: (alone.get(kinds, 0) + p) / 2 for kinds, p in independent.items()}
+    assert share_of(0.5) == pytest.approx(half, abs=0.03)
 
 
 @pytest.mark.parametrize("what", ["blur", "noise", "jpeg"])
