@@ -99,8 +99,8 @@ def draw_detail(
         "hyperfunc": Upscaler(model.hypernetwork, model.variables)(small, original.shape[:2]),
     }
     border = border_for((scale, scale))
-    scores = {name: {"psnr_y": psnr_y(image, original, border)} for name, image in images.items()}
-    return compare({**images, "original": original}, scores, side=side)
+    psnr = {name: psnr_y(image, original, border) for name, image in images.items()}
+    return compare({**images, "original": original}, psnr, side=side)
 
 
 def draw_comparison(model: hyperfunc.Model) -> HostImage:

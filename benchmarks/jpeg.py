@@ -7,15 +7,13 @@ enlarged; the truth is the original. PSNR-Y (dB).
 """
 
 import dataclasses
-import io
 from pathlib import Path
 
 import numpy as np
 import tyro
-from PIL import Image
 
 from hyperfunc.commands import report_errors
-from hyperfunc.data import open_dataset
+from hyperfunc.data import open_dataset, save_as_jpeg
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.evaluation import Method, bicubic
 from hyperfunc.experiment import load_model
@@ -68,7 +66,7 @@ def main(args: list[str] | None = None) -> None:
             for quality in QUALITIES:
                 scores = {name: [] for name in methods}
                 for reduced, original in pairs:
-                    observed = reduced if quality is None else compress(reduced, quality)
+                    observed = reduced if quality is None else save_as_jpeg(reduced, quality)
                     size = (original.shape[0], original.shape[1])
                     for name, enlarge in methods.items():
                         value = psnr_y(
@@ -81,13 +79,6 @@ def main(args: list[str] | None = None) -> None:
                 print(f"| x{scale} | {quality or 'not a JPEG'} | {cells} |", flush=True)
         if arguments.json is not None:
             save_json(arguments.json, {"dataset": arguments.dataset, "steps": steps, "rows": rows})
-
-
-def compress(image: np.ndarray, quality: int) -> np.ndarray:
-    """Save an image as a JPEG, and read it again."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
 
 
 if __name__ == "__main__":

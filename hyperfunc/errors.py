@@ -18,7 +18,7 @@ EXTRAS = {
         "tensorboardX",
         "tensorflow_datasets",
     ),
-    "eval": ("skimage",),
+    "eval": ("pywt", "skimage"),
     "onnx": ("onnx", "onnxruntime"),
 }
 """The modules of the packages that each optional part of the installation brings."""

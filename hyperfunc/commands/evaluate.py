@@ -3,13 +3,15 @@
 python evaluate.py --dataset=urban100 --scale=3
 python evaluate.py --dataset=set5 --scale=2 --workdir=runs/sr --json=out.json
 python evaluate.py --dataset=set5 --scale=2 --methods=bicubic,srcnn,hyperfunc --srcnn=runs/srcnn_x2
+python evaluate.py --task=denoise --dataset=cbsd68 --level=15,25,50 --workdir=runs/restore
 python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out=figures/
 """
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -19,51 +21,68 @@ from hyperfunc.commands.running import run_command
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place, save_json
 
-FLAGS_OF_THE_OTHER_TASK = {
-    "super_resolution": {"out": "give --save_dir", "pairs": "leave it out"},
+if TYPE_CHECKING:
+    from hyperfunc.evaluation import RestorationTask
+    from hyperfunc.experiment import Model
+
+RESTORATION = ("denoise", "deblock", "deblur")
+
+FLAGS_OF_OTHER_TASKS = {
+    "super_resolution": {"out": "give --save_dir", "pairs": "", "level": ""},
     "interpolate": {
-        "scale": "leave it out",
-        "methods": "leave it out",
-        "srcnn": "leave it out",
-        "rdn": "leave it out",
+        **dict.fromkeys(("scale", "methods", "srcnn", "rdn", "level"), ""),
         "save_dir": "give --out",
     },
+    **dict.fromkeys(
+        RESTORATION, {"out": "give --save_dir", **dict.fromkeys(("pairs", "srcnn", "rdn"), "")}
+    ),
 }
-"""For each task, the flags that it does not have, and what to do instead."""
+"""For each task, the flags that it does not have, and what to do instead of leaving them out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Measure how well models enlarge or reconstruct images.
+    """Measure how well models enlarge, restore or reconstruct images.
 
     Attributes:
-        task: "super_resolution" measures PSNR and SSIM of enlarged images. "interpolate"
-            reconstructs test images, and interpolates between pairs of them in weight space and in
-            pixel space.
-        dataset: one of set5, set14, b100, urban100, faces and sample (five photographs that need no
-            data folder), or a folder of images. Of a folder, --task=interpolate takes every third
-            image as a test image and the others as the reference. If not given, it is set5, or
-            faces with --task=interpolate.
-        scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns.
+        task: "super_resolution" measures PSNR and SSIM of enlarged images. "denoise", "deblock"
+            (JPEG) and "deblur" measure PSNR of images that were damaged and restored.
+            "interpolate" reconstructs test images, and interpolates between pairs of them in weight
+            space and in pixel space.
+        dataset: one of set5, set14, b100, urban100, cbsd68, live1, classic5, faces and sample (five
+            photographs that need no data folder), or a folder of images. Of a folder,
+            --task=interpolate takes every third image as a test image and the others as the
+            reference. If not given, it is set5, or faces with --task=interpolate.
+        scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns. If not
+            given, 4, or 1 where images are restored: a larger one restores and enlarges.
+        level: how strong the damage is, one number or several: 15,25,50. It is the standard
+            deviation of the noise in levels of 255, libjpeg's quality, or the standard deviation of
+            the blur in pixels. If not given, the levels of published tables.
         methods: what to compare: some of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+
             (self-ensemble: the mean over the eight symmetries of the square, at eight times the
-            cost).
+            cost). Where images are restored, some of observed, hyperfunc, the methods of
+            scikit-image (non-local, wavelets and variation, or wiener and richardson-lucy for
+            deblur), and at scales above 1 hyperfunc-bicubic and hyperfunc-sr (restore first, then
+            enlarge); all of them if not given.
         workdir: the model: a training run, of which the newest checkpoint is used, one of its
             checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, sr_paper,
-            or faces_local for --task=interpolate. If not given, sr or faces_local.
+            or faces_local for --task=interpolate. If not given, sr, restore or faces_local.
         srcnn: a training run of SRCNN at this scale.
         rdn: a training run of RDN at this scale.
         data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
         json: write the numbers to this file.
-        save_dir: write the enlarged images and comparisons to this folder.
+        save_dir: write comparisons, and the images that were enlarged, to this folder.
         out: write the figures of --task=interpolate to this folder.
         pairs: number of pairs of images for --task=interpolate.
     """
 
-    task: Literal["super_resolution", "interpolate"] = "super_resolution"
+    task: Literal["super_resolution", "denoise", "deblock", "deblur", "interpolate"] = (
+        "super_resolution"
+    )
     dataset: OptionalText = None
-    scale: str = "4"
-    methods: str = "bicubic,hyperfunc"
+    scale: OptionalText = None
+    level: OptionalText = None
+    methods: OptionalText = None
     workdir: OptionalText = None
     srcnn: OptionalPath = None
     rdn: OptionalPath = None
@@ -104,8 +123,10 @@ def run(arguments: Arguments) -> None:
         check_place(arguments.json)
     if arguments.task == "interpolate":
         _evaluate_weight_space(arguments)
-    else:
+    elif arguments.task == "super_resolution":
         _evaluate_super_resolution(arguments)
+    else:
+        _evaluate_restoration(arguments, arguments.task)
 
 
 def _evaluate_super_resolution(arguments: Arguments) -> None:
@@ -114,10 +135,10 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
     from hyperfunc.pixels import parse_scale
 
     dataset = arguments.dataset or "set5"
-    scale = parse_scale(arguments.scale)
+    scale = parse_scale(arguments.scale or "4")
     source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     methods, models = load_methods(
-        [name.strip() for name in arguments.methods.split(",")],
+        _split(arguments.methods or "bicubic,hyperfunc"),
         checkpoint=arguments.workdir or "sr",
         baselines={"srcnn": arguments.srcnn, "rdn": arguments.rdn},
     )
@@ -126,11 +147,61 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
     if arguments.json is not None:
         table.save(
             arguments.json,
-            models={
-                name: {"path": str(model.path), "step": model.step, "model": model.fingerprint}
-                for name, model in models.items()
-            },
+            models={name: _describe(model) for name, model in models.items()},
         )
+
+
+def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None:
+    from hyperfunc.data import open_dataset
+    from hyperfunc.evaluation import LEVELS, evaluate_restoration, load_restorers
+    from hyperfunc.pixels import parse_scale
+
+    rows, cols = parse_scale(arguments.scale or "1")
+    if rows != cols:
+        raise UserError(f"--scale {arguments.scale}: --task={task} needs one scale of both axes")
+    levels = _parse_levels(task, arguments.level) if arguments.level else LEVELS[task]
+    source = open_dataset(arguments.dataset or "set5", data_dir=arguments.data_dir, split="test")
+    restorers, model = load_restorers(
+        _split(arguments.methods) if arguments.methods else None,
+        task,
+        rows,
+        checkpoint=arguments.workdir or "restore",
+    )
+    table = evaluate_restoration(
+        source, restorers, task, levels, scale=rows, save_dir=arguments.save_dir
+    )
+    print(table)
+    if arguments.json is not None:
+        table.save(arguments.json, model=model and _describe(model))
+
+
+def _parse_levels(task: "RestorationTask", text: str) -> list[float]:
+    """Read levels such as "15,25,50".
+
+    Raises:
+        UserError: one is no number of the task's range.
+    """
+    lowest, highest = {"denoise": (0, 255), "deblock": (1, 100), "deblur": (0.1, 20)}[task]
+    try:
+        levels = [float(part) for part in _split(text)]
+    except ValueError:
+        levels = [math.nan]
+    is_whole = task != "deblock" or all(level.is_integer() for level in levels)
+    if not (is_whole and all(lowest <= level <= highest for level in levels)):
+        numbers = "whole numbers" if task == "deblock" else "numbers"
+        raise UserError(
+            f"--level {text!r}: --task={task} takes {numbers} from {lowest} to {highest}, "
+            "separated by commas"
+        )
+    return levels
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _describe(model: "Model") -> dict[str, Any]:
+    return {"path": str(model.path), "step": model.step, "model": model.fingerprint}
 
 
 def _evaluate_weight_space(arguments: Arguments) -> None:
@@ -157,8 +228,9 @@ def _evaluate_weight_space(arguments: Arguments) -> None:
 
 def _check_flags(arguments: Arguments) -> None:
     default = Arguments()
-    for name, remedy in FLAGS_OF_THE_OTHER_TASK[arguments.task].items():
+    for name, remedy in FLAGS_OF_OTHER_TASKS[arguments.task].items():
         if getattr(arguments, name) != getattr(default, name):
+            remedy = remedy or "leave it out"
             raise UserError(f"--{name} means nothing to --task={arguments.task}: {remedy}")
 
 

@@ -6,6 +6,7 @@ Batch number n is a function of (source, task, seed, n) alone, so that a resumed
 from hyperfunc.data.datasets import BENCHMARKS, FACE_SIZES, open_dataset
 from hyperfunc.data.degradation import Degradation
 from hyperfunc.data.device_pipeline import make_resident_batches
+from hyperfunc.data.host_operations import save_as_jpeg
 from hyperfunc.data.pipeline import make_batches
 from hyperfunc.data.source import ImageSource
 from hyperfunc.data.tasks import Reconstruction, SuperResolution, Task, Trial
@@ -22,4 +23,5 @@ __all__ = [
     "make_batches",
     "make_resident_batches",
     "open_dataset",
+    "save_as_jpeg",
 ]

@@ -3,6 +3,8 @@
 | name | what | where |
 |---|---|---|
 | `set5` `set14` `b100` `urban100` | the test sets | a folder, prepared by TFDS, or downloaded |
+| `cbsd68` | 68 images of `b100` | named by `<data_dir>/benchmarks/cbsd68.txt`, one a line |
+| `live1` `classic5` | the test sets of JPEG artefacts | a folder in `<data_dir>/benchmarks` |
 | `sample` | five photographs | in scikit-image's wheel: needs no data |
 | `train` | training images for super-resolution | everything below `<data_dir>/train` |
 | `faces` | a selection of CelebA faces | `<data_dir>/faces/{train,val,test}.zip` |
@@ -36,9 +38,12 @@ from hyperfunc.types import HostImage
 logger = logging.getLogger(__name__)
 
 BENCHMARKS = ("set5", "set14", "b100", "urban100")
-"""The test sets of the protocol."""
+"""The test sets of super-resolution."""
 
-DATASETS = (*BENCHMARKS, "sample", "train", "faces", "celeb_a", "div2k")
+RESTORATION_SETS = ("cbsd68", "live1", "classic5")
+"""The test sets of restoration beside them, which are not downloaded."""
+
+DATASETS = (*BENCHMARKS, *RESTORATION_SETS, "sample", "train", "faces", "celeb_a", "div2k")
 """All names that `open_dataset` knows."""
 
 CROP_SIDE = 128
@@ -105,12 +110,9 @@ def open_dataset(
         return open_prepared(path, split=split, transform=make_face_transform(size))
     if name == "div2k":
         return open_prepared(_find_or_download(name, root), split=split)
-    for folder in (root / "benchmarks" / name, root / name) if root else ():
-        if files := find_images(folder):
-            return _open_files(name, files).verify(strict=strict)
-    if name == "train" and not (root and find_prepared(root / name)):
-        raise _missing(root, name)
-    return open_prepared(_find_or_download(name, root), split=split)
+    if name == "cbsd68":
+        return _open_cbsd68(root)
+    return _open_folder(name, root, strict) or _open_prepared_name(name, root, split)
 
 
 def _find_data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
@@ -146,6 +148,37 @@ def _open_sample() -> ImageSource:
 
 def _open_files(name: str, files: list[ImageFile]) -> ImageSource:
     return ImageSource(name, name_files(files), FileReader(files))
+
+
+def _open_folder(name: str, root: Path | None, strict: bool) -> ImageSource | None:
+    for folder in (root / "benchmarks" / name, root / name) if root else ():
+        if files := find_images(folder):
+            return _open_files(name, files).verify(strict=strict)
+    return None
+
+
+def _open_prepared_name(name: str, root: Path | None, split: str) -> ImageSource:
+    is_prepared = root is not None and find_prepared(root / name) is not None
+    if name in ("train", *RESTORATION_SETS) and not is_prepared:
+        raise _missing(root, name)
+    return open_prepared(_find_or_download(name, root), split=split)
+
+
+def _open_cbsd68(root: Path | None) -> ImageSource:
+    """Select the images of `b100` whose names the list holds.
+
+    Reference: Roth and Black 2009, "Fields of experts", for the selection.
+    """
+    path = (root or Path()) / "benchmarks" / "cbsd68.txt"
+    if root is None or not path.is_file():
+        raise _missing(root, "benchmarks/cbsd68.txt")
+    names = path.read_text("utf-8").split()
+    source = open_dataset("b100", data_dir=root)
+    if missing := set(names) - set(source.names):
+        raise UserError(f"{path} names {min(missing)}, which b100 does not have: complete b100")
+    part = source.select([source.names.index(name) for name in names])
+    part.description = "cbsd68"
+    return part
 
 
 def _open_faces(root: Path | None, split: str, size: int) -> ImageSource:

@@ -103,9 +103,19 @@ def compress(image: HostImage, rng: np.random.Generator, qualities: tuple[int, i
     pad = [(c, -(c + n) % BLOCK_SIDE) for c, n in zip(corner, image.shape, strict=False)]
     quality = int(rng.integers(*qualities, endpoint=True))
     subsampling = int(rng.choice(SUBSAMPLINGS))
-    file = io.BytesIO()
-    Image.fromarray(np.pad(image, [*pad, (0, 0)], mode="symmetric")).save(
-        file, "JPEG", quality=quality, subsampling=subsampling
-    )
-    decoded = np.asarray(Image.open(file))
+    padded = np.pad(image, [*pad, (0, 0)], mode="symmetric")
+    decoded = save_as_jpeg(padded, quality, subsampling=subsampling)
     return decoded[corner[0] :, corner[1] :][: image.shape[0], : image.shape[1]]
+
+
+def save_as_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2) -> np.ndarray:
+    """Save an image, uint8 [h, w, 3] or grey [h, w], as a JPEG, and read it again.
+
+    Args:
+        image: what to save.
+        quality: from 1 to 100, in libjpeg's units.
+        subsampling: one of `SUBSAMPLINGS`.
+    """
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(file))

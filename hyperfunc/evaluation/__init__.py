@@ -1,4 +1,4 @@
-"""Measure the paper's claims: super-resolution tables, and interpolation in weight space.
+"""Measure models: tables of super-resolution and of restoration, and interpolation in weight space.
 
 Results are plain data, ready for JSON, with the figures drawn beside them.
 """
@@ -11,6 +11,12 @@ check_extra("eval", "evaluation")
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_method
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
+from hyperfunc.evaluation.restoration import (
+    LEVELS,
+    RestorationTask,
+    evaluate_restoration,
+    load_restorers,
+)
 from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
 from hyperfunc.evaluation.weight_space_evaluation import (
@@ -22,16 +28,20 @@ from hyperfunc.evaluation.weight_space_evaluation import (
 __all__ = [
     "BATCH_DIVISOR",
     "FeatureSpace",
+    "LEVELS",
     "Method",
     "PROTOCOL",
     "Reproduction",
+    "RestorationTask",
     "bicubic",
     "compare",
+    "evaluate_restoration",
     "evaluate_super_resolution",
     "evaluate_weight_space",
     "frechet_distance",
     "gradient_energy",
     "load_methods",
+    "load_restorers",
     "make_method",
     "open_image_sets",
     "summarize",

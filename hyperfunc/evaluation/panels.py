@@ -19,7 +19,7 @@ ZOOM = 2
 
 
 def compare(
-    images: Mapping[str, HostImage], scores: Mapping[str, Mapping[str, float]], *, side: int = 160
+    images: Mapping[str, HostImage], psnr: Mapping[str, float], *, side: int = 160
 ) -> HostImage:
     """Put the same detail of several images side by side, each with a caption.
 
@@ -28,7 +28,7 @@ def compare(
 
     Args:
         images: images of one size by name, at least three.
-        scores: {"psnr_y": dB} for the images that have one. Captions show the name and the PSNR.
+        psnr: in decibels, of the images that have one. Captions show the name and the PSNR.
         side: side of the detail in pixels; smaller images are shown whole.
     """
     names = list(images)
@@ -39,7 +39,7 @@ def compare(
     for name, image in images.items():
         detail = image[top : top + height, left : left + width]
         detail = detail.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
-        caption = f"{name} {scores[name]['psnr_y']:.2f} dB" if name in scores else name
+        caption = f"{name} {psnr[name]:.2f} dB" if name in psnr else name
         strip = Image.new("RGB", (detail.shape[1], CAPTION_HEIGHT), "white")
         ImageDraw.Draw(strip).text((2, 3), caption, fill="black")
         panel = np.concatenate([np.asarray(strip), detail])

@@ -133,7 +133,8 @@ def evaluate_super_resolution(
         if save_dir is not None:
             stem = f"{name}_x{'x'.join(f'{s:g}' for s in dict.fromkeys(scale))}"
             write_image(save_dir / f"{stem}.png", list(results.values())[-1])
-            comparison = compare({**results, "original": original}, scores)
+            psnr = {method: scores[method]["psnr_y"] for method in methods}
+            comparison = compare({**results, "original": original}, psnr)
             write_image(save_dir / f"{stem}_comparison.png", comparison)
     return Table(source.description, scale, PROTOCOL, _average(per_image, seconds), per_image)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hyperfunc.data import open_dataset
+from hyperfunc.evaluation.restoration import observe
 from hyperfunc.pixels import border_for, degrade, imresize, psnr_y, ssim_y
 
 DATA = Path(os.environ.get("HYPERFUNC_DATA_DIR", "."))
@@ -50,3 +51,22 @@ def test_bicubic_on_set5_at_large_scales(set5):
         border = border_for((float(scale), float(scale)))
         mean = np.mean([psnr_y(imresize(lr, hr.shape[:2]), hr, border) for lr, hr in pairs])
         assert mean == pytest.approx(psnr, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("classic5", (27.82, 30.12, 31.48, 32.43)), ("live1", (27.77, 30.07, 31.41, 32.35))],
+)
+def test_jpegs_of_the_restoration_sets(name, published):
+    """The row "JPEG" of published tables (Dong et al. 2015)."""
+    for quality, psnr in zip((10, 20, 30, 40), published, strict=True):
+        scores = []
+        for image in open_dataset(name, data_dir=DATA):
+            seen, original = observe(image, "deblock", quality)
+            error = 255 * seen.pixels - original
+            scores.append(10 * np.log10(255**2 / np.mean(np.square(error))))
+        assert np.mean(scores) == pytest.approx(psnr, abs=0.02)
+
+
+def test_cbsd68_is_a_part_of_b100():
+    assert len(open_dataset("cbsd68", data_dir=DATA)) == 68

@@ -1,0 +1,114 @@
+"""Restoration without learning: the methods of scikit-image, told how strong the damage is.
+
+Their other settings are those, of a few that were tried, with the highest PSNR on set5, for noise
+of sigma 25 and for a blur of 1.6 pixels.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+from skimage import restoration
+
+Pixels = Float32[np.ndarray, "h w c"]
+
+NLM_STRENGTH = 0.6
+TV_WEIGHT = 0.9
+WIENER_BALANCE = 0.01
+RL_STEPS = 30
+
+SMALLEST_LIGHT = 1e-3
+"""Richardson and Lucy divide by the image."""
+
+
+class Observation(NamedTuple):
+    """A damaged image, and what the methods here are told of it."""
+
+    pixels: Pixels
+    """Grey or RGB, nominally [0, 1]; noise is not clipped."""
+    error: float
+    """Standard deviation of what noise or compression has added, in units of [0, 1]."""
+    blur: float = 0.0
+    """Standard deviation of the Gaussian of the blur, in pixels."""
+
+
+def average_alike(seen: Observation) -> Pixels:
+    """Average each pixel with those whose surroundings are alike.
+
+    Reference: Buades et al. 2005, "A non-local algorithm for image denoising".
+    """
+    return restoration.denoise_nl_means(
+        seen.pixels,
+        h=NLM_STRENGTH * seen.error,
+        sigma=seen.error,
+        fast_mode=True,
+        patch_size=5,
+        patch_distance=6,
+        channel_axis=-1,
+    )
+
+
+def shrink_wavelets(seen: Observation) -> Pixels:
+    """Move the coefficients of wavelets towards zero, in YCbCr where there is colour.
+
+    Reference: Chang et al. 2000, "Adaptive wavelet thresholding for image denoising and
+    compression".
+    """
+    is_colour = seen.pixels.shape[2] == 3
+    return restoration.denoise_wavelet(
+        seen.pixels, sigma=seen.error, convert2ycbcr=is_colour, channel_axis=-1, rescale_sigma=True
+    )
+
+
+def smooth_variation(seen: Observation) -> Pixels:
+    """Minimise the total variation.
+
+    Reference: Chambolle 2004, "An algorithm for total variation minimization and applications".
+    """
+    return restoration.denoise_tv_chambolle(
+        seen.pixels, weight=TV_WEIGHT * seen.error, channel_axis=-1
+    )
+
+
+def invert_regularised(seen: Observation) -> Pixels:
+    """Divide by the spectrum of the blur, where it is above the noise (Wiener and Hunt)."""
+
+    def restore(channel: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        return np.asarray(restoration.wiener(channel, kernel, WIENER_BALANCE, clip=False))
+
+    return _deconvolve(seen, restore)
+
+
+def iterate_richardson_lucy(seen: Observation) -> Pixels:
+    """Iterate towards the image that is most likely before the blur; few steps damp the noise.
+
+    Reference: Richardson 1972, "Bayesian-based iterative method of image restoration"; Lucy 1974.
+    """
+
+    def restore(channel: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        positive = channel.clip(SMALLEST_LIGHT)
+        return restoration.richardson_lucy(positive, kernel, num_iter=RL_STEPS, clip=False)
+
+    return _deconvolve(seen, restore)
+
+
+def _deconvolve(
+    seen: Observation, restore: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Pixels:
+    """Restore each channel, continued by its mirror image: the methods wrap around or add zeros."""
+    pad = math.ceil(5 * seen.blur)
+    weights = np.exp(-0.5 * np.square(np.arange(-pad, pad + 1) / seen.blur))
+    kernel = np.outer(weights, weights) / weights.sum() ** 2
+    padded = np.pad(seen.pixels, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
+    channels = [restore(channel, kernel) for channel in np.moveaxis(padded, -1, 0)]
+    return np.stack(channels, axis=-1)[pad:-pad, pad:-pad].astype(np.float32)
+
+
+DENOISING = {
+    "non-local": average_alike,
+    "wavelets": shrink_wavelets,
+    "variation": smooth_variation,
+}
+DEBLURRING = {"wiener": invert_regularised, "richardson-lucy": iterate_richardson_lucy}
