@@ -2,6 +2,7 @@
 
 hyperfunc upscale photo.jpg large.png --scale 3
 hyperfunc upscale photos/ large/ --size 3840x2160 --report report.json
+hyperfunc restore old.jpg clean.png
 hyperfunc info photo.jpg
 hyperfunc export photo.jpg --function photo.hfn --html photo.html
 hyperfunc export --onnx graphs
@@ -25,13 +26,14 @@ from hyperfunc.commands.running import run_command
 
 COMMANDS = {
     "upscale": "Enlarge an image, several images, or all images of a folder.",
+    "restore": "Remove noise, blur and the artefacts of JPEG, and enlarge if asked.",
     "info": "Describe a file: an image, a checkpoint, or a function (.hfn).",
     "export": "Write an image as a function (a file or a page), or a model as ONNX graphs.",
     "view": "Show an image as a function in a browser, and zoom into it.",
     "studio": "Write a page in which any photograph becomes a function, in the browser.",
     "cache": "Say where compiled programs are kept, or remove them.",
     "train": "Train a model, or continue a training run.",
-    "evaluate": "Measure how well models enlarge or reconstruct images.",
+    "evaluate": "Measure how well models enlarge, restore or reconstruct images.",
     "reproduce": "Make the paper's tables and figures, with its numbers beside ours.",
 }
 """Each is a module here, with ``parse`` and ``run``; only the one that is needed is imported."""

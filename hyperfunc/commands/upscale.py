@@ -106,8 +106,13 @@ def parse(words: list[str], *, prog: str | None = None) -> Arguments:
     return parse_arguments(Arguments, words, prog=prog)
 
 
-def run(arguments: Arguments) -> None:
+def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0) -> None:
     """Plan the files to enlarge, enlarge them, and say what happened to each.
+
+    Args:
+        arguments: of the command line.
+        command: its name, for the report.
+        strength: of a model that restores; see `Model.with_strength`.
 
     Raises:
         UserError: nothing can be enlarged, or the only file failed.
@@ -133,6 +138,8 @@ def run(arguments: Arguments) -> None:
         return
     model = load_model(arguments.checkpoint)
     model.check_task("SuperResolution")
+    if strength != 1:
+        model = model.with_strength(strength)
     request = dataclasses.replace(request, model=model.fingerprint)
     batch = plan_batch(
         [Path(source) for source in sources],
@@ -156,7 +163,7 @@ def run(arguments: Arguments) -> None:
         if arguments.report is not None:
             batch.save_report(
                 arguments.report,
-                command="upscale",
+                command=command,
                 checkpoint=arguments.checkpoint,
                 scale=arguments.scale,
                 size=arguments.size,

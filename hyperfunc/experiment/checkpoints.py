@@ -118,6 +118,25 @@ class Model:
                 f"preset for {kind}"
             )
 
+    def with_strength(self, strength: float) -> "Model":
+        """Return a model that changes its input by ``strength`` times as much.
+
+        Its functions are those of this model, mixed with the interpolation of the input: 0 leaves
+        nothing but that. What the network emits is linear in these variables.
+
+        Raises:
+            UserError: the model does not restore: it corrects no base.
+        """
+        params = self.variables["params"]
+        if "correction" not in params or not self.hypernetwork.target.is_linear:
+            raise UserError(
+                f"{self.path} restores nothing that a strength could weaken: give a checkpoint "
+                "such as restore"
+            )
+        emitting = {name: params[name] for name in ("branch", "correction")}
+        weaker = jax.tree.map(lambda leaf: strength * leaf, emitting)
+        return dataclasses.replace(self, variables={**self.variables, "params": params | weaker})
+
     @property
     def fingerprint(self) -> str:
         """A digest of the variables: results state with it which model they belong to."""

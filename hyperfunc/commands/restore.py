@@ -1,0 +1,56 @@
+"""``hyperfunc restore``: remove the damage of an image, or of all images of a folder.
+
+It is ``hyperfunc upscale`` with another model, at scale 1 unless another one is given.
+"""
+
+import dataclasses
+
+from hyperfunc.commands import upscale
+from hyperfunc.commands.arguments import parse_arguments
+from hyperfunc.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(upscale.Arguments):
+    """Remove noise, blur and the artefacts of JPEG from an image, or from all images of a folder.
+
+    What happened to an image need not be told. Formats, metadata, folders and interruptions are
+    treated as by `hyperfunc upscale`. An image is restored at its own size, or with --scale or
+    --size restored and enlarged at once.
+
+    Attributes:
+        source: an image, or a folder, whose subfolders are included.
+        more: more images may precede the output, which is the last word then, and a folder:
+            hyperfunc restore a.jpg b.jpg clean/
+        scale: output pixels per input pixel, such as 2, 1.5, or 2x1 for rows x columns. If neither
+            a scale nor a size is given, it is 1.
+        checkpoint: the workdir of a training run, or the name of a bundled checkpoint.
+        strength: how much of the change to make, from 0 (none) to 1 (all of it).
+    """
+
+    checkpoint: str = "restore"
+    strength: float = 1.0
+
+
+def parse(words: list[str], *, prog: str | None = None) -> Arguments:
+    """Parse the words of the command line."""
+    return parse_arguments(Arguments, words, prog=prog)
+
+
+def run(arguments: Arguments) -> None:
+    """Restore the files, and say what happened to each.
+
+    Raises:
+        UserError: nothing can be restored, or the only file failed.
+        SystemExit: some files of a folder failed, or Ctrl-C was pressed.
+    """
+    if not 0 <= arguments.strength <= 1:
+        raise UserError(f"--strength {arguments.strength:g}: give a number from 0 to 1")
+    if arguments.source.suffix.lower() == ".hfn":
+        raise UserError(
+            f"{arguments.source}: a function is rendered as it is: use hyperfunc upscale, or "
+            "restore the image that it was made of"
+        )
+    if arguments.scale is None and arguments.size is None:
+        arguments = dataclasses.replace(arguments, scale="1")
+    upscale.run(arguments, command="restore", strength=arguments.strength)
