@@ -8,7 +8,7 @@ from hyperfunc.errors import check_extra
 
 check_extra("eval", "evaluation")
 
-from hyperfunc.evaluation.methods import Method, bicubic, load_methods, make_method
+from hyperfunc.evaluation.methods import Method, bicubic, load_methods
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
 from hyperfunc.evaluation.restoration import (
@@ -42,7 +42,6 @@ __all__ = [
     "gradient_energy",
     "load_methods",
     "load_restorers",
-    "make_method",
     "open_image_sets",
     "summarize",
 ]
