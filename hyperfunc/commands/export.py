@@ -14,7 +14,7 @@ from hyperfunc.commands.arguments import (
     Positional,
     parse_arguments,
 )
-from hyperfunc.commands.functions import open_function
+from hyperfunc.commands.functions import open_functions
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place
 
@@ -27,7 +27,8 @@ class Arguments:
         source: an image, or a function (.hfn). Transparent images are laid on white. --onnx alone
             needs none.
         function: write the function to this file (.hfn).
-        html: write a page that shows the function in a browser, without a server.
+        html: write a page that shows the function in a browser, without a server. A larger picture
+            than a page can show is reduced for it.
         onnx: write the model to this folder as ONNX graphs: an encoder, and a decoder for each of
             the scales.
         scales: of the ONNX decoders.
@@ -71,19 +72,22 @@ def run(arguments: Arguments) -> None:
 
 
 def _export_function(source: Path, arguments: Arguments) -> None:
-    function, about = open_function(
-        source, arguments.checkpoint, for_page=arguments.html is not None
+    whole, page, about = open_functions(
+        source,
+        arguments.checkpoint,
+        for_file=arguments.function is not None,
+        for_page=arguments.html is not None,
     )
     from hyperfunc.export import export_html, save_function
 
-    if arguments.function is not None:
+    if arguments.function is not None and whole is not None:
         quantize = None if arguments.quantize == "none" else arguments.quantize
-        save_function(arguments.function, function, quantize=quantize, about=about)
+        save_function(arguments.function, whole, quantize=quantize, about=about)
         size = arguments.function.stat().st_size
-        pixels = math.prod(function.size)
+        pixels = math.prod(whole.size)
         print(f"{arguments.function}: {size:,} bytes, {size / pixels:.1f} per input pixel")
-    if arguments.html is not None:
-        export_html(function, arguments.html, title=arguments.title or source.name)
+    if arguments.html is not None and page is not None:
+        export_html(page, arguments.html, title=arguments.title or source.name)
         print(f"{arguments.html}: {arguments.html.stat().st_size:,} bytes")
 
 

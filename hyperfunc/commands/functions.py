@@ -3,31 +3,39 @@
 import functools
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from hyperfunc.function import FunctionalImage
+    from hyperfunc.types import HostPixels, Size
     from hyperfunc.upscaling import Request
 
 
-def open_function(
-    source: Path, checkpoint: str, *, for_page: bool
-) -> tuple["FunctionalImage", dict[str, str]]:
+class Opened(NamedTuple):
+    """The functions of a source."""
+
+    whole: "FunctionalImage | None"
+    """None if it was not asked for."""
+    page: "FunctionalImage | None"
+    """For a page; of a reduced picture where the picture is too large. None if not asked for."""
+    about: dict[str, str]
+    """Where they come from: {"image": ..., "model": ..., "step": ...}."""
+
+
+def open_functions(source: Path, checkpoint: str, *, for_file: bool, for_page: bool) -> Opened:
     """Represent an image as a function, or read a function from a file.
 
     Args:
         source: an image or a function file (.hfn).
         checkpoint: the model that represents images.
-        for_page: whether a page will show the function: what a page cannot show is refused before
-            the work.
-
-    Returns:
-        The function, and where it comes from: {"image": ..., "model": ..., "step": ...}.
+        for_file: whether the function of the whole image is needed.
+        for_page: whether a page will show it: a model that no page can show is refused before the
+            work.
 
     Raises:
-        UserError: the file cannot be read, or the model or a page cannot be used for it.
+        UserError: the file cannot be read, or the model cannot be used for it.
     """
     from hyperfunc.devices import use_cpu_cores
 
@@ -35,23 +43,43 @@ def open_function(
     if source.suffix.lower() == ".hfn":
         from hyperfunc.export import load_function, load_header
 
-        return load_function(source), load_header(source).get("about", {})
+        function = load_function(source)
+        return Opened(function, function, load_header(source).get("about", {}))
     from hyperfunc.api import represent
     from hyperfunc.experiment import load_model
-    from hyperfunc.images import read_as_shown, read_header
+    from hyperfunc.export import check_page, fit_page
+    from hyperfunc.images import read_as_shown
 
     model = load_model(checkpoint)
+    network = model.hypernetwork
     if for_page:
-        from hyperfunc.export import check_page
-
-        network = model.hypernetwork
-        check_page(network.target, network.layout, read_header(source).size)
+        check_page(network.target, network.layout, (1, 1))
     photo = read_as_shown(source)
     for note in photo.notes:
         print(f"{source}: {note}")
     about = {"image": source.name, "model": model.path.name, "step": str(model.step)}
     logger.info("computing the function of %s", source)
-    return represent(photo.pixels, checkpoint=model).function, about
+    height, width = size = (photo.pixels.shape[0], photo.pixels.shape[1])
+    fitting = fit_page(network.target, size) if for_page else size
+    whole = page = None
+    if for_file or fitting == size:
+        whole = page = represent(photo.pixels, checkpoint=model).function
+    if fitting != size:
+        print(
+            f"{source}: reduced from {width} x {height} to {fitting[1]} x {fitting[0]} pixels for "
+            "the page"
+        )
+        page = represent(_reduce(photo.pixels, fitting), checkpoint=model).function
+    return Opened(whole, page, about)
+
+
+def _reduce(pixels: "HostPixels", size: "Size") -> "HostPixels":
+    from hyperfunc.pixels import imresize
+    from hyperfunc.values import to_unit_range
+
+    if pixels.dtype == "uint8":
+        return imresize(pixels, size)
+    return imresize(to_unit_range(pixels), size).clip(0, 1)
 
 
 def render_function(source: Path, target: str, request: "Request", *, overwrite: bool) -> str:

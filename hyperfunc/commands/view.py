@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from hyperfunc.commands.arguments import Common, Positional, parse_arguments
-from hyperfunc.commands.functions import open_function
+from hyperfunc.commands.functions import open_functions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +35,16 @@ def run(arguments: Arguments) -> None:
     """Write the page to a temporary folder, and open it.
 
     Raises:
-        UserError: the source cannot be read or is too large for a page.
+        UserError: the source cannot be read, or is a function that no page can show.
     """
-    function, _ = open_function(arguments.source, arguments.checkpoint, for_page=True)
+    opened = open_functions(arguments.source, arguments.checkpoint, for_file=False, for_page=True)
     from hyperfunc.export import export_html
+
+    assert opened.page is not None
 
     folder = Path(tempfile.mkdtemp(prefix="hyperfunc-"))
     page = folder / f"{arguments.source.stem}.html"
-    export_html(function, page, title=arguments.source.name)
+    export_html(opened.page, page, title=arguments.source.name)
     print(page)
     if not webbrowser.open(page.as_uri()):
         print("no browser was found: open this file in one")

@@ -5,7 +5,7 @@ File and page contain the parameters of the target networks, so that neither nee
 
 from hyperfunc.export.hfn import load_function, load_header, save_function
 from hyperfunc.export.onnx import export_onnx
-from hyperfunc.export.page import check_page, export_html, make_page
+from hyperfunc.export.page import check_page, export_html, fit_page, make_page
 from hyperfunc.export.studio import export_studio
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "export_html",
     "export_onnx",
     "export_studio",
+    "fit_page",
     "load_function",
     "load_header",
     "make_page",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hyperfunc.commands import main
+from hyperfunc.export import load_function
 from hyperfunc.images import Photo, write_image, write_photo
 
 
@@ -74,13 +75,34 @@ def test_file_names_that_are_not_unicode(run, tmp_path):
     assert told.returncode == 0 and b"udcff.png" in told.stdout
 
 
-@pytest.mark.parametrize("flag", ["--html", None])
-def test_an_image_too_large_for_a_page_is_refused_at_once(run, tmp_path, monkeypatch, flag):
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_picture_too_large_for_a_page_is_reduced_for_it(run, tmp_path, monkeypatch, draw, kind):
+    monkeypatch.setattr("hyperfunc.export.page.page.MAX_SIDE", 20)
+    pixels = draw(0, (30, 40)).astype(kind) * (257 if kind == np.uint16 else 1)
+    write_photo(tmp_path / "a.png", Photo(pixels))
+    words = ("--function", tmp_path / "a.hfn", "--html", tmp_path / "a.html")
+    code, out, err = run("export", tmp_path / "a.png", *words)
+    assert code == 0, err
+    assert "reduced from 40 x 30 to 20 x 15 pixels for the page" in out
+    assert load_function(tmp_path / "a.hfn").size == (30, 40)
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert '"width": 20, "height": 15' in page
+
+
+def test_a_model_that_no_page_shows_is_refused_before_the_work(run, tmp_path, monkeypatch):
     def work(*args, **kwargs):
         raise AssertionError("the image was represented")
 
     monkeypatch.setattr("hyperfunc.api.represent", work)
-    write_image(tmp_path / "a.png", np.zeros((3, 4100, 3), np.uint8))
-    target = [flag, tmp_path / "a.html"] if flag else []
-    code, _, err = run("export" if flag else "view", tmp_path / "a.png", *target)
-    assert code == 2 and "4100 x 3 pixels are too large for a page" in err
+    write_image(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
+    words = ("--html", tmp_path / "a.html", "--checkpoint", "sr_paper")
+    code, _, err = run("export", tmp_path / "a.png", *words)
+    assert code == 2 and "the page shows a FourierField for each pixel" in err
+
+
+def test_a_function_too_large_for_a_page_is_refused(run, tmp_path, monkeypatch, draw):
+    write_image(tmp_path / "a.png", draw(0, (30, 40)))
+    assert run("export", tmp_path / "a.png", "--function", tmp_path / "a.hfn")[0] == 0
+    monkeypatch.setattr("hyperfunc.export.page.page.MAX_SIDE", 20)
+    code, _, err = run("export", tmp_path / "a.hfn", "--html", tmp_path / "a.html")
+    assert code == 2 and "40 x 30 pixels are too large for a page" in err

@@ -11,6 +11,7 @@ from that of `hyperfunc.function.render` and `hyperfunc.function.sample` by at m
 import base64
 import html
 import json
+import math
 import os
 import zlib
 from typing import cast
@@ -104,10 +105,22 @@ def check_page(target: Target, layout: WindowLayout, size: Size, batch: int = 1)
             f"{target.frequencies}: export one RGB image"
         )
     height, width = size
-    max_pixels = MAX_TEXTURE_BYTES // bytes_per_pixel(target)
-    if max(height, width) > MAX_SIDE or height * width > max_pixels:
+    if fit_page(target, size) != size:
         raise UserError(
             f"{width} x {height} pixels are too large for a page, which can show {MAX_SIDE} pixels "
-            f"on a side and {max_pixels / 1e6:.2f} million in total: crop the image or make it "
-            "smaller; `hyperfunc upscale` renders any size"
+            f"on a side and {_most_pixels(target) / 1e6:.2f} million in total: crop the image or "
+            "make it smaller; `hyperfunc upscale` renders any size"
         )
+
+
+def fit_page(target: Target, size: Size) -> Size:
+    """Return the size, or the largest one of that aspect which a page can show."""
+    (height, width), most = size, _most_pixels(target)
+    if max(height, width) <= MAX_SIDE and height * width <= most:
+        return size
+    scale = min(MAX_SIDE / max(height, width), math.sqrt(most / (height * width)))
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+def _most_pixels(target: Target) -> int:
+    return MAX_TEXTURE_BYTES // bytes_per_pixel(cast(FourierField, target))
