@@ -60,7 +60,7 @@ SECONDS_PER_MEGAPIXEL = 8
 """What the slowest system takes on two cores: the others are done sooner than is estimated."""
 
 FACES_SECONDS = 240
-"""A guess."""
+"""A rough guess, for the estimate only."""
 
 BATCH_DIVISOR = 4
 """Divides the batch size of every training."""
@@ -142,7 +142,7 @@ class Reproduction:
         began, done = time.monotonic(), 0.0
         for number, job in enumerate(jobs, start=1):
             left = sum(each.seconds for each in jobs[number - 1 :])
-            if done:
+            if done > 60:  # What is short says little of the machine's speed.
                 left *= (time.monotonic() - began) / done
             place = f"{number} of {len(jobs)}"
             logger.info("%s: %s; about %d minutes are left", place, job.name, left / 60 + 1)
