@@ -39,7 +39,7 @@ def average_alike(seen: Observation) -> Pixels:
 
     Reference: Buades et al. 2005, "A non-local algorithm for image denoising".
     """
-    return restoration.denoise_nl_means(
+    restored = restoration.denoise_nl_means(
         seen.pixels,
         h=NLM_STRENGTH * seen.error,
         sigma=seen.error,
@@ -48,6 +48,7 @@ def average_alike(seen: Observation) -> Pixels:
         patch_distance=6,
         channel_axis=-1,
     )
+    return restored.reshape(seen.pixels.shape)  # Where there is one channel, its axis is dropped.
 
 
 def shrink_wavelets(seen: Observation) -> Pixels:

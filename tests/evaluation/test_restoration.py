@@ -90,6 +90,12 @@ def test_a_classical_method_improves_the_image(draw, task, level, name):
 
 
 @pytest.mark.parametrize("name", DENOISING)
+def test_a_grey_image_keeps_its_channel(draw, name):
+    seen, original = observe(draw(6, (40, 44)), "deblock", 20)
+    assert DENOISING[name](seen).shape == original.shape == (40, 44, 1)
+
+
+@pytest.mark.parametrize("name", DENOISING)
 def test_an_image_without_noise_is_left_as_it_is(draw, name):
     image = draw(5, (40, 44))
     seen, original = observe(image, "denoise", 0)
