@@ -15,16 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperfunc.pixels import Axis, Samples
-from hyperfunc.types import HostPixels, Neighbourhood
+from hyperfunc.types import HostPixels
 from hyperfunc.values import has_alpha, largest_value, to_integers, to_unit_range
 
 NEIGHBOURHOOD_RADIUS = 2
 """Pixels around an output pixel whose alpha and colours bound its own; input pixels, or output
 pixels if those are larger."""
-
-RESTORED_RADIUS = 8
-"""The same for the colours of a model that corrects its input, in input pixels at least. A block of
-a JPEG may be constant where the photograph was not: those around it, too, must bound its pixels."""
 
 LARGEST_OVERSHOOT = 0.5
 """By how much a value may leave the range of the input around it, as a part of that range, where it
@@ -87,17 +83,8 @@ def to_rgb(images: jax.Array) -> jax.Array:
     return jnp.concatenate([_repeat_grey(colour * alpha), _repeat_grey(alpha)])
 
 
-def choose_bound_radius(reads: Neighbourhood | None) -> int:
-    """How many pixels around one bound its colours, for a model that reads so much around it."""
-    return RESTORED_RADIUS if reads and reads.base_radius else NEIGHBOURHOOD_RADIUS
-
-
 def from_rgb(
-    rgb: jax.Array,
-    images: jax.Array,
-    axes: Sequence[Axis | Samples],
-    origin: Origin,
-    radius: int = NEIGHBOURHOOD_RADIUS,
+    rgb: jax.Array, images: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
 ) -> jax.Array:
     """Turn rendered RGB images back into an image of the original's channels and dtype.
 
@@ -106,7 +93,6 @@ def from_rgb(
         images: the original [1, h, w, c].
         axes: where the pixels of ``rgb`` lie, rows and columns.
         origin: the pixel of the original that the axes count from.
-        radius: how far away pixels of the original bound a colour; see `choose_bound_radius`.
 
     Returns:
         An image [1, y, x, c]. Integers are rounded and clipped, floats are not.
@@ -115,11 +101,9 @@ def from_rgb(
     is_float = jnp.issubdtype(dtype, jnp.floating)
     rounding = 0.0 if is_float else 0.499 / largest_value(dtype)  # Constant pixels stay exact.
     if has_alpha(channels):
-        values = _divide_by_alpha(rgb, pixels, axes, origin, radius, rounding)
+        values = _divide_by_alpha(rgb, pixels, axes, origin, rounding)
     else:
-        darkest, lightest = (
-            _reduce_nearby(r, pixels, axes, origin, radius) for r in (MINIMUM, MAXIMUM)
-        )
+        darkest, lightest = (_reduce_nearby(r, pixels, axes, origin) for r in (MINIMUM, MAXIMUM))
         values = _hold(_average_to(channels, rgb), darkest, lightest, rounding)
     return values if is_float else to_integers(values, dtype)
 
@@ -152,25 +136,21 @@ def _divide_by_alpha(
     pixels: jax.Array,
     axes: Sequence[Axis | Samples],
     origin: Origin,
-    radius: int,
     rounding: float,
 ) -> jax.Array:
     """Combine rendered colour times alpha and rendered alpha: [1, y, x, c]."""
     colour, alpha = _split_alpha(pixels)
     products, alphas = _average_to(colour.shape[-1], rgb[:1]), _average_to(1, rgb[1:])
     # Constant alpha stays exactly constant, so that opaque pixels do not become translucent.
-    least, most = (
-        _reduce_nearby(r, alpha, axes, origin, NEIGHBOURHOOD_RADIUS) for r in (MINIMUM, MAXIMUM)
-    )
+    least, most = (_reduce_nearby(r, alpha, axes, origin) for r in (MINIMUM, MAXIMUM))
     is_edge = least < most
     # The model overshoots at an edge, in the product and in alpha alike. Dividing by alpha before
     # it is clipped cancels that.
     divisors = jnp.where(is_edge, alphas, least)
     quotients = products / jnp.where(divisors > SMALLEST_VISIBLE_ALPHA, divisors, 1.0)
     # A transparent pixel has no colour: it takes no part in the bounds.
-    is_visible = alpha > SMALLEST_VISIBLE_ALPHA
     darkest, lightest = (
-        _reduce_nearby(r, jnp.where(is_visible, colour, r.start), axes, origin, radius)
+        _reduce_nearby(r, jnp.where(alpha > SMALLEST_VISIBLE_ALPHA, colour, r.start), axes, origin)
         for r in (MINIMUM, MAXIMUM)
     )
     held = _hold(quotients, darkest, lightest, rounding)
@@ -193,26 +173,22 @@ MAXIMUM = Reduction(jnp.max, jax.lax.max, -np.inf)
 
 
 def _reduce_nearby(
-    reduction: Reduction,
-    values: jax.Array,
-    axes: Sequence[Axis | Samples],
-    origin: Origin,
-    radius: int,
+    reduction: Reduction, values: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
 ) -> jax.Array:
-    """Reduce the values [1, h, w, c] up to ``radius`` from each output pixel: [1, y, x, c]."""
+    """Reduce the values [1, h, w, c] near each output pixel: [1, y, x, c]."""
     last = values.shape[1] - 1, values.shape[2] - 1
     for i, (axis, first) in enumerate(zip(axes, origin, strict=True)):
         along = i + 1
         index = jnp.clip(axis.split()[0] + first, 0, last[i])
         if axis.max_step > 1:
             # There are few output pixels, with many input pixels around each.
-            reach = max(math.ceil(NEIGHBOURHOOD_RADIUS * axis.max_step), radius)
+            reach = math.ceil(NEIGHBOURHOOD_RADIUS * axis.max_step)
             offsets = jnp.arange(-reach, reach + 1)
             nearby = jnp.clip(index[:, None] + offsets[None], 0, last[i])
             values = reduction.over_axis(jnp.take(values, nearby, axis=along), axis=along + 1)
         else:
             window = [1, 1, 1, 1]
-            window[along] = 2 * radius + 1
+            window[along] = 2 * NEIGHBOURHOOD_RADIUS + 1
             start = np.float32(reduction.start)
             values = jax.lax.reduce_window(
                 values, start, reduction.of_two, window, (1, 1, 1, 1), "SAME"

@@ -8,7 +8,6 @@ from typing import Any
 
 from hyperfunc.pixels import Axis, integer_scale
 from hyperfunc.types import Neighbourhood, Size
-from hyperfunc.upscaling.alpha import choose_bound_radius
 from hyperfunc.upscaling.tile_grid import (
     EXTENT_MULTIPLE,
     FIRST_EXTENT_MULTIPLE,
@@ -92,7 +91,6 @@ class TilePlanner:
         halo = max(
             self.reads.radius + 1,
             self.reads.base_radius + interpolated,
-            choose_bound_radius(self.reads) + 1,
             RENDER_MARGIN + 2,
         )
         return halo + self.reads.alignment - 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
-from hyperfunc.upscaling.alpha import choose_bound_radius, from_rgb, to_rgb
+from hyperfunc.upscaling.alpha import from_rgb, to_rgb
 from hyperfunc.upscaling.pieces import Piece
 from hyperfunc.upscaling.tile_grid import (
     LARGEST_WASTE,
@@ -120,7 +120,7 @@ class TileRenderer:
         else:
             rgb = render_grid(function, *axes)
         first = (arguments.rendered_from[0], arguments.rendered_from[1])
-        return from_rgb(rgb, images, axes, first, choose_bound_radius(model.reads))
+        return from_rgb(rgb, images, axes, first)
 
     def _place_samples(self, arguments: TileInputs) -> tuple[Axis | Samples, Axis | Samples]:
         """Where the output pixels lie, counted from the first pixel that is rendered."""

@@ -3,13 +3,11 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hyperfunc.function import encode, render
 from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
-from hyperfunc.pixels import Axis
 from hyperfunc.types import Neighbourhood
 from hyperfunc.upscaling import Upscaler, alpha, tile_planner
 from hyperfunc.upscaling.tile_planner import TilePlanner
@@ -121,13 +119,3 @@ def test_tiles_start_at_even_pixels_and_read_the_halo(monkeypatch, scale, togeth
                 assert span.start <= max(span.low - reach, 0)
                 assert span.start + extent >= min(span.high + reach, pixels)
                 assert span.start == 0 or span.start + extent <= pixels
-
-
-def test_a_flat_block_may_change_and_a_flat_image_may_not():
-    """As those of a strongly compressed JPEG do, beside which there is something to see."""
-    image = jnp.full((1, 32, 32, 3), 0.5).at[:, :, 16:].set(0.4)
-    axes, restored = [Axis(0.0, 1.0, 32)] * 2, jnp.full((1, 32, 32, 3), 0.45)
-    radius = alpha.choose_bound_radius(MODEL.reads)
-    held = np.asarray(alpha.from_rgb(restored, image, axes, (0, 0), radius))
-    assert (held[:, :, 8:24] == np.float32(0.45)).all()
-    assert (held[:, :, :8] == 0.5).all() and (held[:, :, 24:] == np.float32(0.4)).all()
