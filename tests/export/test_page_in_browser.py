@@ -63,7 +63,7 @@ def test_everything_that_takes_the_focus_has_a_name(page) -> None:
     assert all(node["name"]["value"] for node in focusable), focusable
 
 
-def test_the_image_returns_after_the_graphics_card_was_lost(page) -> None:
+def test_the_image_returns_after_the_graphics_card_was_lost_once(page, function) -> None:
     before = page.canvas()
     page.run(
         "const gl = document.getElementById('canvas').getContext('webgl2');"
@@ -77,16 +77,54 @@ def test_the_image_returns_after_the_graphics_card_was_lost(page) -> None:
     page.settle()
     assert not message.is_displayed()
     np.testing.assert_array_equal(page.canvas(), before)
+    page.run("loss.loseContext()")
+    page.wait("new Promise((r) => setTimeout(r, 300))")
+    assert "lost the graphics card twice" in message.text
+    assert_the_base_is_shown(page, function)
 
 
-def test_without_webgl_the_page_says_what_it_needs(exported) -> None:
+def assert_the_base_is_shown(page, function) -> None:
+    assert page.find("plain").is_displayed() and not page.find("canvas").is_displayed()
+    levels = page.run(
+        "const { width, height } = document.getElementById('plain'); return [...document"
+        ".getElementById('plain').getContext('2d').getImageData(0, 0, width, height).data]"
+    )
+    height, width = function.size
+    shown = np.reshape(levels, (height, width, 4))[..., :3]
+    np.testing.assert_allclose(shown, np.asarray(function.base)[0] * 255, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("if (kind === 'webgl2') return null;", "needs WebGL 2"),
+        (
+            "if (gl && kind === 'webgl2') { const ask = gl.getParameter.bind(gl);"
+            "gl.getParameter = (n) => n === gl.MAX_TEXTURE_SIZE ? 16 : ask(n); }",
+            "too large for this device's graphics card",
+        ),
+        (
+            "if (gl && kind === 'webgl2') gl.getError = () => gl.OUT_OF_MEMORY;",
+            "too large for this device's graphics memory",
+        ),
+    ],
+)
+def test_a_page_that_cannot_draw_shows_the_base(
+    exported, function, change: str, message: str
+) -> None:
     script = exported.driver.execute_cdp_cmd(
         "Page.addScriptToEvaluateOnNewDocument",
-        {"source": "HTMLCanvasElement.prototype.getContext = () => null"},
+        {
+            "source": "const get = HTMLCanvasElement.prototype.getContext;"
+            "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+            f"const gl = get.call(this, kind, ...rest); {change} return gl; }}"
+        },
     )
     try:
         exported.driver.get(exported.path.as_uri())
-        assert "needs WebGL 2" in exported.find("message").text
+        exported.wait("hyperfunc.ready.catch(() => 0)")
+        assert message in exported.find("message").text
+        assert_the_base_is_shown(exported, function)
         assert exported.driver.get_log("browser") == []
     finally:
         exported.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)

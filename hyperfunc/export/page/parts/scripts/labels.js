@@ -39,6 +39,14 @@ const makeLabels = (config) => {
       $("split").setAttribute("aria-valuenow", Math.round(100 * view.split));
     },
 
+    // Show the picture itself, in the element "plain", and say why.
+    sayBesidePicture(text) {
+      for (const id of ["stage", "tools", "legend"]) $(id).hidden = true;
+      $("plain").hidden = false;
+      this.say(text, true);
+      $("message").classList.add("low");
+    },
+
     // Show a message instead of the image, or over it; "" hides it.
     say(text, isOverlay = false) {
       $("message").hidden = !text;

@@ -60,10 +60,7 @@ const showPicture = () => {
 // Show the picture without functions, and say why.
 const showPlain = (error) => {
   frames.use(gl, null);
-  $("stage").hidden = $("tools").hidden = $("legend").hidden = true;
-  $("plain").hidden = false;
-  labels.say(error.message, true);
-  $("message").classList.add("low");
+  labels.sayBesidePicture(error.message);
 };
 
 const open = async (blob, name) => {
