@@ -248,8 +248,9 @@ def page(exported: Page) -> Iterator[Page]:
 @pytest.fixture(scope="session")
 def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The studio on a server of its own; ``page.requests`` lists the paths that were asked for."""
-    if not shutil.which("npm"):
-        pytest.skip("needs npm: apt-get install npm")
+    npm = shutil.which("npm")
+    if npm is None or subprocess.run([npm, "ping"], capture_output=True).returncode:
+        pytest.skip("needs npm (apt-get install npm) and its registry")
     folder = tmp_path_factory.mktemp("studio")
     export_studio(load_model("sr"), folder)
     requests = []

@@ -212,7 +212,6 @@ def test_from_a_file_the_page_says_how_to_serve_it(page) -> None:
     page.driver.get_log("browser")  # Chromium tells of the manifest.
 
 
-@pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")
 def test_modules_pass_their_own_tests_and_linter(studio, tmp_path: Path) -> None:
     web = tmp_path / "web"
     shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
