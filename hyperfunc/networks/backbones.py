@@ -18,6 +18,7 @@ from hyperfunc.networks.layers import (
     Fusion,
     Mask,
     Precision,
+    Trunk,
     keep_inside,
     make_convolve,
 )
@@ -25,7 +26,7 @@ from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.types import Images
 
 
-class RDN(nn.Module):
+class RDN(Trunk):
     """Residual dense network, without its upsampler.
 
     Every layer of a dense block reads the outputs of all earlier layers of the block. A 1x1
@@ -47,9 +48,6 @@ class RDN(nn.Module):
     layers: int = 8
     growth: int = 64
     dtype: Precision = "float32"
-
-    alignment = 1
-    """Parts of the image may begin anywhere."""
 
     def __post_init__(self) -> None:
         check_range(self, "width", "blocks", "layers", "growth", least=1)
@@ -80,7 +78,7 @@ class RDN(nn.Module):
         return shallow + convolve(x, "fusion_b", self.width)
 
 
-class VapSR(nn.Module):
+class VapSR(Trunk):
     """Blocks of 1x1 and depthwise convolutions, in which features weigh features.
 
     A block normalises its input and widens it. A depthwise 5x5 convolution turns the result into
@@ -106,9 +104,6 @@ class VapSR(nn.Module):
     attention_width: int = 64
     blocks: int = 12
     dtype: Precision = "float32"
-
-    alignment = 1
-    """Parts of the image may begin anywhere."""
 
     def __post_init__(self) -> None:
         check_range(self, "width", "attention_width", "blocks", least=1)
@@ -139,7 +134,7 @@ class VapSR(nn.Module):
         return shallow + convolve(x, "tail", self.width)
 
 
-class InceptionTrunk(nn.Module):
+class InceptionTrunk(Trunk):
     """The paper's trunk: an inception stem, residual blocks, a convolution and a pooling.
 
     Every n x n convolution is a 1 x n followed by an n x 1, and batch normalisation and ReLU follow
@@ -165,9 +160,6 @@ class InceptionTrunk(nn.Module):
     blocks: int = 1
     pool: bool = True
     dtype: Precision = "float32"
-
-    alignment = 1
-    """Parts of the image may begin anywhere."""
 
     def __post_init__(self) -> None:
         check_range(self, "stem_width", "width", "stride", least=1)
@@ -208,7 +200,7 @@ class InceptionTrunk(nn.Module):
         return nn.max_pool(x, (2, 2), strides=(2, 2), padding="SAME") if self.pool else x
 
 
-class DenseTrunk(nn.Module):
+class DenseTrunk(Trunk):
     """Dense layers over all pixels of a window, for windows small enough to be read at once.
 
     Residual blocks correct a linear code of the window. Small windows have a good linear code,
@@ -226,8 +218,6 @@ class DenseTrunk(nn.Module):
 
     receptive_radius = None
     """There is none: the whole window is read at once."""
-    alignment = 1
-    """Of no use without a receptive radius."""
 
     def __post_init__(self) -> None:
         check_range(self, "width", least=1)

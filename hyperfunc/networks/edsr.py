@@ -11,6 +11,7 @@ from hyperfunc.networks.layers import (
     Mask,
     PixelAttention,
     Precision,
+    Trunk,
     keep_inside,
     make_convolve,
 )
@@ -18,7 +19,7 @@ from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.types import Images
 
 
-class EDSR(nn.Module):
+class EDSR(Trunk):
     """Residual blocks of two 3x3 convolutions without normalisation, at full resolution.
 
     Attributes:
@@ -41,9 +42,6 @@ class EDSR(nn.Module):
     attention: bool = False
     fusion: bool = False
     dtype: Precision = "float32"
-
-    alignment = 1
-    """Parts of the image may begin anywhere."""
 
     def __post_init__(self) -> None:
         check_range(self, "width", least=1)
@@ -85,7 +83,7 @@ class EDSR(nn.Module):
         return shallow + convolve(x, "tail", self.width)
 
 
-class HalfEDSR(nn.Module):
+class HalfEDSR(Trunk):
     """An `EDSR` trunk at half the resolution: a quarter of the cost for each of its layers.
 
     Each square of 2 x 2 pixels becomes one pixel of 12 channels. A 1x1 convolution expands the

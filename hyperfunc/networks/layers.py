@@ -32,6 +32,13 @@ Precision = Literal["float32", "bfloat16"]
 """The type in which a network computes."""
 
 
+class Trunk(nn.Module):
+    """A backbone. Parts of the image may begin anywhere, unless it says otherwise."""
+
+    alignment = 1
+    """See `hyperfunc.networks.protocols.BackboneProtocol`."""
+
+
 class Convolution(nn.Module):
     """A convolution of stride 1 with a bias; the image is padded with zeros."""
 
