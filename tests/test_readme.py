@@ -87,6 +87,7 @@ SHELL_LINES = [
 def bundled(tmp_path_factory) -> Path:
     """Small random models in the place of the bundled ones, which take minutes to compile."""
     folder = tmp_path_factory.mktemp("bundled")
+    shutil.copy(hyperfunc.experiment.exported.BUNDLED / "LICENSE-WEIGHTS.md", folder)
     small = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
     faces = PRESETS["faces_local"]
     for name, experiment in {
