@@ -67,7 +67,8 @@ class Arguments:
             sr_jpeg, which also removes JPEG artefacts.
         wrap: along these axes opposite sides of the image meet: x (left and right) for panoramas of
             360 degrees, xy for textures that repeat.
-        linear: average light where an image is reduced, not the values as they are stored.
+        linear: average light, not the values as they are stored, where an image of integers
+            becomes smaller on both axes.
         overwrite: replace whatever exists in the place of an output.
         format: the format of the outputs of a folder. If not given, that of each input.
         quality: quality of JPEG, WebP and AVIF, from 1 to 100. WebP and AVIF are lossless at 100.

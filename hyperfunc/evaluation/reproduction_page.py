@@ -112,7 +112,7 @@ def write_page(record: dict[str, Any], systems: Sequence[str], folder: Path) -> 
 def _describe_faces(faces: dict[str, Any]) -> list[str]:
     rebuilt = faces["reconstruction"]
     rows = [
-        ("", "the paper", html.escape(faces["name"])),
+        ("", "the paper", faces["name"]),
         ("faces", "-", str(rebuilt["images"])),
         ("PSNR (dB) / SSIM of the reconstruction", "-", _format(rebuilt["psnr"], rebuilt["ssim"])),
     ]

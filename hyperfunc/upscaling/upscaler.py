@@ -49,8 +49,9 @@ class Upscaler:
             on more. At scales above 4 tiles are smaller.
         wrap: the axes along which opposite sides of the images meet: "x" (left and right, such as
             those of a panorama of 360 degrees), "y" or "xy" (textures that repeat).
-        linear: whether images of integers are taken as sRGB and reduced in linear light: a fine
-            checkerboard of black and white becomes a grey of 188 instead of 128.
+        linear: whether images of integers that become smaller on both axes are taken as sRGB and
+            reduced in linear light: a fine checkerboard of black and white becomes a grey of 188
+            instead of 128.
 
     Raises:
         UserError: the model cannot wrap, because it has no window per pixel.

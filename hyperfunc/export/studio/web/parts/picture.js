@@ -2,7 +2,7 @@
 
 const MAX_PIXELS = 40e6; // 160 MB as RGBA
 
-// maxSide: of a texture. Returns { width, height, rgba, notes }; a picture that is too large for
+// maxSide: of a texture. Returns { width, height, rgba, note }; a picture that is too large for
 // this device is reduced, and transparent pixels are laid on white.
 const readPicture = async (blob, maxSide) => {
   let bitmap;
