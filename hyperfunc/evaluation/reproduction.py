@@ -138,6 +138,8 @@ class Reproduction:
                 file cannot be written.
         """
         self._save()
+        for name in (*self._datasets, "faces"):
+            open_dataset(name, data_dir=self.data_dir)  # What is missing is told before the work.
         jobs = list(self.list_jobs())
         began, done = time.monotonic(), 0.0
         for number, job in enumerate(jobs, start=1):
@@ -158,18 +160,21 @@ class Reproduction:
             if not self._is_trained(name, experiment):
                 run = functools.partial(self._train, name, experiment)
                 yield Job(f"train {name}", TRAINING_SECONDS[name], run)
-        datasets = ("set5",) if self.is_quick else BENCHMARKS
         for scale in SCALES:
             for system in SYSTEMS:
-                if not (missing := self._list_missing(system, scale, datasets)):
+                if not (missing := self._list_missing(system, scale, self._datasets)):
                     continue
                 seconds = SECONDS_PER_MEGAPIXEL * sum(MEGAPIXELS[name] for name in missing)
-                run = functools.partial(self._measure, system, scale, datasets)
+                run = functools.partial(self._measure, system, scale, self._datasets)
                 yield Job(f"measure {system}, x{scale}", seconds, run)
         seconds = SECONDS_PER_MEGAPIXEL * MEGAPIXELS["set5"]
         for name in FIGURES:
             yield Job(f"draw {name}", seconds, functools.partial(self._draw, name))
         yield Job("measure and draw faces", FACES_SECONDS, self._measure_faces)
+
+    @property
+    def _datasets(self) -> tuple[str, ...]:
+        return ("set5",) if self.is_quick else BENCHMARKS
 
     def _is_trained(self, name: str, experiment: Experiment) -> bool:
         model = self._find(name)

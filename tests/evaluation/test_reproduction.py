@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from hyperfunc.commands import main
+from hyperfunc.errors import UserError
 from hyperfunc.evaluation import Reproduction, reproduction
 from hyperfunc.experiment import load_model
 from hyperfunc.images import write_image
@@ -66,6 +67,13 @@ def test_a_quick_look_is_made_once(systems, trained, data, tmp_path, monkeypatch
     (tmp_path / "reproduction.json").write_text(json.dumps(record))
     with pytest.raises(AssertionError, match="it was made before"):
         Reproduction(tmp_path, trained.parent, data, is_quick=True).make()
+
+
+def test_missing_data_are_told_before_the_work(data, tmp_path, monkeypatch):
+    (tmp_path / "benchmarks").symlink_to(data / "benchmarks")
+    monkeypatch.setattr(Reproduction, "list_jobs", lambda _: pytest.fail("the work has begun"))
+    with pytest.raises(UserError, match="faces"):
+        Reproduction(tmp_path / "out", tmp_path, tmp_path, is_quick=True).make()
 
 
 def test_what_is_missing_is_trained(systems, trained, tmp_path, monkeypatch):
