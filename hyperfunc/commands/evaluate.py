@@ -193,7 +193,7 @@ def _parse_levels(task: "RestorationTask", text: str) -> list[float]:
             f"--level {text!r}: --task={task} takes {numbers} from {lowest} to {highest}, "
             "separated by commas"
         )
-    return levels
+    return list(dict.fromkeys(levels))
 
 
 def _split(text: str) -> list[str]:

@@ -140,7 +140,7 @@ def test_the_command(trained, photos, tmp_path, capsys):
     file = tmp_path / "out.json"
     flags = ["--task=denoise", f"--dataset={photos}", f"--workdir={trained}", f"--json={file}"]
     names = ["observed", "hyperfunc-bicubic", "hyperfunc"]
-    evaluate.main([*flags, "--scale=2", "--level=20", f"--methods={','.join(names)}"])
+    evaluate.main([*flags, "--scale=2", "--level=20,20.0", f"--methods={','.join(names)}"])
     table = json.loads(file.read_text())
     assert [(row["method"], row["level"]) for row in table["rows"]] == [(x, 20) for x in names]
     assert table["model"]["step"] == 4 and table["scale"] == 2
