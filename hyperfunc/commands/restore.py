@@ -14,7 +14,7 @@ from hyperfunc.errors import UserError
 class Arguments(upscale.Arguments):
     """Remove noise, blur and the artefacts of JPEG from an image, or from all images of a folder.
 
-    What happened to an image need not be told. Formats, metadata, folders and interruptions are
+    It need not be told what happened to an image. Formats, metadata, folders and interruptions are
     treated as by `hyperfunc upscale`. An image is restored at its own size, or with --scale or
     --size restored and enlarged at once.
 

@@ -13,9 +13,9 @@ from hyperfunc.files import check_place
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Write a page in which any photograph becomes a function, in the browser, without a server.
+    """Write a page in which any photograph becomes a function, in the browser.
 
-    It is a folder of static files for any web server. To try it:
+    It is a folder of static files for any web server, which computes nothing. To try it:
     python -m http.server --directory OUT
 
     Attributes:
