@@ -135,7 +135,7 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
     from hyperfunc.pixels import parse_scale
 
     dataset = arguments.dataset or "set5"
-    scale = parse_scale(arguments.scale or "4")
+    scale = parse_scale("4" if arguments.scale is None else arguments.scale)
     source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     methods, models = load_methods(
         _split(arguments.methods or "bicubic,hyperfunc"),
@@ -156,10 +156,10 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     from hyperfunc.evaluation import LEVELS, evaluate_restoration, load_restorers
     from hyperfunc.pixels import parse_scale
 
-    rows, cols = parse_scale(arguments.scale or "1")
+    rows, cols = parse_scale("1" if arguments.scale is None else arguments.scale)
     if rows != cols:
         raise UserError(f"--scale {arguments.scale}: --task={task} needs one scale of both axes")
-    levels = _parse_levels(task, arguments.level) if arguments.level else LEVELS[task]
+    levels = LEVELS[task] if arguments.level is None else _parse_levels(task, arguments.level)
     source = open_dataset(arguments.dataset or "set5", data_dir=arguments.data_dir, split="test")
     restorers, model = load_restorers(
         _split(arguments.methods) if arguments.methods else None,
@@ -187,7 +187,7 @@ def _parse_levels(task: "RestorationTask", text: str) -> list[float]:
     except ValueError:
         levels = [math.nan]
     is_whole = task != "deblock" or all(level.is_integer() for level in levels)
-    if not (is_whole and all(lowest <= level <= highest for level in levels)):
+    if not (levels and is_whole and all(lowest <= level <= highest for level in levels)):
         numbers = "whole numbers" if task == "deblock" else "numbers"
         raise UserError(
             f"--level {text!r}: --task={task} takes {numbers} from {lowest} to {highest}, "

@@ -21,7 +21,7 @@ from hyperfunc.files import check_place
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Turn an image into a function, and write it as a file or as a page; or export the model.
+    """Write an image as a function (a file or a page), or a model as ONNX graphs.
 
     Attributes:
         source: an image, or a function (.hfn). Transparent images are laid on white. --onnx alone
