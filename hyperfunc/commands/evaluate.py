@@ -138,7 +138,7 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
     scale = parse_scale("4" if arguments.scale is None else arguments.scale)
     source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     methods, models = load_methods(
-        _split(arguments.methods or "bicubic,hyperfunc"),
+        _split("bicubic,hyperfunc" if arguments.methods is None else arguments.methods),
         checkpoint=arguments.workdir or "sr",
         baselines={"srcnn": arguments.srcnn, "rdn": arguments.rdn},
     )
@@ -162,7 +162,7 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     levels = LEVELS[task] if arguments.level is None else _parse_levels(task, arguments.level)
     source = open_dataset(arguments.dataset or "set5", data_dir=arguments.data_dir, split="test")
     restorers, model = load_restorers(
-        _split(arguments.methods) if arguments.methods else None,
+        None if arguments.methods is None else _split(arguments.methods),
         task,
         rows,
         checkpoint=arguments.workdir or "restore",
