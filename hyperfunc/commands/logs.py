@@ -95,8 +95,9 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     logger.propagate = False  # Dependencies give the root logger a handler of their own.
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
     if not debug:
-        # Orbax raises what it logs, too. Its threads may log when the command has ended.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        # Orbax raises what it and its tasks log, too. They may log when the command has ended.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     for handler in (console, errors):
         logger.addHandler(handler)
     try:

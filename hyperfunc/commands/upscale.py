@@ -131,11 +131,7 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
     say = (lambda text: None) if arguments.common.quiet else print_above_bar
     *sources, target = arguments.source, arguments.target, *arguments.more
     if arguments.source.suffix.lower() == ".hfn" and len(sources) == 1:
-        if arguments.wrap or arguments.linear:
-            raise UserError(
-                f"{arguments.source}: is a function, and --wrap and --linear are for images only"
-            )
-        say(render_function(arguments.source, target, request, overwrite=arguments.overwrite))
+        say(_render_function_file(arguments, request))
         return
     model = load_model(arguments.checkpoint)
     model.check_task("SuperResolution")
@@ -171,6 +167,13 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
                 seconds=round(time.perf_counter() - began, 3),
             )
     _report_outcomes(batch, say, is_single=is_single)
+
+
+def _render_function_file(arguments: Arguments, request: "Request") -> str:
+    source, target = arguments.source, arguments.target
+    if arguments.wrap or arguments.linear:
+        raise UserError(f"{source}: is a function, and --wrap and --linear are for images only")
+    return render_function(source, target, request, overwrite=arguments.overwrite)
 
 
 def _is_small(source: Path) -> bool:
