@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import signal
 from typing import get_args
 
@@ -19,7 +20,7 @@ from hyperfunc.networks import EDSR, TRAINING, CosineMLP, PatchHypernetwork, Pix
 from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
 from hyperfunc.training import make_init, make_train_step, train
 from hyperfunc.training.recording import is_due
-from hyperfunc.training.stop_signals import catch_stop_signals
+from hyperfunc.training.stop_signals import StopSignals
 
 
 @pytest.fixture
@@ -277,15 +278,24 @@ def test_each_loss_is_another():
 
 
 def test_ctrl_c_stops_after_the_step_and_before_the_first_at_once(capsys):
-    with catch_stop_signals(), pytest.raises(KeyboardInterrupt):
+    with StopSignals().catching(math.inf), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    with catch_stop_signals() as is_asked_to_stop:
-        assert not is_asked_to_stop(1)
+    signals = StopSignals()
+    with signals.catching(math.inf):
+        assert not signals.is_asked(1, ())
         signal.raise_signal(signal.SIGINT)
         assert "press Ctrl-C again to stop at once" in capsys.readouterr().out
-        assert is_asked_to_stop(2)
+        assert signals.is_asked(2, ())
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    with catch_stop_signals() as is_asked_to_stop:  # A preemption is not in a hurry.
+
+
+def test_sigterm_ends_the_run_with_its_exit_code():
+    signals = StopSignals()
+    with signals.catching(math.inf):
+        assert not signals.is_asked(1, ())
         signal.raise_signal(signal.SIGTERM)
-        assert is_asked_to_stop(1)
+        assert signals.is_asked(2, ())
+        with pytest.raises(SystemExit) as error:
+            signals.end()
+    assert error.value.code == 143

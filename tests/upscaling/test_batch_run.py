@@ -36,7 +36,7 @@ SAME_SIZE = Request(scale=(1.0, 1.0))
 class FakeUpscaler(Upscaler):
     """Returns the image. On a clock of its own, 10 rows take a second and fewer rows take three."""
 
-    workspace = 2**30
+    workspace, linear = 2**30, False
 
     def __init__(self, compile_seconds: float = 0.0):
         self._planner = StripPlanner(WHOLE_IMAGE)
