@@ -93,6 +93,7 @@ def bundled(tmp_path_factory) -> Path:
     for name, experiment in {
         "sr": Experiment(model=small),
         "sr_jpeg": Experiment(model=small),
+        "restore": Experiment(model=small),
         "faces_local": dataclasses.replace(faces, model=faces.model.clone(branch_width=8)),
     }.items():
         with Workdir(folder / name) as workdir:
@@ -158,5 +159,6 @@ def test_the_commands_of_the_readme_run(folder):
     assert {words[0] for words in lines} >= {"upscale", "export", "info"}
     assert np.asarray(Image.open(folder / "large.png")).shape == (80, 100, 3)
     assert np.asarray(Image.open(folder / "clean.png")).shape == (64, 80, 3)
+    assert np.asarray(Image.open(folder / "restored.png")).shape == (32, 40, 3)
     assert (folder / "photo.hfn").stat().st_size > 1_000
     assert (folder / "photo.html").read_text().startswith("<!")

@@ -76,7 +76,7 @@ def test_strength_mixes_with_the_input(model, image, tmp_path, capsys):
 
 
 def test_represent_restores(model, noise):
-    function = hyperfunc.represent(noise, checkpoint="restore")
+    function = hyperfunc.represent(noise, checkpoint=str(model.path))
     restored = np.asarray(function.render(21, 24)).clip(0, 1)
     upscaled = Upscaler(model.hypernetwork, model.variables)(noise, (21, 24))
     assert np.abs(255 * restored - upscaled).max() < 0.6
