@@ -122,7 +122,7 @@ def test_sigterm_to_one_process_stops_all_at_the_same_step(flags, tmp_path, star
     long = [*flags, "--run.steps=1000000", "--run.save_every=1000000", "--run.log_every=100"]
     processes = start_processes(start_python, SIGTERM_AT_2, f"--workdir={tmp_path}", *long)
     outputs = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert [process.returncode for process in processes] == [143, 143], outputs
     step = Workdir(tmp_path).latest()
     assert step is not None
     assert f"stopped at step {step}" in outputs[0][0]
