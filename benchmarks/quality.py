@@ -18,14 +18,13 @@ import tyro
 from hyperfunc.commands import report_errors
 from hyperfunc.data import BENCHMARKS, ImageSource, open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.evaluation import PROTOCOL, Method, bicubic, evaluate_super_resolution
+from hyperfunc.evaluation import PROTOCOL, TITLES, Method, bicubic, evaluate_super_resolution
 from hyperfunc.experiment import load_model
 from hyperfunc.files import replacing, save_json
 from hyperfunc.pixels import border_for, degrade, parse_scale, psnr_y
 from hyperfunc.upscaling import Upscaler
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-TITLES = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
 
 
 @dataclasses.dataclass(frozen=True)

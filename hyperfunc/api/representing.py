@@ -32,8 +32,8 @@ def represent(
     """Turn a picture into a continuous function.
 
     A grey picture becomes a grey function. Large pictures are encoded tile by tile, with the same
-    result. Pictures of many sizes share
-    what is compiled, and it is kept on disk for the next process (`hyperfunc.cache`).
+    result. Pictures of many sizes share what is compiled, and it is kept on disk for the next
+    process (`hyperfunc.cache`).
 
     Args:
         image: a path, a PIL image, or an array [h, w, 3], [h, w, 1] or [h, w]: uint8, uint16, or

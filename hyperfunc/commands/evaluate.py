@@ -3,7 +3,7 @@
 python evaluate.py --dataset=urban100 --scale=3
 python evaluate.py --dataset=set5 --scale=2 --workdir=runs/sr --json=out.json
 python evaluate.py --dataset=set5 --scale=2 --methods=bicubic,srcnn,hyperfunc --srcnn=runs/srcnn_x2
-python evaluate.py --task=denoise --dataset=cbsd68 --level=15,25,50 --workdir=runs/restore
+python evaluate.py --task=denoise --dataset=cbsd68 --level=15,25,50
 python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out=figures/
 """
 
@@ -65,8 +65,9 @@ class Arguments:
             deblur), and at scales above 1 hyperfunc-bicubic and hyperfunc-sr (restore first, then
             enlarge); all of them if not given.
         workdir: the model: a training run, of which the newest checkpoint is used, one of its
-            checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, sr_paper,
-            or faces_local for --task=interpolate. If not given, sr, restore or faces_local.
+            checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, restore,
+            sr_paper, or faces_local for --task=interpolate. If not given, sr, restore or
+            faces_local.
         srcnn: a training run of SRCNN at this scale.
         rdn: a training run of RDN at this scale.
         data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
@@ -187,7 +188,7 @@ def _parse_levels(task: "RestorationTask", text: str) -> list[float]:
     except ValueError:
         levels = [math.nan]
     is_whole = task != "deblock" or all(level.is_integer() for level in levels)
-    if not (levels and is_whole and all(lowest <= level <= highest for level in levels)):
+    if not (is_whole and all(lowest <= level <= highest for level in levels)):
         numbers = "whole numbers" if task == "deblock" else "numbers"
         raise UserError(
             f"--level {text!r}: --task={task} takes {numbers} from {lowest} to {highest}, "

@@ -208,8 +208,8 @@ def _parse_request(arguments: Arguments) -> "Request":
 
     if (arguments.scale is None) == (arguments.size is None):
         raise UserError("how large? give one of --scale 3 and --size 3840x2160 (width x height)")
-    options: dict[str, Any] = {"quality": arguments.quality, "wrap": arguments.wrap}
-    options["linear"] = arguments.linear
+    names = ("quality", "wrap", "linear")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     if arguments.size is not None:
         return Request(size=parse_size(arguments.size), **options)
     return Request(scale=parse_scale(arguments.scale or ""), **options)

@@ -11,6 +11,7 @@ check_extra("eval", "evaluation")
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
+from hyperfunc.evaluation.reproduction_page import TITLES
 from hyperfunc.evaluation.restoration import (
     LEVELS,
     RestorationTask,
@@ -33,6 +34,7 @@ __all__ = [
     "PROTOCOL",
     "Reproduction",
     "RestorationTask",
+    "TITLES",
     "bicubic",
     "compare",
     "evaluate_restoration",

@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import jax
-
 from hyperfunc.data import BENCHMARKS, Reconstruction, open_dataset
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.methods import Method, bicubic, make_method
 from hyperfunc.evaluation.reproduction_page import write_page, write_table
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
-from hyperfunc.evaluation.weight_space_evaluation import evaluate_weight_space, open_image_sets
+from hyperfunc.evaluation.weight_space_evaluation import (
+    count_parameters,
+    evaluate_weight_space,
+    open_image_sets,
+)
 from hyperfunc.experiment import BUNDLED, PRESETS, Experiment, Model, load_model
 from hyperfunc.files import save_json
 from hyperfunc.networks import RDN
@@ -216,7 +218,7 @@ class Reproduction:
         model = self._find(SYSTEMS[system].format(scale=scale))
         if model is None:
             return None
-        parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables["params"]))
+        parameters = count_parameters(model.variables["params"])
         about = {"model": model.fingerprint, "parameters": parameters, "step": model.step}
         return make_method(model), about
 

@@ -16,6 +16,7 @@ PAPER = {
 """The column "Hypernetwork" of Klocek et al. 2019, Tables 1 and 2: PSNR (dB), SSIM."""
 
 TITLES = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100": "Urban100"}
+"""The literature's names of the test sets."""
 
 NOT_MEASURED = "not measured"
 

@@ -183,10 +183,9 @@ def observe(
     image: HostImage, task: RestorationTask, level: float | int, scale: float = 1.0
 ) -> tuple[Observation, HostPixels]:
     """Reduce and damage an image: what methods see of it, and what they shall return."""
-    rng = np.random.default_rng(0)
     if task == "deblock":
         return _observe_jpeg(image, int(level), scale)
-    level = float(level)
+    rng, level = np.random.default_rng(0), float(level)
     if task == "denoise":
         sigma, degradation = level, Degradation(noise=1.0, noise_sigma=(level, level))
     else:

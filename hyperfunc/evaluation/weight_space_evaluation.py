@@ -111,8 +111,8 @@ def evaluate_weight_space(
     rebuilt = space.render(theta)
     chosen = _choose_pairs(len(images), pairs, seed)
     result = {
-        "parameters": _count_parameters(model.variables["params"]),
-        "theta": _count_parameters(theta) // len(images),
+        "parameters": count_parameters(model.variables["params"]),
+        "theta": count_parameters(theta) // len(images),
         "step": model.step,
         "reconstruction": measure_reconstruction(
             space, theta, images, rebuilt, list(test_large or ())
@@ -162,5 +162,6 @@ def _choose_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.nd
     return first[:pairs], second[:pairs]
 
 
-def _count_parameters(tree: Any) -> int:
+def count_parameters(tree: Any) -> int:
+    """Count the numbers in a pytree of arrays."""
     return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(tree))

@@ -1,4 +1,5 @@
 from .bundling import export_model as export_model
+from .bundling import write_model as write_model
 from .checkpoints import Model as Model
 from .checkpoints import init_variables as init_variables
 from .checkpoints import load_model as load_model

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hyperfunc.experiment.checkpoints import load_model
+from hyperfunc.experiment.checkpoints import Model, load_model
 from hyperfunc.experiment.config import to_dict
 from hyperfunc.experiment.exported import Exported, write_exported
 
@@ -19,7 +19,15 @@ def export_model(workdir: Path, destination: Path, *, step: int | None = None) -
     Raises:
         UserError: there is no such checkpoint, or it is damaged, or the folder cannot be written.
     """
-    model = load_model(workdir, step=step)
+    write_model(load_model(workdir, step=step), destination)
+
+
+def write_model(model: Model, destination: Path) -> None:
+    """Write a model as `export_model` does.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     run = dataclasses.replace(model.experiment.run, start_from="")  # A path on this machine.
     experiment = to_dict(dataclasses.replace(model.experiment, run=run))
     exported = Exported.of(model.step, experiment, model.reads)

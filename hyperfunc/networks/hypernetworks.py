@@ -23,12 +23,7 @@ from hyperfunc.networks.layers import FactorizedConv, Mask, Precision, pool_to
 from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 from hyperfunc.networks.theta import AnyTheta, FactoredTheta, PlainTheta
-from hyperfunc.pixels import (
-    PER_PIXEL,
-    WHOLE_IMAGE,
-    WindowLayout,
-    mirror_indices,
-)
+from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
 from hyperfunc.types import Images, Neighbourhood, Shared, Theta
 
 Base = Literal["none", "bicubic", "corrected"]

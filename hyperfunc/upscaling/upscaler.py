@@ -96,8 +96,13 @@ class Upscaler:
             UserError: the model is none that makes functional images, or cannot wrap.
         """
         if model.reads is None:
-            options: dict[str, Any] = {"largest_tile": largest_tile, "wrap": wrap}
-            return cls(model.hypernetwork, model.variables, linear=linear, **options)
+            return cls(
+                model.hypernetwork,
+                model.variables,
+                largest_tile=largest_tile,
+                wrap=wrap,
+                linear=linear,
+            )
         self = cls.__new__(cls)
         self.linear = linear
         name = json.dumps(model.description["model"], sort_keys=True)

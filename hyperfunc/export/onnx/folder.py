@@ -11,7 +11,7 @@ import numpy as np
 
 import hyperfunc
 from hyperfunc.errors import REPORT_ADDRESS, UserError
-from hyperfunc.experiment import BUNDLED, Model, export_model
+from hyperfunc.experiment import BUNDLED, Model, write_model
 from hyperfunc.export.onnx.decoder import make_decoder
 from hyperfunc.export.onnx.encoder import make_encoder
 from hyperfunc.export.onnx.graph import Precision
@@ -78,7 +78,7 @@ def export_onnx(
     It needs the extra "onnx", which the caller checks.
 
     The folder is itself a checkpoint: ``config.json`` and ``model.safetensors`` are those of
-    `export_model`. Every graph has run in ONNX Runtime before it is written.
+    `hyperfunc.experiment.export_model`. Every graph has run in ONNX Runtime before it is written.
 
     Args:
         model: with a Fourier series per pixel and the trunk `EDSR`.
@@ -108,7 +108,7 @@ def export_onnx(
         (pixels,) = run_graph(decoder, **{name: inputs[name] for name in graph.input_names})
         error = _measure_error(f"decoder_x{scale}", pixels, _render(function, scale), precision)
         written.append(_write(folder / f"decoder_x{scale}.onnx", decoder, error))
-    export_model(model.path, folder, step=model.step)
+    write_model(model, folder)
     if model.path.parent == BUNDLED:
         shutil.copyfile(BUNDLED / LICENCE, folder / LICENCE)
     return written
