@@ -20,6 +20,9 @@ from tqdm import tqdm
 DEBUG_VARIABLE = "HYPERFUNC_DEBUG"
 """The environment variable that has the effect of ``--debug``: "1" is on; "0" or nothing is off."""
 
+RAISING = ("absl", "asyncio")
+"""Loggers of Orbax and its tasks, which raise what they log, too."""
+
 
 class ErrorLog(logging.Handler):
     """Counts logged errors, and keeps them with their tracebacks in a temporary file.
@@ -91,13 +94,12 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
     show_warning = warnings.showwarning
     if not debug:
         warnings.showwarning = _log_warning
-    level, propagate = logger.level, logger.propagate
+    levels = {name: logging.getLogger(name).level for name in ("hyperfunc", *RAISING)}
+    propagate = logger.propagate
     logger.propagate = False  # Dependencies give the root logger a handler of their own.
     logger.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
-    if not debug:
-        # Orbax raises what it and its tasks log, too. They may log when the command has ended.
-        for name in ("absl", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in RAISING:
+        logging.getLogger(name).setLevel(logging.NOTSET if debug else logging.CRITICAL)
     for handler in (console, errors):
         logger.addHandler(handler)
     try:
@@ -107,7 +109,8 @@ def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLo
             logger.removeHandler(handler)
         warnings.showwarning = show_warning
         logger.propagate = propagate
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _log_warning(message: Warning | str, *_: Any) -> None:
@@ -118,8 +121,10 @@ def _log_warning(message: Warning | str, *_: Any) -> None:
 def hide_tracebacks_of_libraries() -> None:
     """Log what ends a thread or a callback of a library as details, for the rest of the process.
 
-    Where a disk is full, dozens of them fail, and the command tells that once.
+    Where a disk is full, dozens of them fail, also when the command has ended, which tells it once.
     """
+    for name in RAISING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def log(failure: Any) -> None:
         error = failure.exc_value

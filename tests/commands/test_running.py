@@ -114,10 +114,13 @@ def test_announcements_and_warnings_are_lines_on_stderr(capsys):
 
 
 def test_logging_is_as_before_afterwards():
-    logger = logging.getLogger("hyperfunc")
-    before = logger.level, logger.handlers, warnings.showwarning
+    def describe():
+        loggers = [logging.getLogger(name) for name in ("hyperfunc", "absl", "asyncio")]
+        return [(x.level, *x.handlers) for x in loggers], warnings.showwarning
+
+    before = describe()
     end(UserError("the scale is 0"))
-    assert before == (logger.level, logger.handlers, warnings.showwarning)
+    assert before == describe()
 
 
 def test_a_warning_of_a_library_is_one_line(capsys):
