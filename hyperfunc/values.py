@@ -18,6 +18,12 @@ def has_alpha(channels: int) -> bool:
     return channels in (2, 4)
 
 
+def split_alpha(pixels: Any) -> tuple[Any, Any]:
+    """Return views of the colours and of alpha, which has no channel if there is none."""
+    colours = pixels.shape[-1] - has_alpha(pixels.shape[-1])
+    return pixels[..., :colours], pixels[..., colours:]
+
+
 def largest_value(dtype: DTypeLike) -> int:
     """Return the value of white and of full opacity: 255, 65535, or 1 for floats."""
     kind: Any = np.dtype(dtype)
@@ -45,3 +51,18 @@ def round_levels(values: Any) -> Any:
     """
     xp = values.__array_namespace__()
     return xp.clip(xp.floor(values + (0.5 + TIE)), 0.0, 255.0)
+
+
+def decode_srgb(values: Any) -> Any:
+    """Turn values of sRGB, which are clipped to [0, 1], into light in [0, 1] (IEC 61966-2-1)."""
+    xp = values.__array_namespace__()
+    values = xp.clip(values, 0, 1)
+    return xp.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def encode_srgb(light: Any) -> Any:
+    """Turn light, which is clipped to [0, 1], into values of sRGB in [0, 1]."""
+    xp = light.__array_namespace__()
+    # Neither branch has an infinite derivative, which would spoil that of the other.
+    light, bright = xp.clip(light, 0, 1), xp.clip(light, 0.0031308, 1)
+    return xp.where(light <= 0.0031308, 12.92 * light, 1.055 * bright ** (1 / 2.4) - 0.055)

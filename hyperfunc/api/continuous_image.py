@@ -32,6 +32,7 @@ from hyperfunc.function import (
     blur_coefficients,
     bound_footprint,
     look_up,
+    render_light,
     render_part,
 )
 from hyperfunc.pixels import choose_size
@@ -81,6 +82,7 @@ class ContinuousImage:
         *,
         scale: Number | np.number | Pair | None = None,
         clip: bool = True,
+        linear: bool = False,
     ) -> Float[Array, "height width c"]:
         """Render the whole image.
 
@@ -91,12 +93,15 @@ class ContinuousImage:
                 one for each axis (y, x). The result has scale * n pixels, rounded half up, and its
                 corners are the image's.
             clip: whether to limit values to [0, 1].
+            linear: whether a reduction on both axes averages light: the image at its own size is
+                taken as sRGB, decoded, averaged, and encoded. A fine checkerboard then becomes a
+                grey of 0.735, which is as bright, instead of 0.5.
 
         Raises:
             ValueError: neither or both of the size and the scale are given, or the result has less
                 than one pixel.
         """
-        return self.crop(0.0, 0.0, 1.0, 1.0, height, width, scale=scale, clip=clip)
+        return self.crop(0.0, 0.0, 1.0, 1.0, height, width, scale=scale, clip=clip, linear=linear)
 
     def crop(
         self,
@@ -109,6 +114,7 @@ class ContinuousImage:
         *,
         scale: Number | np.number | Pair | None = None,
         clip: bool = True,
+        linear: bool = False,
     ) -> Float[Array, "height width c"]:
         """Render a part of the image. Its edges and size are static.
 
@@ -117,10 +123,11 @@ class ContinuousImage:
             left: edge of the part, in [0, 1].
             bottom: edge of the part, in [0, 1], below ``top``.
             right: edge of the part, in [0, 1], right of ``left``.
-            height: height of the result, in pixels.
+            height: as for `render`, like all that follow.
             width: width of the result, in pixels.
-            scale: output pixels per input pixel, instead of height and width, as for `render`.
+            scale: output pixels per input pixel, instead of height and width.
             clip: whether to limit values to [0, 1].
+            linear: whether a reduction averages light.
 
         Raises:
             ValueError: neither or both of the size and the scale are given, the result has less
@@ -133,7 +140,9 @@ class ContinuousImage:
             )
         extent = (self.size[0] * (bottom - top), self.size[1] * (right - left))
         size = choose_size(extent, height, width, scale)
-        image = render_part(self.function, (top, left, bottom, right), size, sigma=self.sigma)
+        is_reduced = size[0] < extent[0] and size[1] < extent[1]
+        draw = render_light if linear and is_reduced else render_part
+        image = draw(self.function, (top, left, bottom, right), size, sigma=self.sigma)
         return jnp.clip(image, 0.0, 1.0) if clip else image
 
     def warp(
@@ -237,14 +246,7 @@ class ContinuousImage:
 
         Reference: see `hyperfunc.function.calculus` for where derivatives exist.
         """
-        values = differentiate(
-            self.function,
-            _as_points(coords),
-            jnp.asarray(footprint, jnp.float32),
-            ((1, 0), (0, 1)),
-            sigma=self.sigma,
-        )
-        return values / self._unit(per, values.ndim)
+        return self._differentiate(coords, footprint, ((1, 0), (0, 1)), per)
 
     def laplacian(
         self,
@@ -264,14 +266,7 @@ class ContinuousImage:
             footprint: as for a call.
             per: as for `gradient`; with "pixel" the Laplacian is isotropic.
         """
-        values = differentiate(
-            self.function,
-            _as_points(coords),
-            jnp.asarray(footprint, jnp.float32),
-            ((2, 0), (0, 2)),
-            sigma=self.sigma,
-        )
-        return (values / jnp.square(self._unit(per, values.ndim))).sum(axis=-1)
+        return self._differentiate(coords, footprint, ((2, 0), (0, 2)), per).sum(axis=-1)
 
     def gaussian(self, sigma: Number, *, exact: bool = True) -> "ContinuousImage":
         """Blur by a Gaussian: the function G_sigma * f, the image mirrored beyond its border.
@@ -316,12 +311,17 @@ class ContinuousImage:
 
         save_function(path, self.function, quantize=quantize)
 
-    def _unit(self, per: Per, ndim: int) -> Float[Array, "*ones 2"]:
-        """Return how many units of the derivatives make up the unit square, per axis."""
+    def _differentiate(
+        self, coords: Points, footprint: Number | Pair, orders: tuple[Size, Size], per: Per
+    ) -> Float[Array, "*points c 2"]:
+        """Compute two derivatives, along y and along x, of these orders (y, x)."""
         if per not in ("image", "pixel"):
             raise ValueError(f'derivatives are per "image" or per "pixel", not per {per!r}')
+        points, pitch = _as_points(coords), jnp.asarray(footprint, jnp.float32)
+        values = differentiate(self.function, points, pitch, orders, sigma=self.sigma)
         unit = self.size if per == "pixel" else (1, 1)
-        return jnp.asarray(unit, jnp.float32).reshape(*[1] * (ndim - 1), 2)
+        scales = [n ** sum(order) for n, order in zip(unit, orders, strict=True)]
+        return values / jnp.asarray(scales, jnp.float32).reshape(*[1] * (values.ndim - 1), 2)
 
 
 def load(path: str | os.PathLike[str]) -> ContinuousImage:

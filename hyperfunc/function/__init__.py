@@ -7,11 +7,18 @@
 from hyperfunc.function.blur import blur_coefficients
 from hyperfunc.function.calculus import derivative
 from hyperfunc.function.fourier_phases import fold_phases
-from hyperfunc.function.functional_image import Fade, FunctionalImage, cut_windows, encode
+from hyperfunc.function.functional_image import (
+    Fade,
+    FunctionalImage,
+    cut_windows,
+    encode,
+    mirror_beyond,
+)
 from hyperfunc.function.in_strips import (
     bound_footprint,
     differentiate_grid,
     evaluate_points,
+    render_light,
     render_part,
 )
 from hyperfunc.function.predicting import batch_statistics, predict
@@ -34,9 +41,11 @@ __all__ = [
     "fold_phases",
     "from_pixel_matrix",
     "look_up",
+    "mirror_beyond",
     "predict",
     "render",
     "render_grid",
+    "render_light",
     "render_part",
     "render_phases",
     "sample",

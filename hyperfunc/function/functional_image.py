@@ -156,7 +156,7 @@ def encode(
             "give images of the size that it was trained on"
         ) from error
     if model.base == "corrected" and exists is not None:
-        base = _mirror_beyond(base, exists)
+        base = mirror_beyond(base, exists)
     size = (images.shape[1], images.shape[2])
     grid = model.layout.grid(size)
     function = FunctionalImage(
@@ -171,13 +171,15 @@ def encode(
     return function, updates.get("batch_stats", {})
 
 
-def _mirror_beyond(base: Images, exists: tuple[Float[Array, " h"], Float[Array, " w"]]) -> Images:
+def mirror_beyond(
+    images: Float[Array, "b h w c"], exists: tuple[Float[Array, " h"], Float[Array, " w"]]
+) -> Float[Array, "b h w c"]:
     """Replace padding by the pixels mirrored at the image's border, which interpolation reads."""
     for axis, inside in enumerate(exists, start=1):
         index = jnp.arange(inside.size)
         mirrored = 2 * inside.sum().astype(int) - 1 - index
-        base = jnp.take(base, jnp.where(inside > 0, index, mirrored.clip(0)), axis=axis)
-    return base
+        images = jnp.take(images, jnp.where(inside > 0, index, mirrored.clip(0)), axis=axis)
+    return images
 
 
 def cut_windows(

@@ -17,8 +17,16 @@ from jaxtyping import Array, Float
 from hyperfunc.function import blur
 from hyperfunc.function.functional_image import FunctionalImage, cut_windows
 from hyperfunc.function.rendering import render, render_grid, sample
-from hyperfunc.pixels import Axis, axis_over, integer_scale, is_reflected, mirrored
+from hyperfunc.pixels import (
+    Axis,
+    axis_over,
+    integer_scale,
+    interpolate_grid,
+    is_reflected,
+    mirrored,
+)
 from hyperfunc.types import Size
+from hyperfunc.values import decode_srgb, encode_srgb
 
 MAX_FOOTPRINT = 16.0
 """Largest footprint that `bound_footprint` returns, in input pixels."""
@@ -70,6 +78,23 @@ def render_part(
     origin = jnp.asarray([axis.start for axis in axes], jnp.float32)
     steps = (float(f"{axes[0].step:.9g}"), float(f"{axes[1].step:.9g}"))
     return _render_window(function, origin, steps, size, sigma)
+
+
+@functools.partial(jax.jit, static_argnames=("part", "size", "sigma"))
+def render_light(
+    function: FunctionalImage,
+    part: tuple[float | int, float | int, float | int, float | int],
+    size: Size,
+    *,
+    sigma: float | int = 0,
+) -> Float[Array, "y x c"]:
+    """Average the light of the pixels that the image has at its own size; see `render_part`.
+
+    Values are taken as sRGB, clipped to [0, 1]. The part is to become smaller on both axes.
+    """
+    own = render_part(function, (0, 0, 1, 1), function.size, sigma=sigma)
+    axes = [axis_over((part[i], part[i + 2]), size[i], function.size[i]) for i in range(2)]
+    return encode_srgb(interpolate_grid(decode_srgb(own)[None], *axes)[0])
 
 
 @functools.partial(jax.jit, static_argnames=("size",))

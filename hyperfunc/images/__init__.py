@@ -8,7 +8,6 @@ from hyperfunc.images.folders import SUFFIXES, FileReader, ImageFile, find_image
 from hyperfunc.images.metadata import Photo
 from hyperfunc.images.other_formats import unwrap_pillow
 from hyperfunc.images.picture_tags import resize_tags
-from hyperfunc.images.png_colours import decode_srgb, encode_srgb
 from hyperfunc.images.read import (
     FLOAT_TOLERANCE,
     Header,
@@ -34,8 +33,6 @@ __all__ = [
     "Photo",
     "SUFFIXES",
     "check_output",
-    "decode_srgb",
-    "encode_srgb",
     "find_images",
     "name_files",
     "read_as_shown",

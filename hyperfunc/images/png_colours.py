@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from hyperfunc.values import decode_srgb, encode_srgb
+
 Curve = Callable[[np.ndarray], np.ndarray]
 Chromaticities = tuple[float, ...]
 """x, y of white, red, green and blue."""
@@ -30,17 +32,6 @@ SDR_WHITE = 203.0
 BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
-
-
-def encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Encode linear values, which are clipped to [0, 1], as sRGB."""
-    linear = np.clip(linear, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-def decode_srgb(values: np.ndarray) -> np.ndarray:
-    """Decode values in [0, 1] of sRGB into linear ones."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def _decode_bt709(values: np.ndarray) -> np.ndarray:

@@ -1,28 +1,54 @@
-"""Averaging light instead of encoded values, where an image is reduced."""
+"""Averaging light instead of stored values, where an image is reduced."""
 
-import numpy as np
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from hyperfunc.images import decode_srgb, encode_srgb
-from hyperfunc.types import HostPixels, Size
-from hyperfunc.values import has_alpha, to_integers, to_unit_range
+import jax
+import jax.numpy as jnp
 
+from hyperfunc.pixels import Axis, Samples, interpolate_grid
+from hyperfunc.types import Size
+from hyperfunc.upscaling.alpha import from_rgb, to_rgb
+from hyperfunc.values import decode_srgb, encode_srgb, split_alpha, to_integers, to_unit_range
 
-def is_linearized(image: HostPixels, size: Size) -> bool:
-    """Whether light is averaged: an image of integers becomes smaller on both axes."""
-    height, width, _ = image.shape
-    return image.dtype != np.float32 and size[0] < height and size[1] < width
-
-
-def to_light(image: HostPixels) -> HostPixels:
-    """Turn integers, encoded as sRGB, into light in [0, 1], float32; alpha is kept."""
-    pixels = to_unit_range(image)
-    colours = slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))
-    pixels[..., colours] = decode_srgb(pixels[..., colours])
-    return pixels
+if TYPE_CHECKING:
+    from hyperfunc.function import FunctionalImage
 
 
-def from_light(pixels: HostPixels, dtype: np.dtype) -> HostPixels:
-    """Turn an image of `to_light` into integers."""
-    colours = slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))
-    pixels[..., colours] = encode_srgb(pixels[..., colours])
-    return to_integers(pixels, dtype)
+def is_reduction(steps: tuple[float, float]) -> bool:
+    """Whether an image becomes smaller on both axes; ``steps`` is the pitch of the output."""
+    return min(steps) > 1
+
+
+def reduce_light(
+    function: "FunctionalImage",
+    images: jax.Array,
+    axes: tuple[Axis | Samples, Axis | Samples],
+    first: Size | tuple[jax.Array, jax.Array],
+) -> jax.Array:
+    """Average the light of the pixels that the function has at its own size.
+
+    Args:
+        function: of the images of `to_rgb`.
+        images: the original [1, h, w, c], integers.
+        axes: where the pixels of the result lie, rows and columns.
+        first: the pixel of the original that the function begins with.
+
+    Returns:
+        An image like those of `from_rgb`.
+    """
+    from hyperfunc.function import mirror_beyond, render_grid
+
+    own = Axis(0.0, 1.0, function.size[0]), Axis(0.0, 1.0, function.size[1])
+    picture = from_rgb(render_grid(function, *own), to_unit_range(images), own, first)
+    light = _map_colours(decode_srgb, picture)
+    if function.layout.is_per_pixel:
+        light = mirror_beyond(light, function.exists)
+    reduced = from_rgb(interpolate_grid(to_rgb(light), *axes), light, axes, (0, 0))
+    return to_integers(_map_colours(encode_srgb, reduced), images.dtype)
+
+
+def _map_colours(curve: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+    """Apply a curve to all channels but alpha."""
+    colours, alpha = split_alpha(images)
+    return jnp.concatenate([curve(colours), alpha], axis=-1)

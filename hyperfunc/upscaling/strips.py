@@ -15,6 +15,7 @@ import numpy as np
 from hyperfunc.pixels import Axis, WindowLayout
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import from_rgb, to_rgb
+from hyperfunc.upscaling.linear_light import is_reduction, reduce_light
 from hyperfunc.upscaling.pieces import Piece
 from hyperfunc.upscaling.tile_grid import Span, find_samples, round_up
 
@@ -41,10 +42,12 @@ class StripRenderer:
     Attributes:
         steps: the pitch of the output (rows, columns), in input pixels.
         count: (height, width) of what is rendered, in output pixels.
+        linear: whether the light of integers is averaged.
     """
 
     steps: tuple[float, float]
     count: Size
+    linear: bool = False
 
     def __call__(self, model: "Hypernetwork", variables: Any, *inputs: jax.Array) -> jax.Array:
         """Render a strip from `StripInputs`."""
@@ -54,6 +57,8 @@ class StripRenderer:
         rows = Axis(start[0], self.steps[0], self.count[0])
         cols = Axis(0.0, self.steps[1], self.count[1])
         function, _ = encode(model, variables, to_rgb(images))
+        if self.linear and images.dtype != np.float32:
+            return reduce_light(function, images, (rows, cols), (0, 0))
         return from_rgb(render_grid(function, rows, cols), images, (rows, cols), (0, 0))
 
 
@@ -66,6 +71,7 @@ class StripPlan:
         size: (height, width) of the result.
         extent: the number of rows that a strip reads.
         spans: the rows of each strip.
+        linear: whether the light of integers is averaged.
         padding: of the image, see the protocol.
     """
 
@@ -73,6 +79,7 @@ class StripPlan:
     size: Size
     extent: int
     spans: list[Span]
+    linear: bool = False
     padding: Size = (0, 0)
 
     @property
@@ -93,7 +100,7 @@ class StripPlan:
     def renderer(self) -> StripRenderer:
         """Renders each of the strips."""
         rows = max(piece.target[0].stop - piece.target[0].start for piece in self.pieces)
-        return StripRenderer(self.steps, (rows, self.size[1]))
+        return StripRenderer(self.steps, (rows, self.size[1]), self.linear)
 
     def read(self, image: HostPixels, piece: Piece) -> StripInputs:
         """Collect a strip's pixels, and where its first sample lies."""
@@ -108,10 +115,12 @@ class StripPlanner:
     Attributes:
         layout: the windows that the model reads.
         context: how many pixels around a window its target network depends on.
+        linear: whether reductions average light.
     """
 
     layout: WindowLayout
     context: int = 0
+    linear: bool = False
 
     def plan(self, shape: Size, size: Size, parts: int) -> StripPlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
@@ -121,13 +130,15 @@ class StripPlanner:
         """
         (height, width), layout = shape, self.layout
         steps = (height / size[0], width / size[1])
-        whole = StripPlan(shape, size, height, [Span(0, height, 0)])
+        linear = self.linear and is_reduction(steps)
+        whole = StripPlan(shape, size, height, [Span(0, height, 0)], linear)
         if not layout.size:
             return whole
         stride = layout.stride
         # Where the image is reduced, the base averages over more than the windows' neighbourhood.
         windows = layout.size + stride + self.context
-        halo = round_up(max(windows, math.ceil(2 * max(steps)) + 1), stride)
+        averaged = math.ceil(2 * max(steps)) + 1
+        halo = round_up(windows + averaged if linear else max(windows, averaged), stride)
         window_samples = layout.size**2 / (steps[0] * steps[1])
         evaluations = layout.grid((1, width))[1] * window_samples
         rows = stride * max(int(MAX_STRIP_EVALUATIONS / evaluations), 1)
@@ -141,7 +152,7 @@ class StripPlanner:
             Span(low, min(low + rows, height), min(max(low - halo, 0), height - extent))
             for low in range(0, height, rows)
         ]
-        return StripPlan(shape, size, extent, spans)
+        return StripPlan(shape, size, extent, spans, linear)
 
     def plan_together(self, images: Sequence[tuple[Size, Size]]) -> list[StripPlan]:
         """Plan small images that are rendered at the same time."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from hyperfunc.pixels import Axis, integer_scale
 from hyperfunc.types import Neighbourhood, Size
+from hyperfunc.upscaling.linear_light import is_reduction
 from hyperfunc.upscaling.tile_grid import (
     EXTENT_MULTIPLE,
     FIRST_EXTENT_MULTIPLE,
@@ -41,10 +42,19 @@ class TilePlanner:
         devices: how many devices render tiles at once.
         largest_tile: the largest side of a tile without its halo, in input pixels;
             `choose_largest_tile` if not given.
+        linear: whether reductions average light.
     """
 
-    def __init__(self, reads: Neighbourhood, devices: int, largest_tile: int | None = None) -> None:
+    def __init__(
+        self,
+        reads: Neighbourhood,
+        devices: int,
+        largest_tile: int | None = None,
+        *,
+        linear: bool = False,
+    ) -> None:
         """Start without shapes that could be shared."""
+        self.linear = linear
         self.reads, self.devices = reads, devices
         self.largest_tile = largest_tile or choose_largest_tile(devices)
         self._known: dict[Any, list[TileShape]] = {}
@@ -88,11 +98,10 @@ class TilePlanner:
         """
         # Where the image is reduced, the base averages over more than the receptive field.
         interpolated = math.ceil(2 * max(*steps, 1)) + 1
-        halo = max(
-            self.reads.radius + 1,
-            self.reads.base_radius + interpolated,
-            RENDER_MARGIN + 2,
-        )
+        read = self.reads.radius + 1, self.reads.base_radius + interpolated
+        if self.linear and is_reduction(steps):  # It averages pixels of the image's own size.
+            read = (self.find_halo((1.0, 1.0)) + interpolated,)
+        halo = max(*read, RENDER_MARGIN + 2)
         return halo + self.reads.alignment - 1
 
     def _divide(self, shape: Size, size: Size, parts: int, multiple: int) -> TilePlan:
@@ -130,6 +139,7 @@ class TilePlanner:
             slots=(Axis(0.0, steps[0], count[0]).slots, Axis(0.0, steps[1], count[1]).slots),
             scale=scale,
             fixed_steps=None if is_enlarged else steps,
+            linear=self.linear and is_reduction(steps),
             alignment=self.reads.alignment,
         )
         return TilePlan(shape, size, halo, rows, cols, tile)

@@ -15,6 +15,7 @@ import numpy as np
 from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import from_rgb, to_rgb
+from hyperfunc.upscaling.linear_light import reduce_light
 from hyperfunc.upscaling.pieces import Piece
 from hyperfunc.upscaling.tile_grid import (
     LARGEST_WASTE,
@@ -41,6 +42,7 @@ class TileShape:
         scale: the scale, if it is an integer and the same on both axes.
         fixed_steps: the pitch of the output in input pixels if it is compiled in, which it is where
             images are reduced.
+        linear: whether the light of integers is averaged.
         alignment: tiles start at multiples of this, in input pixels.
     """
 
@@ -50,6 +52,7 @@ class TileShape:
     slots: Size
     scale: int | None
     fixed_steps: tuple[float, float] | None
+    linear: bool = False
     alignment: int = 1
 
     @property
@@ -115,11 +118,13 @@ class TileRenderer:
                 function, along, arguments.rendered_from[along], self.tile.rendered[along]
             )
         axes = self._place_samples(arguments)
+        first = (arguments.rendered_from[0], arguments.rendered_from[1])
+        if self.tile.linear and images.dtype != np.float32:
+            return reduce_light(function, images, axes, first)
         if self.tile.scale is not None:
             rgb = render_phases(function, self.tile.scale)
         else:
             rgb = render_grid(function, *axes)
-        first = (arguments.rendered_from[0], arguments.rendered_from[1])
         return from_rgb(rgb, images, axes, first)
 
     def _place_samples(self, arguments: TileInputs) -> tuple[Axis | Samples, Axis | Samples]:

@@ -19,7 +19,6 @@ from hyperfunc.errors import UserError
 from hyperfunc.types import HostPixels, Neighbourhood, Size
 from hyperfunc.upscaling.alpha import choose_channels, drop_equal_channels, repeat_grey
 from hyperfunc.upscaling.compilation import CompiledFunctions
-from hyperfunc.upscaling.linear_light import from_light, is_linearized, to_light
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
@@ -51,7 +50,8 @@ class Upscaler:
             those of a panorama of 360 degrees), "y" or "xy" (textures that repeat).
         linear: whether images of integers that become smaller on both axes are taken as sRGB and
             reduced in linear light: a fine checkerboard of black and white becomes a grey of 188
-            instead of 128.
+            instead of 128. What is averaged are the pixels that the model gives at the image's own
+            size.
 
     Raises:
         UserError: the model cannot wrap, because it has no window per pixel.
@@ -68,10 +68,9 @@ class Upscaler:
         linear: bool = False,
     ) -> None:
         """Copy the model to the devices."""
-        self.linear = linear
         mesh = make_mesh(devices)
         functions = CompiledFunctions(lambda: model, variables, mesh)
-        self._start(functions, model.reads, largest_tile, wrap)
+        self._start(functions, model.reads, largest_tile, wrap, linear)
 
     @classmethod
     def of_model(
@@ -104,12 +103,11 @@ class Upscaler:
                 linear=linear,
             )
         self = cls.__new__(cls)
-        self.linear = linear
         name = json.dumps(model.description["model"], sort_keys=True)
         functions = CompiledFunctions(
             lambda: model.hypernetwork, model.variables, make_mesh(), name
         )
-        self._start(functions, model.reads, largest_tile, wrap)
+        self._start(functions, model.reads, largest_tile, wrap, linear)
         return self
 
     def _start(
@@ -118,17 +116,18 @@ class Upscaler:
         reads: Neighbourhood | None,
         largest_tile: int | None,
         wrap: Wrap,
+        linear: bool,
     ) -> None:
         self.mesh, self._functions = functions.mesh, functions
         self._planner: Planner
         if reads is not None:
-            planner = TilePlanner(reads, self.mesh.size, largest_tile)
+            planner = TilePlanner(reads, self.mesh.size, largest_tile, linear=linear)
             self._planner = WrappingPlanner(planner, wrap) if wrap else planner
         elif wrap:
             raise UserError("the model cannot wrap: it reads windows; use a model such as sr")
         else:
             network = functions.load_network()
-            self._planner = StripPlanner(network.layout, network.context)
+            self._planner = StripPlanner(network.layout, network.context, linear)
 
     def __call__(
         self, image: HostPixels, size: Size, *, progress: Progress | None = None
@@ -206,12 +205,6 @@ class Upscaler:
             _check_image(image)
             if image.shape[:2] != plan.shape:
                 raise ValueError(f"the plan is for an image of {plan.shape}, not {image.shape[:2]}")
-        dtypes = [image.dtype for image in images]
-        if self.linear:
-            images = [
-                to_light(image) if is_linearized(image, plan.size) else image
-                for image, plan in zip(images, plans, strict=True)
-            ]
         kinds = {(plan.renderer, image.dtype) for image, plan in zip(images, plans, strict=True)}
         if len(kinds) > 1:
             raise ValueError("images of several dtypes or renderers cannot be rendered together")
@@ -236,10 +229,6 @@ class Upscaler:
             report(0, total)
         if done < total:
             report(total, total)  # The other pieces are transparent: they stay zero.
-        results = [
-            pixels if pixels.dtype == dtype else from_light(pixels, dtype)
-            for pixels, dtype in zip(results, dtypes, strict=True)
-        ]
         return [repeat_grey(x, channels) for x, channels in zip(results, wanted, strict=True)]
 
     @property

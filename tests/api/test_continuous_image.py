@@ -20,8 +20,9 @@ from hyperfunc.experiment import Experiment, Model
 from hyperfunc.function import FunctionalImage, encode, in_strips
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork, PlainTheta
-from hyperfunc.pixels import WindowLayout
+from hyperfunc.pixels import WindowLayout, imresize
 from hyperfunc.upscaling import tile_grid
+from hyperfunc.values import decode_srgb, encode_srgb
 
 SIZE = (20, 28)
 
@@ -127,8 +128,6 @@ class TestRepresent:
         from skimage.data import astronaut
         from skimage.metrics import peak_signal_noise_ratio
 
-        from hyperfunc.pixels import imresize
-
         high = astronaut()[:192, 120:312]
         low = imresize(high, (64, 64))
         ours = to_uint8(np.asarray(represent(low, checkpoint=name).render(scale=3)))
@@ -174,6 +173,18 @@ class TestRender:
         in_strips.evaluate_points.clear_cache()
         np.testing.assert_allclose(f(coords), whole, atol=1e-6)
         in_strips.evaluate_points.clear_cache()
+
+    def test_light_is_averaged_on_request(self, f: ContinuousImage) -> None:
+        own = decode_srgb(np.asarray(f.render(scale=1), float))
+        expected = encode_srgb(imresize(own, (9, 8)))
+        np.testing.assert_allclose(f.render(9, 8, linear=True), expected, atol=1e-5)
+        part = f.crop(0.5, 0.25, 1.0, 0.5, 5, 3, linear=True)
+        expected = encode_srgb(imresize(own, (10, 12)))[5:, 3:6]
+        np.testing.assert_allclose(part, expected, atol=1e-5)
+        for size in ((40, 20), (9, 28)):  # Nothing is reduced on both axes.
+            np.testing.assert_array_equal(f.render(*size, linear=True), f.render(*size))
+        total = jax.jit(jax.grad(lambda f: f.render(9, 8, linear=True).sum(), allow_int=True))(f)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(total))
 
     def test_a_scale_may_be_a_numpy_number(self, f: ContinuousImage) -> None:
         for scale in (np.int64(2), np.float32(2)):

@@ -7,9 +7,10 @@ import pytest
 from hyperfunc.function import encode, render
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, InceptionTrunk, PatchHypernetwork
-from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout
+from hyperfunc.pixels import WHOLE_IMAGE, WindowLayout, imresize
 from hyperfunc.upscaling import Upscaler, alpha, strips
 from hyperfunc.upscaling.strips import StripPlanner
+from hyperfunc.values import decode_srgb, encode_srgb
 
 TENTS = WindowLayout(8, 4, overhang=0.0)
 
@@ -65,6 +66,17 @@ def test_strips_put_together_equal_the_whole(draw, monkeypatch, height, layout, 
     count = len(upscaler.plan((height, 14), size).pieces)
     assert count > 3 and reports[0] == (0, count) and reports[-1] == (count, count)
     assert upscaler.compilations == 1
+
+
+def test_light_is_averaged_between_strips(draw, monkeypatch):
+    monkeypatch.setattr(strips, "MAX_STRIP_EVALUATIONS", 1000)
+    model = make_model()
+    variables, image = initialise(model), draw(2, (200, 14)).astype(np.uint16) * 257
+    own = Upscaler(model, variables)(image, (200, 14)) / 65535
+    upscaler, size = Upscaler(model, variables, linear=True), (66, 5)
+    expected = encode_srgb(imresize(decode_srgb(own), size))
+    np.testing.assert_allclose(upscaler(image, size) / 65535, expected, atol=1e-3)
+    assert len(upscaler.plan((200, 14), size).pieces) > 2
 
 
 @pytest.mark.parametrize("branch_convs", [1, 2])
