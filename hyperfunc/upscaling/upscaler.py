@@ -22,7 +22,7 @@ from hyperfunc.upscaling.compilation import CompiledFunctions
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
-from hyperfunc.upscaling.wrapping import Wrap, WrappingPlanner, wrap_around
+from hyperfunc.upscaling.wrapping import Wrap, WrappingPlanner, check_wrap, wrap_around
 from hyperfunc.values import largest_value
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Upscaler:
             size.
 
     Raises:
+        ValueError: there are no such axes.
         UserError: the model cannot wrap, because it has no window per pixel.
     """
 
@@ -92,6 +93,7 @@ class Upscaler:
             linear: as above.
 
         Raises:
+            ValueError: there are no such axes.
             UserError: the model is none that makes functional images, or cannot wrap.
         """
         if model.reads is None:
@@ -118,6 +120,7 @@ class Upscaler:
         wrap: Wrap,
         linear: bool,
     ) -> None:
+        check_wrap(wrap)
         self.mesh, self._functions = functions.mesh, functions
         self._planner: Planner
         if reads is not None:

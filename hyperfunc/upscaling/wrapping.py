@@ -6,7 +6,7 @@ Such an image is rendered with pixels of its own other side around it, of which 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -127,6 +127,16 @@ class WrappingPlanner:
             for side in (shape, size)
         )
         return (padding[0], padding[1]), padded_shape, padded_size
+
+
+def check_wrap(wrap: str) -> None:
+    """Refuse other axes than x and y.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if wrap not in get_args(Wrap):
+        raise ValueError(f'wrap {wrap!r}: give "x", "y", "xy", or "" for none')
 
 
 def wrap_around(image: HostPixels, padding: Size) -> HostPixels:

@@ -18,6 +18,7 @@ from hyperfunc.networks import (
 )
 from hyperfunc.pixels import WindowLayout
 from hyperfunc.upscaling import Upscaler, tile_planner
+from hyperfunc.upscaling.wrapping import check_wrap
 
 MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
 
@@ -68,6 +69,13 @@ def test_a_model_of_windows_cannot_wrap():
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     with pytest.raises(UserError, match="cannot wrap"):
         Upscaler(model, variables, wrap="x")
+
+
+@pytest.mark.parametrize("wrap", ["z", "yx", "xyz"])
+def test_other_axes_are_refused(wrap):
+    """An `Upscaler` refuses them; the tests check the types of its arguments first."""
+    with pytest.raises(ValueError, match=wrap):
+        check_wrap(wrap)
 
 
 def test_squares_that_a_trunk_folds_lie_as_without_wrapping():
