@@ -12,7 +12,7 @@ from hyperfunc.images.exif import Directory, Tag, get_int
 from hyperfunc.images.metadata import Photo
 from hyperfunc.images.png_colours import find_conversion
 from hyperfunc.types import HostPixels
-from hyperfunc.values import has_alpha, to_integers, to_unit_range
+from hyperfunc.values import split_alpha, to_integers, to_unit_range
 
 if TYPE_CHECKING:
     import pyvips
@@ -35,12 +35,6 @@ def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
 def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """0..255 to [0, 1]."""
     return to_unit_range(image)
-
-
-def split_alpha(pixels: HostPixels) -> tuple[HostPixels, HostPixels]:
-    """Views of the colours and of alpha, which has no channel if there is none."""
-    colours = pixels.shape[2] - has_alpha(pixels.shape[2])
-    return pixels[..., :colours], pixels[..., colours:]
 
 
 def flatten(pixels: HostPixels) -> HostPixels:

@@ -20,7 +20,7 @@ from hyperfunc.images.exif import Directory, Tag, get_int
 from hyperfunc.images.kinds import PLUGINS, START, name_kind, refuse_kind
 from hyperfunc.images.libvips import File, from_array, set_field
 from hyperfunc.types import HostPixels
-from hyperfunc.values import has_alpha
+from hyperfunc.values import split_alpha
 
 if TYPE_CHECKING:
     import pyvips
@@ -132,8 +132,7 @@ def unwrap_pillow(image: Any) -> Any:
         return image
     from PIL import ImageOps
 
-    pixels = _to_pixels(ImageOps.exif_transpose(image))
-    return pixels[..., : pixels.shape[2] - has_alpha(pixels.shape[2])]
+    return split_alpha(_to_pixels(ImageOps.exif_transpose(image)))[0]
 
 
 def is_rare_tiff(tags: Directory) -> bool:

@@ -23,7 +23,7 @@ from hyperfunc.images.libvips import File, get_field
 from hyperfunc.images.metadata import Metadata, Photo, read_metadata
 from hyperfunc.images.picture_tags import drop_lost_parts
 from hyperfunc.types import Size
-from hyperfunc.values import has_alpha
+from hyperfunc.values import has_alpha, split_alpha
 
 if TYPE_CHECKING:
     import pyvips
@@ -132,7 +132,7 @@ def read_image(
         UserError: there is no such file, or it is no image, damaged, or of an unknown kind.
     """
     pixels = _read(source, MAX_PIXELS_TO_ENCODE, name).pixels
-    colour = colours.reduce_depth(colours.split_alpha(pixels)[0], np.uint8)
+    colour = colours.reduce_depth(split_alpha(pixels)[0], np.uint8)
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 

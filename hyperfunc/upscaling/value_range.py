@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hyperfunc.types import HostPixels
-from hyperfunc.values import has_alpha
+from hyperfunc.values import split_alpha
 
 
 class ValueRange(NamedTuple):
@@ -20,7 +20,7 @@ class ValueRange(NamedTuple):
         """Find the range of an image."""
         if pixels.dtype != np.float32:
             return cls(0.0, 1.0)
-        colours = pixels[..., _colours(pixels)]
+        colours, _ = split_alpha(pixels)
         return cls(min(float(colours.min()), 0.0), max(float(colours.max()), 1.0))
 
     def to_unit(self, pixels: HostPixels) -> HostPixels:
@@ -35,9 +35,6 @@ class ValueRange(NamedTuple):
         if self == (0.0, 1.0):
             return pixels
         pixels = pixels.copy()
-        pixels[..., _colours(pixels)] = function(pixels[..., _colours(pixels)])
+        colours, _ = split_alpha(pixels)
+        colours[:] = function(colours)
         return pixels
-
-
-def _colours(pixels: HostPixels) -> slice:
-    return slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))
