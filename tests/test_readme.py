@@ -1,7 +1,6 @@
 """Every code block of the README and of the documentation runs, or says why it does not."""
 
 import dataclasses
-import importlib
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ from PIL import Image
 import hyperfunc.experiment.checkpoints
 from hyperfunc import commands
 from hyperfunc.api import representing
+from hyperfunc.commands.main import import_command
 from hyperfunc.experiment import PRESETS, Experiment, Workdir, init_variables
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 
@@ -143,7 +143,8 @@ def test_the_words_of_a_command_are_understood(line):
     else:
         command, *words = words
     assert program == "hyperfunc"
-    importlib.import_module(f"hyperfunc.commands.{command}").parse(words)
+    _, parse = import_command(command)
+    parse(words)
 
 
 def test_the_commands_of_the_readme_run(folder):

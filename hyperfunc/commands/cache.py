@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from hyperfunc.cache import SWITCH, cache_folder, clear_cache, measure_cache
-from hyperfunc.commands.arguments import Common, Flag, parse_arguments
+from hyperfunc.commands.arguments import Common, Flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +22,6 @@ class Arguments:
 
     clear: Flag = False
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

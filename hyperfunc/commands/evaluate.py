@@ -8,6 +8,7 @@ python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out
 """
 
 import dataclasses
+import functools
 import math
 import sys
 from pathlib import Path
@@ -97,12 +98,8 @@ class Arguments:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command with the given arguments, or those of the process."""
+    parse = functools.partial(parse_arguments, Arguments)
     run_command(parse, run, sys.argv[1:] if args is None else args, owns_process=args is None)
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

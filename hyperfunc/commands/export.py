@@ -12,7 +12,6 @@ from hyperfunc.commands.arguments import (
     OptionalPath,
     OptionalText,
     Positional,
-    parse_arguments,
 )
 from hyperfunc.commands.functions import open_functions
 from hyperfunc.errors import UserError
@@ -51,11 +50,6 @@ class Arguments:
     quantize: Literal["int8", "float16", "none"] = "int8"
     title: OptionalText = None
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

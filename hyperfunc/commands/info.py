@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Common, Positional, parse_arguments
+from hyperfunc.commands.arguments import Common, Positional
 from hyperfunc.errors import UserError
 
 
@@ -21,11 +21,6 @@ class Arguments:
 
     path: Positional[Annotated[Path, tyro.conf.arg(metavar="PATH")]]
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

@@ -20,8 +20,12 @@ import functools
 import gc
 import importlib
 import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 from hyperfunc import __version__
+from hyperfunc.commands.arguments import parse_arguments
 from hyperfunc.commands.running import run_command
 
 COMMANDS = {
@@ -36,7 +40,8 @@ COMMANDS = {
     "evaluate": "Measure how well models enlarge, restore or reconstruct images.",
     "reproduce": "Make the paper's tables and figures, with its numbers beside ours.",
 }
-"""Each is a module here, with ``parse`` and ``run``; only the one that is needed is imported."""
+"""Each is a module here, with ``Arguments`` and ``run``; only the one that is needed is imported.
+``train`` has a ``parse`` of its own, because a preset sets its defaults."""
 
 
 def main(args: list[str] | None = None) -> None:
@@ -45,13 +50,16 @@ def main(args: list[str] | None = None) -> None:
     if args is None:
         _look_for_garbage_less_often()
     name = _parse_name(words)
+    command, parse = import_command(name)
+    parse = functools.partial(parse, prog=f"hyperfunc {name}")
+    run_command(parse, command.run, words[1:], owns_process=args is None)
+
+
+def import_command(name: str) -> tuple[ModuleType, Callable[..., Any]]:
+    """Import the module of a command, and return what parses its words, too."""
     command = importlib.import_module(f"hyperfunc.commands.{name}")
-    run_command(
-        functools.partial(command.parse, prog=f"hyperfunc {name}"),
-        command.run,
-        words[1:],
-        owns_process=args is None,
-    )
+    parse = functools.partial(parse_arguments, command.Arguments)
+    return command, getattr(command, "parse", parse)
 
 
 def _look_for_garbage_less_often() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from hyperfunc.cache import keep_compilations
-from hyperfunc.commands.arguments import Common, Flag, OptionalPath, parse_arguments
+from hyperfunc.commands.arguments import Common, Flag, OptionalPath
 from hyperfunc.files import check_place
 
 
@@ -29,11 +29,6 @@ class Arguments:
     runs: OptionalPath = None
     quick: Flag = False
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

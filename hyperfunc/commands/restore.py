@@ -6,7 +6,6 @@ It is ``hyperfunc upscale`` with another model, at scale 1 unless another one is
 import dataclasses
 
 from hyperfunc.commands import upscale
-from hyperfunc.commands.arguments import parse_arguments
 from hyperfunc.errors import UserError
 
 
@@ -30,11 +29,6 @@ class Arguments(upscale.Arguments):
 
     checkpoint: str = "restore"
     strength: float = 1.0
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Common, Positional, parse_arguments
+from hyperfunc.commands.arguments import Common, Positional
 from hyperfunc.errors import check_extra
 from hyperfunc.files import check_place
 
@@ -26,11 +26,6 @@ class Arguments:
     output: Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
     checkpoint: str = "sr"
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:

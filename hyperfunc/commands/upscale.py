@@ -20,7 +20,6 @@ from hyperfunc.commands.arguments import (
     OptionalPath,
     OptionalText,
     Positional,
-    parse_arguments,
 )
 from hyperfunc.commands.functions import render_function
 from hyperfunc.commands.interrupts import noting_interrupt
@@ -100,11 +99,6 @@ class Arguments:
     tile: OptionalNumber = None
     threads: int = 4
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Common, Positional, parse_arguments
+from hyperfunc.commands.arguments import Common, Positional
 from hyperfunc.commands.functions import open_functions
 
 
@@ -24,11 +24,6 @@ class Arguments:
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
     checkpoint: str = "sr"
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
-
-
-def parse(words: list[str], *, prog: str | None = None) -> Arguments:
-    """Parse the words of the command line."""
-    return parse_arguments(Arguments, words, prog=prog)
 
 
 def run(arguments: Arguments) -> None:
