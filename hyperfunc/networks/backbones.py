@@ -127,7 +127,7 @@ class VapSR(Trunk):
             wide = nn.gelu(convolve(normalised, f"block_{i}_a", self.attention_width, 1))
             attention = convolve(wide, f"block_{i}_b", self.attention_width, 1)
             depthwise = Depthwise(5, self.dtype, name=f"block_{i}_depthwise")
-            attention = keep_inside(depthwise(attention, fast_gradients=mode.fast_gradients), mask)
+            attention = keep_inside(depthwise(attention), mask)
             x = x + convolve(wide * attention, f"block_{i}_c", self.width, 1)
             outputs.append(x)
         x = keep_inside(Fusion(self.width, self.dtype, name="fusion")(outputs), mask)

@@ -180,28 +180,6 @@ def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Featu
     )
 
 
-@jax.custom_vjp
-def convolve_depthwise_to_train(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
-    """Convolve like `convolve_depthwise`; gradients are faster, and reverse-mode only."""
-    return convolve_depthwise(inputs, kernel)
-
-
-def _depthwise_backward(kept: Any, gradient: Array) -> tuple[Array, Array]:
-    inputs, kernel = kept
-    for_inputs = convolve_depthwise(gradient, kernel[::-1, ::-1])
-    cpu, default = (
-        functools.partial(gradient_of, size=kernel.shape[0])
-        for gradient_of in (depthwise_gradient_in_one_pass, depthwise_gradient)
-    )
-    for_kernel = lax.platform_dependent(inputs, gradient, cpu=cpu, default=default)
-    return for_inputs, for_kernel
-
-
-convolve_depthwise_to_train.defvjp(
-    lambda x, kernel: (convolve_depthwise(x, kernel), (x, kernel)), _depthwise_backward
-)
-
-
 def depthwise_as_sum(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
     """Convolve each channel by a sum of shifted products."""
     taps = kernel.reshape(-1, 1, 1, 1, kernel.shape[-1])
@@ -215,28 +193,6 @@ def depthwise_as_grouped(inputs: Features, kernel: Float[Array, "n n c"]) -> Fea
     return lax.conv_general_dilated(
         inputs, kernel, (1, 1), "SAME", dimension_numbers=_AXES, feature_group_count=groups
     )
-
-
-def depthwise_gradient_in_one_pass(
-    inputs: Features, gradient: Features, *, size: int
-) -> Float[Array, "n n c"]:
-    """Compute the gradient of the kernel, with all taps in one loop over the pixels."""
-    products = tuple(
-        x.astype(jnp.float32) * gradient for x in _shift(inputs, (size, size), size // 2)
-    )
-    sums = lax.reduce(
-        products,
-        tuple(jnp.float32(0) for _ in products),
-        lambda a, b: tuple(map(jnp.add, a, b)),
-        (0, 1, 2),
-    )
-    return jnp.stack(sums).reshape(size, size, -1).astype(inputs.dtype)
-
-
-def depthwise_gradient(inputs: Features, gradient: Features, *, size: int) -> Float[Array, "n n c"]:
-    """Compute the gradient of the kernel by XLA's grouped convolution."""
-    kernel = jnp.zeros((size, size, inputs.shape[-1]), inputs.dtype)
-    return jax.vjp(lambda k: depthwise_as_grouped(inputs, k), kernel)[1](gradient)[0]
 
 
 def lay_out_patches(

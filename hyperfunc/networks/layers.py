@@ -19,7 +19,6 @@ from hyperfunc.networks.cpu_gradients import (
     add_gated,
     convolve_and_add,
     convolve_depthwise,
-    convolve_depthwise_to_train,
     convolve_line_for_flax,
     plain_convolve,
 )
@@ -69,17 +68,13 @@ class Depthwise(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b h w c"], *, fast_gradients: bool
-    ) -> Float[Array, "b h w c"]:
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Apply the layer."""
         channels = x.shape[-1]
         initializer = nn.initializers.normal(1 / self.size)
         kernel = self.param("kernel", initializer, (self.size, self.size, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x, kernel, bias = _to_dtype(self.dtype, x, kernel, bias.reshape(1, 1, 1, -1))
-        if fast_gradients:
-            return jnp.asarray(convolve_depthwise_to_train(x, kernel)) + bias
         return convolve_depthwise(x, kernel) + bias
 
 
