@@ -85,6 +85,7 @@ def start_processes(start_python, code, *arguments, count=2):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_trains(flags, trained, tmp_path, start_python, assert_close):
     processes = start_processes(start_python, TRAIN, f"--workdir={tmp_path}", *flags)
     for process in processes:

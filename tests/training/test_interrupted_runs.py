@@ -95,7 +95,10 @@ def test_four_steps_are_two_a_signal_and_two_more(
     assert_equal(stopped.variables, load_model(tmp_path / "stopped", step=2).variables)
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_saves_and_ends_with_its_exit_code(
     number, exit_code, flags, trained, tmp_path, start_python, assert_equal
 ):
@@ -137,7 +140,7 @@ train.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize(("step", "saved"), [(0, None), (3, 2)])
+@pytest.mark.parametrize(("step", "saved"), [(3, 2), pytest.param(0, None, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_step_that_lasts_too_long(step, saved, flags, tmp_path, start_python):
     process = start_python(SLOW_STEP.format(step=step), f"--workdir={tmp_path}", *flags)
     _, err = process.communicate(timeout=120)
