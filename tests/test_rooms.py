@@ -1,6 +1,7 @@
 """The packages of hyperfunc: each is used by the names of its __init__.py alone."""
 
 import ast
+import functools
 import importlib
 import json
 import re
@@ -17,8 +18,13 @@ ROOT = PACKAGE.parent
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
-def find_imports(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the module and the names of each ``from hyperfunc... import ...`` of a file."""
+@functools.cache
+def find_imports(path: Path) -> list[tuple[str, list[str]]]:
+    """List the module and the names of each ``from hyperfunc... import ...`` of a file."""
+    return list(_walk_imports(path))
+
+
+def _walk_imports(path: Path) -> Iterator[tuple[str, list[str]]]:
     for node in ast.walk(ast.parse(read_code(path))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hyperfunc"):
             yield node.module or "", [alias.name for alias in node.names]
