@@ -19,6 +19,7 @@ EXTRAS = {
         "tensorflow_datasets",
     ),
     "eval": ("pywt", "skimage"),
+    "cloud": ("fsspec", "gcsfs", "s3fs"),
     "onnx": ("onnx", "onnxruntime"),
 }
 """The modules of the packages that each optional part of the installation brings."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from hyperfunc.files import check_local
+from hyperfunc.files import as_path
 
 Positional = tyro.conf.Positional
 # The empty hints keep "(default: None)" and "(default: False)" out of the help.
@@ -42,7 +42,7 @@ def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None)
         prog: the name of the command for its help; that of the running script if not given.
 
     Raises:
-        UserError: a path is an address.
+        UserError: a path is an address that cannot be used.
         SystemExit: the words cannot be parsed (exit code 2), or ask for help (0).
     """
     arguments = tyro.cli(
@@ -51,15 +51,17 @@ def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None)
         prog=prog,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )
-    _check_paths(arguments)
-    return arguments
+    return _with_addresses(arguments)
 
 
-def _check_paths(arguments: Any) -> None:
-    """Refuse addresses among the arguments, and the components in them, before any work."""
+def _with_addresses(arguments: Any) -> Any:
+    """Recognise addresses among the arguments, and the components in them, before any work."""
+    paths = {}
     for field in dataclasses.fields(arguments):
         value = getattr(arguments, field.name)
         if dataclasses.is_dataclass(value):
-            _check_paths(value)
+            _with_addresses(value)  # It holds addresses as texts.
         elif isinstance(value, str | Path) and field.name != "title":
-            check_local(value)
+            path = as_path(value)
+            paths |= {field.name: path} if isinstance(value, Path) else {}
+    return dataclasses.replace(arguments, **paths)

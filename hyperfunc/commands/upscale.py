@@ -24,7 +24,7 @@ from hyperfunc.commands.arguments import (
 from hyperfunc.commands.functions import render_function
 from hyperfunc.commands.interrupts import noting_interrupt
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_place
+from hyperfunc.files import as_path, check_place
 
 if TYPE_CHECKING:
     from hyperfunc.experiment import Model
@@ -117,7 +117,12 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
 
     use_cpu_cores(1 if not arguments.more and _is_small(arguments.source) else None)
     from hyperfunc.experiment import load_model
-    from hyperfunc.upscaling import check_places, describe_counts, plan_batch, print_above_bar
+    from hyperfunc.upscaling import (
+        check_places,
+        describe_counts,
+        plan_batch,
+        print_above_bar,
+    )
 
     began = time.perf_counter()
     request = _parse_request(arguments)
@@ -133,7 +138,7 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
         model = model.with_strength(strength)
     request = dataclasses.replace(request, model=model.fingerprint)
     batch = plan_batch(
-        [Path(source) for source in sources],
+        [as_path(source) for source in sources],
         target,
         request,
         overwrite=arguments.overwrite,
@@ -220,7 +225,7 @@ def _check_report(report: Path | None, batch: "Batch") -> None:
     """Refuse a report that cannot be written, or would replace an image."""
     if report is None:
         return
-    images = {Path(path).resolve() for x in batch.outcomes for path in (x.input, x.output)}
+    images = {as_path(path).resolve() for x in batch.outcomes for path in (x.input, x.output)}
     if report.resolve() in images:
         raise UserError(f"{report}: is an image here; name another file for --report")
     check_place(report)

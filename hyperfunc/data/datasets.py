@@ -30,7 +30,7 @@ from jaxtyping import UInt8
 from hyperfunc.data.prepared import find_prepared, open_prepared
 from hyperfunc.data.source import ImageSource
 from hyperfunc.errors import UserError, check_extra
-from hyperfunc.files import check_local
+from hyperfunc.files import as_path
 from hyperfunc.images import SUFFIXES, FileReader, ImageFile, find_images, name_files
 from hyperfunc.pixels import imresize
 from hyperfunc.types import HostImage
@@ -101,7 +101,7 @@ def open_dataset(
     if name == "sample":
         return _open_sample()
     if name not in DATASETS:
-        return _open_path(Path(name).expanduser(), split, strict)
+        return _open_path(as_path(name).expanduser(), split, strict)
     root = _find_data_dir(data_dir)
     if name == "faces":
         return _open_faces(root, split, size).verify(strict=strict)
@@ -119,8 +119,7 @@ def _find_data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
     given = data_dir or os.environ.get("HYPERFUNC_DATA_DIR")
     if not given:
         return None
-    check_local(given)
-    root = Path(given).expanduser()
+    root = as_path(given).expanduser()
     if not root.is_dir():
         raise UserError(
             f"{root}: no such folder; give the data folder as --data_dir or HYPERFUNC_DATA_DIR"
@@ -195,7 +194,6 @@ def _open_faces(root: Path | None, split: str, size: int) -> ImageSource:
 
 
 def _open_path(path: Path, split: str, strict: bool) -> ImageSource:
-    check_local(path)
     if not path.exists():
         near = difflib.get_close_matches(str(path).lower(), DATASETS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""

@@ -11,6 +11,7 @@ from .exported import find_folder as find_folder
 from .exported import is_exported as is_exported
 from .exported import read_exported as read_exported
 from .losses import pixel_loss as pixel_loss
+from .mirror import mirroring as mirroring
 from .muon import stack_alike as stack_alike
 from .plain_data import Network as Network
 from .plain_data import from_plain as from_plain

@@ -24,6 +24,8 @@ import jax
 
 from hyperfunc.errors import UserError
 from hyperfunc.experiment.config import Experiment, from_dict, to_dict
+from hyperfunc.experiment.mirror import find_uploaded
+from hyperfunc.files import Address
 
 FORMAT = 1
 """Version of the layout above; raised when an older reader would misunderstand it."""
@@ -39,6 +41,8 @@ class Config(NamedTuple):
 
 def find_steps(workdir: Path) -> list[int]:
     """List the steps of the complete checkpoints of a workdir, in ascending order."""
+    if isinstance(workdir, Address):
+        return find_uploaded(workdir)
     folders = (workdir / "checkpoints").glob("*")
     return sorted(int(folder.name) for folder in folders if folder.name.isdigit())
 

@@ -180,16 +180,19 @@ def load_model(path: str | Path, *, step: int | None = None) -> Model:
 
 def _load_checkpoint(workdir: Path, step: int | None) -> Model:
     from hyperfunc.experiment.checkpoint_files import read_arrays, read_config
+    from hyperfunc.experiment.mirror import fetching_model
 
     workdir, step = _find_step(workdir, step)
     logger.info("loading the checkpoint of step %d in %s", step, workdir)
-    experiment = read_config(workdir, step).experiment
-    model = Model.of_experiment(experiment, {}, step=step, path=workdir)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), _shapes(model)
-    )
-    return dataclasses.replace(model, variables=read_arrays(workdir, step, "model", like))
+    with fetching_model(workdir, step) as folder:
+        experiment = read_config(folder, step).experiment
+        model = Model.of_experiment(experiment, {}, step=step, path=workdir)
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+            _shapes(model),
+        )
+        return dataclasses.replace(model, variables=read_arrays(folder, step, "model", like))
 
 
 def _shapes(model: Model) -> Any:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_local, replacing
+from hyperfunc.files import as_path, fetching, replacing
 from hyperfunc.types import Neighbourhood
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints"
@@ -63,10 +63,9 @@ def find_folder(path: str | Path) -> tuple[Path, bool]:
     Raises:
         UserError: there is none.
     """
-    check_local(path)
     bundled = {folder.name for folder in BUNDLED.glob("*/")}
     is_bundled = isinstance(path, str) and path in bundled
-    folder = BUNDLED / path if is_bundled else Path(path)
+    folder = BUNDLED / path if is_bundled else as_path(path)
     if not folder.is_dir():
         names = ", ".join(sorted(bundled)) or "none"
         raise UserError(
@@ -156,7 +155,7 @@ def _open_weights(folder: Path) -> Iterator[Any]:
     """Map ``model.safetensors``; what fails while it is read becomes a `UserError`, too."""
     path = folder / WEIGHTS
     try:
-        with safe_open(path, framework="numpy") as file:
+        with fetching(path) as copy, safe_open(copy, framework="numpy") as file:
             yield file
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}): export the model again") from error

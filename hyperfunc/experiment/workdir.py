@@ -21,7 +21,7 @@ from hyperfunc.experiment.checkpoint_files import (
     shorten,
 )
 from hyperfunc.experiment.config import Experiment
-from hyperfunc.files import check_local
+from hyperfunc.files import Address, as_path
 
 _UNSUPPORTED_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """Error numbers of file systems without locks."""
@@ -39,7 +39,10 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     Raises:
         UserError: another process trains there, or the folder cannot be written.
     """
-    check_local(workdir)
+    if isinstance(workdir, Address):
+        logger.warning("%s cannot be locked: start no second training there", workdir)
+        yield
+        return
     if jax.process_index() != 0:
         yield
         return
@@ -92,12 +95,12 @@ class Workdir:
         Raises:
             UserError: the folder cannot be written.
         """
-        check_local(path)
         check_extra("train", "a training run")
         # Orbax takes a second to import.
         import orbax.checkpoint as ocp
         from orbax.checkpoint import checkpoint_managers
 
+        path = as_path(path)
         self.path = path.absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)

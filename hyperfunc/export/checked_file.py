@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_local
+from hyperfunc.files import as_path, fetching
 
 MAX_HEADER_BYTES = 1 << 20
 """The header of a functional image has about 2 KB."""
@@ -32,21 +32,22 @@ def open_checked(path: str | os.PathLike[str]) -> Iterator[Any]:
     Yields:
         The open file, of the type `safetensors.safe_open`.
     """
-    check_local(path)
+    path = as_path(path)
     try:
         # Checked before opening: opening a pipe waits for its writer.
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise InvalidFile("not a file")
-        with open(path, "rb") as start:
-            header_bytes = int.from_bytes(start.read(8), "little")
-        if header_bytes > MAX_HEADER_BYTES:
-            raise InvalidFile(
-                f"not a function file: its header would take {header_bytes} bytes, more than the "
-                f"limit of {MAX_HEADER_BYTES}"
-            )
-        # Not memory-mapped: reading a mapped file that becomes shorter ends the process.
-        with safe_open(path, framework="numpy", backend="pread") as file:
-            yield file
+        with fetching(path) as copy:
+            with copy.open("rb") as start:
+                header_bytes = int.from_bytes(start.read(8), "little")
+            if header_bytes > MAX_HEADER_BYTES:
+                raise InvalidFile(
+                    f"not a function file: its header would take {header_bytes} bytes, more than "
+                    f"the limit of {MAX_HEADER_BYTES}"
+                )
+            # Not memory-mapped: reading a mapped file that becomes shorter ends the process.
+            with safe_open(copy, framework="numpy", backend="pread") as file:
+                yield file
     except SafetensorError as error:
         raise UserError(
             f"{path}: not a function file, or damaged or truncated ({shorten(str(error))}): copy "

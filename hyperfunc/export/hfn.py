@@ -29,7 +29,7 @@ from hyperfunc.export.packing import (
     quantize_int8,
     without_padding,
 )
-from hyperfunc.files import replacing
+from hyperfunc.files import as_path, replacing
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FactoredTheta, PlainTheta, Target
 from hyperfunc.pixels import WindowLayout
@@ -134,7 +134,7 @@ def load_header(path: str | os.PathLike[str]) -> dict[str, Any]:
             "target": to_plain(header["target"], Target),
             "windows": to_plain(header["windows"], WindowLayout),
             "tensors": tensors,
-            "bytes": os.path.getsize(path),
+            "bytes": as_path(path).stat().st_size,
         }
 
 

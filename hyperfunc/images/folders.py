@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_local
+from hyperfunc.files import Address, as_path
 from hyperfunc.images.libvips import CODECS
 from hyperfunc.images.other_formats import PILLOW_SUFFIXES
 from hyperfunc.images.read import read_image
@@ -93,13 +93,13 @@ def find_images(
     Raises:
         UserError: the file is no zip archive, or a folder cannot be listed.
     """
-    check_local(root)
+    root = as_path(root)
     in_zip = root.is_file()
     if in_zip:
         members: Iterable[str] = _open_zip(root, *_identity(root)).namelist()
     else:
         members = (
-            (Path(folder) / file).relative_to(root).as_posix()
+            "/".join((*folder.relative_to(root).parts, file))
             for folder, files in _walk(root, note)
             for file in files
         )
@@ -111,7 +111,7 @@ def find_images(
 
 def _walk(
     root: Path, note: Callable[[Path, UserError], None] | None
-) -> Iterator[tuple[str, list[str]]]:
+) -> Iterator[tuple[Path, list[str]]]:
     """Yield folders and the names of their files; follow links, except to a folder above them."""
 
     def note_folder(error: OSError) -> None:
@@ -123,8 +123,11 @@ def _walk(
             raise refusal
         note(Path(error.filename), refusal)
 
+    if isinstance(root, Address):
+        yield from ((folder, files) for folder, _, files in root.walk())
+        return
     for folder, folders, files in os.walk(root, followlinks=True, onerror=note_folder):
-        yield folder, files
+        yield Path(folder), files
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
         if links:  # Resolving is slow, and links are rare.
@@ -163,7 +166,7 @@ def _identity(path: Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=16)
 def _open_zip(path: Path, pid: int, mtime_ns: int) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(path.open("rb") if isinstance(path, Address) else path)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: cannot be read as a zip archive ({error}); give a folder of images or a zip"

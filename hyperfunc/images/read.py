@@ -7,14 +7,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_local
+from hyperfunc.files import as_path
 from hyperfunc.images import colours, libvips, other_formats
 from hyperfunc.images.containers import estimate_quality, has_second_picture
 from hyperfunc.images.exif import Directory, Tag, read_directory
@@ -157,11 +156,10 @@ def _open_image(
 ) -> "Iterator[tuple[pyvips.Image, Header]]":
     """Open an image: what is decoded from it has the channels and the type of a `Photo`."""
     is_path = isinstance(source, str | os.PathLike)
-    name = name or str(source if is_path else getattr(source, "name", "image"))
+    name = name or str(as_path(source) if is_path else getattr(source, "name", "image"))
     with _reporting(name), contextlib.ExitStack() as stack:
         if is_path:
-            check_local(source)
-            path = Path(source)
+            path = as_path(source)
             # Opening a pipe would wait for a program that writes into it.
             if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
                 raise ValueError("a pipe or a device, not a file")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import replacing
+from hyperfunc.files import as_path, replacing
 from hyperfunc.images.colours import flatten, is_profile, reduce_depth, to_srgb
 from hyperfunc.images.containers import make_insertion
 from hyperfunc.images.libvips import CODECS, from_array, save_target, set_field
@@ -29,7 +29,7 @@ def check_output(path: str | os.PathLike[str], size: Size) -> str:
     Raises:
         UserError: it is none that can be written, or cannot hold an image of ``size``.
     """
-    path = Path(path)
+    path = as_path(path)
     format_ = FORMATS.get(path.suffix.lower())
     if format_ is None:
         raise UserError(
@@ -71,7 +71,7 @@ def write_photo(
         UserError: the suffix is unknown, the image is too large for the format, or the file cannot
             be written.
     """
-    path = Path(path)
+    path = as_path(path)
     format_ = check_output(path, (photo.pixels.shape[0], photo.pixels.shape[1]))
     pixels, metadata, notes = _fit(photo, format_)
     with replacing(path) as beside:
@@ -98,7 +98,7 @@ def write_image(
         ValueError: the image is not uint8 `[h, w, 3]` or `[h, w]`.
         UserError: the suffix is unknown, or the file cannot be written.
     """
-    path = Path(path)
+    path = as_path(path)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ValueError(
             f"image must be uint8 [h, w, 3] or [h, w], got {image.dtype} {image.shape}"
@@ -128,7 +128,7 @@ def write_animation(
     set_field(image, "page-height", frames[0].shape[0])
     set_field(image, "loop", 0)
     set_field(image, "delay", [milliseconds] * len(frames))
-    with replacing(Path(path)) as beside, beside.open("wb") as file:
+    with replacing(path) as beside, beside.open("wb") as file:
         save_target(image, file, "WebP", lossless=True)
 
 

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import make_mesh, state_shardings
 from hyperfunc.errors import UserError
-from hyperfunc.experiment import Experiment, Workdir, lock_workdir, to_dict
+from hyperfunc.experiment import Experiment, Workdir, lock_workdir, mirroring, to_dict
+from hyperfunc.files import as_path
 from hyperfunc.training.batches import open_batches, split_validation
 from hyperfunc.training.recording import Recorder
 from hyperfunc.training.starting import check_data, start_state
@@ -73,19 +74,29 @@ def train(
             f"a batch of {experiment.data.batch_size} cannot be divided over {mesh.size} devices: "
             f"choose --data.batch_size as a multiple of {mesh.size}"
         )
-    with lock_workdir(workdir):
-        return _train(experiment, workdir, data_dir, mesh, patience)
+    workdir = as_path(workdir)
+    with (
+        lock_workdir(workdir),
+        mirroring(workdir, processes=jax.process_count()) as place,
+    ):
+        return _train(experiment, workdir, place, data_dir, mesh, patience)
 
 
 def _train(
-    experiment: Experiment, workdir: Path, data_dir: Path | None, mesh: Mesh, patience: float
+    experiment: Experiment,
+    workdir: Path,
+    place: Path,
+    data_dir: Path | None,
+    mesh: Mesh,
+    patience: float,
 ) -> TrainState:
+    """Train in ``place``, the workdir or its local copy."""
     run, is_main = experiment.run, jax.process_index() == 0
 
     # The state: shapes first, arrays later.
     shapes = jax.eval_shape(make_init(experiment))
     shardings = state_shardings(shapes, mesh, shard_parameters=run.shard_parameters)
-    checkpoints = Workdir(workdir, keep=run.keep)
+    checkpoints = Workdir(place, keep=run.keep)
     state, start = start_state(experiment, checkpoints, shapes, shardings)
     if start >= run.steps:
         checkpoints.close()
@@ -105,7 +116,7 @@ def _train(
     progress = tqdm(
         total=run.steps, initial=start, unit="step", disable=not is_main, mininterval=1.0
     )
-    writer = Writer(workdir, start=start, active=is_main)
+    writer = Writer(place, start=start, active=is_main)
     recorder = Recorder(experiment, data, start, validator, checkpoints, writer, progress)
     signals = StopSignals()
     with signals.catching(patience), checkpoints, writer, progress:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_local
+from hyperfunc.files import as_path
 from hyperfunc.images import FORMATS, SUFFIXES, check_output, find_images
 
 
@@ -30,9 +30,9 @@ def pair_files(
     Raises:
         UserError: there is no input, or outputs cannot be written to the target.
     """
+    sources, place = [as_path(source) for source in sources], as_path(target)
     for path in (*sources, target):
-        check_local(path)
-        if os.fspath(path) == "-":
+        if str(path) == "-":
             raise UserError("-: standard input and output cannot be used; give files or a folder")
     for source in sources:
         if not source.exists():
@@ -40,20 +40,20 @@ def pair_files(
         if source.is_dir() and len(sources) > 1:
             raise UserError(f"{source}: is a folder; give one folder, or several files")
     if len(sources) == 1 and sources[0].is_dir():
-        return _pair_folder(sources[0], Path(target), suffix)
+        return _pair_folder(sources[0], place, suffix)
     if len(sources) == 1:
         pairs = [(sources[0], _choose_target(sources[0], target, suffix))]
     else:
-        _check_folder(Path(target), "there are several inputs")
+        _check_folder(place, "there are several inputs")
         names = _choose_names([Path(source.name) for source in sources], suffix)
-        pairs = [(source, target / name) for source, name in zip(sources, names, strict=True)]
+        pairs = [(source, place / name) for source, name in zip(sources, names, strict=True)]
     return Files(pairs, {}, collections.Counter())
 
 
 def _choose_target(source: Path, target: str | os.PathLike[str], suffix: str | None) -> Path:
     """The output of a single file."""
-    path = Path(target)
-    if path.is_dir() or os.fspath(target).endswith(("/", os.sep)):
+    path = as_path(target)
+    if path.is_dir() or str(target).endswith(("/", os.sep)):
         path = path / _rename(source, suffix).name
     check_output(path, (1, 1))
     return path

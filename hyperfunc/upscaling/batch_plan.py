@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import save_json
+from hyperfunc.files import Address, as_path, save_json
 from hyperfunc.images import FORMATS, Header, check_output, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
@@ -224,7 +224,7 @@ def plan_batch(
     batch, records = Batch([], [], request.quality), Records()
     pairs, unreadable, batch.passed_over = pair_files(sources, target, suffix)
     for folder, error in unreadable.items():
-        below = Path(target) / folder.relative_to(sources[0])
+        below = as_path(target) / folder.relative_to(sources[0])
         batch.outcomes.append(Outcome(str(folder), str(below), "failed", error=error))
     inputs = {one_source.resolve() for one_source, _ in pairs}
     for one_source, one_target in tqdm(
@@ -250,10 +250,14 @@ def plan_batch(
 
 def _check_target(source: Path, target: Path, sources: set[Path]) -> None:
     """Refuse an output that would replace an input."""
-    if target.exists() and source.samefile(target):
+    if source == target or (_are_local(source, target) and source.samefile(target)):
         raise UserError(f"{source}: input and output are one file; name another output")
     if target.resolve() in sources:
         raise UserError(f"{target}: the output would replace an input; name another")
+
+
+def _are_local(source: Path, target: Path) -> bool:
+    return not isinstance(source, Address) and not isinstance(target, Address) and target.exists()
 
 
 def _make_job(

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import check_place, remove_leftovers
+from hyperfunc.files import Address, check_place, remove_leftovers
 from hyperfunc.images import FORMATS
 from hyperfunc.upscaling.batch_plan import Batch, Job
 
@@ -36,7 +36,7 @@ def check_places(batch: Batch) -> None:
     for job in [job for job in batch.jobs if job.target.parent in failed]:
         job.outcome.fail(str(failed[job.target.parent]))
         batch.jobs.remove(job)
-    if batch.jobs:
+    if batch.jobs and not isinstance(batch.jobs[0].target, Address):
         _check_room(batch.jobs)
 
 

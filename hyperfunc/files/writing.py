@@ -1,4 +1,8 @@
-"""Atomic writes: a file is written under a temporary name and then renamed. All paths are local."""
+"""Atomic writes: a file is written under a temporary name and then renamed.
+
+What goes to an object store is written to a local file first, and then uploaded: the store replaces
+an object as a whole.
+"""
 
 import contextlib
 import errno
@@ -8,32 +12,16 @@ import math
 import os
 import platform
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hyperfunc.errors import UserError
+from hyperfunc.files.addresses import Address, as_path
 
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.([0-9a-f]{4})\.([0-9]+)\.tmp", re.DOTALL)
 """The name of a temporary file: its machine and its process."""
-
-ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
-"""The start of an address such as ``gs://bucket`` or ``https://``, also as a `Path`, which has one
-slash. The letter of a drive is none."""
-
-
-def check_local(path: str | os.PathLike[str]) -> None:
-    """Refuse the address of an object store or of the web, which would name a folder ``gs:`` here.
-
-    Raises:
-        UserError: it is an address.
-    """
-    text = os.fsdecode(path)
-    if match := ADDRESS.match(text):
-        raise UserError(
-            f"{match[1]}://{text[match.end() :]}: is an address, and only local files and folders "
-            "can be used: copy it to the disk, or mount it as a folder"
-        )
 
 
 @contextlib.contextmanager
@@ -42,13 +30,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file is in the folder of ``path``; missing folders are created. After an exception
     it is removed, and ``path`` is unchanged. If ``path`` is a symbolic link, the file that it
-    points to is replaced. A pipe or a device (``/dev/stdout``) is written to directly.
+    points to is replaced. A pipe or a device (``/dev/stdout``) is written to directly. For an
+    `Address` the temporary file is a local one, which is then uploaded.
 
     Raises:
         UserError: the place cannot be written to.
     """
-    check_local(path)
-    path = Path(path)
+    path = as_path(path)
+    if isinstance(path, Address):
+        with _reporting(path), tempfile.TemporaryDirectory(prefix="hyperfunc-") as folder:
+            beside = Path(folder) / path.name
+            yield beside
+            path.upload(beside)
+        return
     if path.exists() and not path.is_file() and not path.is_dir():
         with _reporting(path):
             yield path
@@ -71,6 +65,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of `replacing` whose process was killed on this machine."""
+    if isinstance(folder, Address):  # Its temporary files are local, and go with their process.
+        return
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             match = LEFTOVER.fullmatch(path.name)
@@ -102,8 +98,16 @@ def check_place(path: str | os.PathLike[str]) -> None:
     class CheckPassed(Exception):
         pass
 
+    path = as_path(path)
+    if isinstance(path, Address):  # Only a write tells.
+        trial = path.with_name(f".{path.name[:40]}.hyperfunc-check")
+        with _reporting(path):
+            trial.write_bytes(b"")
+            trial.unlink(missing_ok=True)
+        return
+
     with contextlib.suppress(CheckPassed), replacing(path) as beside:
-        if beside != Path(path):
+        if beside != path:
             beside.touch()
         raise CheckPassed
 
