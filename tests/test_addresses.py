@@ -21,7 +21,8 @@ from hyperfunc.experiment import Workdir, load_model, mirroring
 from hyperfunc.files import Address, as_path, check_place, read_folder, replacing, save_json
 from hyperfunc.images import find_images, read_photo, write_image
 from hyperfunc.training import train
-from hyperfunc.upscaling import Request, check_places, plan_batch
+from hyperfunc.upscaling import Request, check_places
+from hyperfunc.upscaling.batch_plan import plan_batch
 
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 

@@ -4,10 +4,11 @@ What imports JAX is imported where it is used, so that ``--help`` answers at onc
 """
 
 import dataclasses
+import itertools
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ from hyperfunc.files import as_path, check_place
 
 if TYPE_CHECKING:
     from hyperfunc.experiment import Model
-    from hyperfunc.upscaling import Batch, Request
+    from hyperfunc.upscaling import Batch, Request, Tally
 
 SMALL_IMAGE = 160**2
 """Pixels up to which one image is not divided among cores: a program for one device compiles and
@@ -117,12 +118,7 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
 
     use_cpu_cores(1 if not arguments.more and _is_small(arguments.source) else None)
     from hyperfunc.experiment import load_model
-    from hyperfunc.upscaling import (
-        check_places,
-        describe_counts,
-        plan_batch,
-        print_above_bar,
-    )
+    from hyperfunc.upscaling import Tally, plan_batches, print_above_bar
 
     began = time.perf_counter()
     request = _parse_request(arguments)
@@ -137,35 +133,28 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
     if strength != 1:
         model = model.with_strength(strength)
     request = dataclasses.replace(request, model=model.fingerprint)
-    batch = plan_batch(
+    batches = plan_batches(
         [as_path(source) for source in sources],
         target,
         request,
         overwrite=arguments.overwrite,
         suffix=f".{arguments.format}" if arguments.format else None,
     )
-    _check_report(arguments.report, batch)
+    first = next(batches)
+    _check_report(arguments.report, first)
     is_single = not arguments.source.is_dir() and not arguments.more
+    tally = Tally(arguments.report)
     try:
-        if is_single and batch.outcomes[0].error:
-            raise UserError(batch.outcomes[0].error)
-        check_places(batch)
-        if batch.passed_over:
-            counts = describe_counts(batch.passed_over)
-            say(f"passed over (hyperfunc info FILE says why): {counts}")
-        if batch.jobs:
-            _enlarge(batch, model, arguments, say)
+        _enlarge(first, batches, model, arguments, say, tally, is_single=is_single)
     finally:
-        if arguments.report is not None:
-            batch.save_report(
-                arguments.report,
-                command=command,
-                checkpoint=arguments.checkpoint,
-                scale=arguments.scale,
-                size=arguments.size,
-                seconds=round(time.perf_counter() - began, 3),
-            )
-    _report_outcomes(batch, say, is_single=is_single)
+        tally.finish(
+            command=command,
+            checkpoint=arguments.checkpoint,
+            scale=arguments.scale,
+            size=arguments.size,
+            seconds=round(time.perf_counter() - began, 3),
+        )
+    _report_outcomes(first, tally, say, is_single=is_single)
 
 
 def _render_function_file(arguments: Arguments, request: "Request") -> str:
@@ -223,45 +212,97 @@ def _check_ranges(arguments: Arguments) -> None:
 
 def _check_report(report: Path | None, batch: "Batch") -> None:
     """Refuse a report that cannot be written, or would replace an image."""
+    from hyperfunc.images import SUFFIXES
+
     if report is None:
         return
     images = {as_path(path).resolve() for x in batch.outcomes for path in (x.input, x.output)}
-    if report.resolve() in images:
+    if report.suffix.lower() in SUFFIXES or report.resolve() in images:
         raise UserError(f"{report}: is an image here; name another file for --report")
     check_place(report)
 
 
 def _enlarge(
-    batch: "Batch", model: "Model", arguments: Arguments, say: Callable[[str], None]
+    first: "Batch",
+    others: "Iterator[Batch]",
+    model: "Model",
+    arguments: Arguments,
+    say: Callable[[str], None],
+    tally: "Tally",
+    *,
+    is_single: bool,
 ) -> None:
-    from hyperfunc.upscaling import Upscaler, advise, run_batch
+    """Enlarge the files of the batches, of which the first one decides whether that is possible."""
+    from hyperfunc.upscaling import Upscaler, advise, run_batches
 
+    def finish(batch: "Batch") -> None:
+        tally.add(batch)
+        for outcome in batch.outcomes:
+            for note in outcome.notes:
+                say(f"{outcome.input}: {note}")
+
+    batches = _check_batches(first, others, finish, is_single=is_single)
+    for batch in batches:
+        if batch.jobs:
+            break
+        finish(batch)
+    else:
+        return
+    if arguments.checkpoint == "sr" and (advice := advise(batch)):
+        say(advice)
     upscaler = Upscaler.of_model(
         model, largest_tile=arguments.tile, wrap=arguments.wrap, linear=arguments.linear
     )
     with noting_interrupt() as is_interrupted:
-        if arguments.checkpoint == "sr" and (advice := advise(batch)):
-            say(advice)
         try:
-            run_batch(
-                batch,
+            run_batches(
+                itertools.chain([batch], batches),
                 upscaler,
                 threads=arguments.threads,
                 say=say,
                 is_interrupted=is_interrupted,
+                finish=finish,
             )
         except (KeyboardInterrupt, UserError):  # The disk is full.
-            say(f"{batch.count('done')} done; the same command goes on from here")
+            say(f"{tally.counts['done']} done; the same command goes on from here")
             raise
 
 
-def _report_outcomes(batch: "Batch", say: Callable[[str], None], *, is_single: bool) -> None:
-    """Say what happened to each file, and end with the exit code that it means."""
-    for outcome in batch.outcomes:
-        for note in outcome.notes:
-            say(f"{outcome.input}: {note}")
+def _check_batches(
+    first: "Batch",
+    others: "Iterator[Batch]",
+    finish: "Callable[[Batch], None]",
+    *,
+    is_single: bool,
+) -> "Iterator[Batch]":
+    """Yield the batches, and check before each that its outputs can be written.
+
+    Raises:
+        UserError: the only file cannot be enlarged, or nothing can be written.
+    """
+    from hyperfunc.upscaling import check_places
+
+    try:
+        if is_single and first.outcomes[0].error:
+            raise UserError(first.outcomes[0].error)
+        check_places(first)
+    except UserError:
+        finish(first)
+        raise
+    yield first
+    for batch in others:
+        check_places(batch, is_first=False)
+        yield batch
+
+
+def _report_outcomes(
+    first: "Batch", tally: "Tally", say: Callable[[str], None], *, is_single: bool
+) -> None:
+    """Say what happened to the files, and end with the exit code that it means."""
+    from hyperfunc.upscaling import describe_counts
+
     if is_single:
-        (outcome,) = batch.outcomes
+        (outcome,) = first.outcomes
         if outcome.error:
             raise UserError(outcome.error)
         if outcome.status == "skipped":
@@ -269,10 +310,15 @@ def _report_outcomes(batch: "Batch", say: Callable[[str], None], *, is_single: b
         else:
             say(f"{outcome.output}: done in {outcome.seconds:.1f} s")
         return
-    failed = batch.count("failed")
-    say(f"{batch.count('done')} done, {batch.count('skipped')} skipped, {failed} failed")
-    for outcome in batch.outcomes:
-        if outcome.error:
-            print(f"error: {outcome.error}", file=sys.stderr)
+    if tally.passed_over:
+        counts = describe_counts(tally.passed_over)
+        say(f"passed over (hyperfunc info FILE says why): {counts}")
+    failed = tally.counts["failed"]
+    say(f"{tally.counts['done']} done, {tally.counts['skipped']} skipped, {failed} failed")
+    for error in tally.errors:
+        print(f"error: {error}", file=sys.stderr)
+    if failed > len(tally.errors):
+        more = failed - len(tally.errors)
+        print(f"error: {more} more files failed; --report lists them all", file=sys.stderr)
     if failed:
         raise SystemExit(1)

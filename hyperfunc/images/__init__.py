@@ -4,7 +4,14 @@ What a file says besides its pixels (orientation, colour profile, metadata) is h
 """
 
 from hyperfunc.images.colours import to_float, to_uint8
-from hyperfunc.images.folders import SUFFIXES, FileReader, ImageFile, find_images, name_files
+from hyperfunc.images.folders import (
+    SUFFIXES,
+    FileReader,
+    ImageFile,
+    find_images,
+    name_files,
+    walk_images,
+)
 from hyperfunc.images.metadata import Photo
 from hyperfunc.images.other_formats import unwrap_pillow
 from hyperfunc.images.picture_tags import resize_tags
@@ -43,6 +50,7 @@ __all__ = [
     "to_float",
     "to_uint8",
     "unwrap_pillow",
+    "walk_images",
     "write_animation",
     "write_image",
     "write_photo",

@@ -109,6 +109,22 @@ def find_images(
     return [ImageFile(root, m, in_zip) for m in visible if _is_image(m)]
 
 
+def walk_images(
+    root: Path, note: Callable[[Path, UserError], None]
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Walk through a folder as `find_images` does, and keep no more than one folder in memory.
+
+    Yields:
+        Each folder, relative to ``root``; the sorted names of its images, a list that may be
+        cleared to free memory; and the names of its other files, except hidden ones.
+    """
+    for folder, files in _walk(root, note):
+        others = [name for name in files if _is_visible(name) and not _is_image(name)]
+        # In place: the walk keeps this list.
+        files[:] = sorted(name for name in files if _is_visible(name) and _is_image(name))
+        yield Path(*folder.relative_to(root).parts), files, others
+
+
 def _walk(
     root: Path, note: Callable[[Path, UserError], None] | None
 ) -> Iterator[tuple[Path, list[str]]]:
@@ -124,14 +140,16 @@ def _walk(
         note(Path(error.filename), refusal)
 
     if isinstance(root, Address):
-        yield from ((folder, files) for folder, _, files in root.walk())
-        return
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=note_folder):
-        yield Path(folder), files
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        steps = ((folder, folders, files) for folder, folders, files in root.walk())
+    else:
+        walk = os.walk(root, followlinks=True, onerror=note_folder)
+        steps = ((Path(folder), folders, files) for folder, folders, files in walk)
+    for folder, folders, files in steps:
+        yield folder, files
+        folders[:] = sorted(name for name in folders if _is_visible(name))
+        links = [path for name in folders if (path := folder / name).is_symlink()]
         if links:  # Resolving is slow, and links are rare.
-            chain = [Path(folder), *Path(folder).parents]
+            chain = [folder, *folder.parents]
             above = {path.resolve() for path in chain[: chain.index(root) + 1]}
             circles = {path.name for path in links if path.resolve() in above}
             folders[:] = [name for name in folders if name not in circles]
@@ -152,7 +170,7 @@ def _is_visible(member: str) -> bool:
 
 
 def _is_image(member: str) -> bool:
-    return PurePosixPath(member).suffix.lower() in SUFFIXES
+    return member[member.rfind(".") :].lower() in SUFFIXES
 
 
 def _identity(path: Path) -> tuple[int, int]:

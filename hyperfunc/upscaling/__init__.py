@@ -4,12 +4,13 @@ An `Upscaler` renders one image piece by piece; a `Batch` of files is planned fi
 """
 
 from hyperfunc.upscaling.batch_files import describe_counts, pair_files
-from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batch
+from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batches
 from hyperfunc.upscaling.batch_progress import print_above_bar
-from hyperfunc.upscaling.batch_run import run_batch
+from hyperfunc.upscaling.batch_run import run_batches
 from hyperfunc.upscaling.batch_summary import advise
 from hyperfunc.upscaling.places import check_places
 from hyperfunc.upscaling.records import Records, append_record
+from hyperfunc.upscaling.tally import Tally
 from hyperfunc.upscaling.tile_grid import plan_encoding
 from hyperfunc.upscaling.upscaler import Upscaler
 
@@ -17,14 +18,15 @@ __all__ = [
     "Batch",
     "Records",
     "Request",
+    "Tally",
     "Upscaler",
     "advise",
     "append_record",
     "check_places",
     "describe_counts",
     "pair_files",
-    "plan_batch",
+    "plan_batches",
     "plan_encoding",
     "print_above_bar",
-    "run_batch",
+    "run_batches",
 ]

@@ -1,31 +1,44 @@
 """Find the inputs of a batch, and choose a place for each output."""
 
 import collections
+import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
+
+import numpy as np
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import as_path
-from hyperfunc.images import FORMATS, SUFFIXES, check_output, find_images
+from hyperfunc.images import FORMATS, SUFFIXES, check_output, walk_images
 
 
-class Files(NamedTuple):
-    """The files of a batch."""
+@dataclasses.dataclass
+class Files:
+    """The files of a run; what is found beside them, while the pairs are being iterated over.
 
-    pairs: list[tuple[Path, Path]]
-    """Inputs and outputs."""
-    unreadable: dict[Path, str]
-    """Folders that cannot be searched, and why."""
-    passed_over: collections.Counter[str]
-    """Files of a folder that are no images, counted by their suffixes."""
+    Attributes:
+        pairs: inputs and outputs.
+        unreadable: folders that cannot be searched, and why.
+        passed_over: files of a folder that are no images, counted by their suffixes.
+    """
+
+    pairs: Iterator[tuple[Path, Path]]
+    unreadable: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    passed_over: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something was found that was not taken out."""
+        return bool(self.unreadable or self.passed_over)
 
 
 def pair_files(
     sources: Sequence[Path], target: str | os.PathLike[str], suffix: str | None
 ) -> Files:
-    """Find the inputs, and choose their outputs; see `hyperfunc.upscaling.plan_batch`.
+    """Find the inputs, and choose their outputs; see `hyperfunc.upscaling.plan_batches`.
 
     Raises:
         UserError: there is no input, or outputs cannot be written to the target.
@@ -42,19 +55,17 @@ def pair_files(
     if len(sources) == 1 and sources[0].is_dir():
         return _pair_folder(sources[0], place, suffix)
     if len(sources) == 1:
-        pairs = [(sources[0], _choose_target(sources[0], target, suffix))]
-    else:
-        _check_folder(place, "there are several inputs")
-        names = _choose_names([Path(source.name) for source in sources], suffix)
-        pairs = [(source, place / name) for source, name in zip(sources, names, strict=True)]
-    return Files(pairs, {}, collections.Counter())
+        return Files(iter([(sources[0], _choose_target(sources[0], target, suffix))]))
+    _check_folder(place, "there are several inputs")
+    names = _choose_names([source.name for source in sources], suffix)
+    return Files((source, place / name) for source, name in zip(sources, names, strict=True))
 
 
 def _choose_target(source: Path, target: str | os.PathLike[str], suffix: str | None) -> Path:
     """The output of a single file."""
     path = as_path(target)
     if path.is_dir() or str(target).endswith(("/", os.sep)):
-        path = path / _rename(source, suffix).name
+        path = path / _rename(source.name, suffix)
     check_output(path, (1, 1))
     return path
 
@@ -65,31 +76,59 @@ def _check_folder(target: Path, reason: str) -> None:
 
 
 def _pair_folder(source: Path, target: Path, suffix: str | None) -> Files:
-    """Find the images of a folder, and their outputs."""
-    unreadable: dict[Path, str] = {}
-    others: list[str] = []
+    """Find the images of a folder, and their outputs, one folder at a time."""
+    _check_folder(target, "the input a folder")
+    outputs, files = target.resolve(), Files(iter(()))
+    if outputs == source.resolve():
+        raise UserError(f"{source}: input and output are one folder; name another output")
+    is_inside = source.resolve() in outputs.parents
 
     def note(folder: Path, error: UserError) -> None:
-        unreadable[folder] = str(error)
+        files.unreadable.append((folder, str(error)))
 
-    _check_folder(target, "the input a folder")
-    if target.resolve() == source.resolve():
-        raise UserError(f"{source}: input and output are one folder; name another output")
-    members = [Path(file.member) for file in find_images(source, note=note, others=others)]
-    outputs = target.resolve()
-    if source.resolve() in outputs.parents:  # The outputs of an earlier run are no inputs.
-        members = [x for x in members if outputs not in (source / x).resolve().parents]
-    passed_over = collections.Counter(Path(x).suffix.lower() or Path(x).name for x in others)
-    if not members:
-        if unreadable:
-            raise UserError(next(iter(unreadable.values())))
-        found = f" but {describe_counts(passed_over)}" if passed_over else ""
-        raise UserError(
-            f"{source}: holds no images{found}; give a folder with {', '.join(SUFFIXES)}"
-        )
-    names = _choose_names(members, suffix)
-    pairs = [(source / x, target / name) for x, name in zip(members, names, strict=True)]
-    return Files(pairs, unreadable, passed_over)
+    def pair() -> Iterator[tuple[Path, Path]]:
+        seen, passed_over = dict[str, Path](), collections.Counter[str]()
+        count = 0
+        for folder, images, others in walk_images(source, note):
+            inputs = source / folder
+            if is_inside and outputs in (resolved := inputs.resolve(), *resolved.parents):
+                continue  # The outputs of an earlier run are no inputs.
+            counts = collections.Counter(Path(x).suffix.lower() or x for x in others)
+            files.passed_over += counts
+            passed_over += counts
+            count += len(images)
+            if seen.setdefault(str(folder).lower(), folder) != folder:
+                reason = f"{inputs}: only case tells it from another folder; rename one of them"
+                files.unreadable.append((inputs, reason))
+                continue
+            place, names = target / folder, _Names(images)
+            images.clear()
+            for name, output in zip(names, _choose_names(names, suffix), strict=True):
+                yield inputs / name, place / output
+        if not count:
+            _refuse_empty(source, files.unreadable, passed_over)
+
+    files.pairs = pair()
+    return files
+
+
+class _Names:
+    """Names of files in one string: as objects, a million of them take 80 MB."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._text = "\0".join(names)
+
+    def __iter__(self) -> Iterator[str]:
+        return (match[0] for match in re.finditer("[^\0]+", self._text))
+
+
+def _refuse_empty(
+    source: Path, unreadable: list[tuple[Path, str]], passed_over: collections.Counter[str]
+) -> NoReturn:
+    if unreadable:
+        raise UserError(unreadable[0][1])
+    found = f" but {describe_counts(passed_over)}" if passed_over else ""
+    raise UserError(f"{source}: holds no images{found}; give a folder with {', '.join(SUFFIXES)}")
 
 
 def describe_counts(counts: collections.Counter[str]) -> str:
@@ -98,25 +137,33 @@ def describe_counts(counts: collections.Counter[str]) -> str:
     return text + ", ..." * (len(counts) > 8)
 
 
-def _choose_names(members: list[Path], suffix: str | None) -> list[Path]:
-    """Choose the outputs' names, no two of which are equal, even where case is ignored.
+def _choose_names(names: Iterable[str], suffix: str | None) -> Iterator[str]:
+    """Choose the outputs' names in a folder, all different, even where case is ignored.
 
     Files whose names would be equal keep their suffix: cat.bmp and cat.png become cat.bmp.png and
-    cat.png.png.
+    cat.png.png. Of a million names only the hashes are kept.
     """
-    names = [_rename(member, suffix) for member in members]
-    counts = collections.Counter(str(name).lower() for name in names)
-    taken = {name for name, count in counts.items() if count == 1}
-    for i, (member, name) in enumerate(zip(members, names, strict=True)):
-        if counts[str(name).lower()] == 1:
-            continue
-        longer = Path(f"{member}{name.suffix}")
-        while str(longer).lower() in taken:
-            longer = Path(f"{longer}{name.suffix}")
-        taken.add(str(longer).lower())
-        names[i] = longer
-    return names
+    hashes = (hash(_rename(name, suffix).lower()) for name in names)
+    values, counts = np.unique(np.fromiter(hashes, np.int64), return_counts=True)
+    repeated, unique = set(values[counts > 1].tolist()), values[counts == 1]
+    taken = set[str]()
+
+    def is_taken(name: str) -> bool:
+        place = np.searchsorted(unique, hash(name))
+        return name in taken or bool((unique[place : place + 1] == hash(name)).any())
+
+    for name in names:
+        output = _rename(name, suffix)
+        if hash(output.lower()) in repeated:
+            ending = Path(output).suffix
+            output = f"{name}{ending}"
+            while is_taken(output.lower()):
+                output += ending
+            taken.add(output.lower())
+        yield output
 
 
-def _rename(path: Path, suffix: str | None) -> Path:
-    return path.with_suffix(suffix or (path.suffix if path.suffix.lower() in FORMATS else ".png"))
+def _rename(name: str, suffix: str | None) -> str:
+    place = name.rfind(".")
+    stem, ending = (name[:place], name[place:]) if place > 0 else (name, "")
+    return stem + (suffix or (ending if ending.lower() in FORMATS else ".png"))

@@ -1,22 +1,23 @@
 """Plan the files to enlarge: check them, and decide which of them have to be done.
 
-Everything that can be refused is refused here, before the work begins. Outputs that the same
-request has made are skipped, so that an interrupted run continues where it stopped.
+What can be refused is refused here, before the work on a file begins. Of a collection of any size
+a few batches are in memory. Outputs that the same request has made are skipped, so that an
+interrupted run continues where it stopped.
 """
 
 import collections
 import contextlib
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from hyperfunc.errors import UserError
-from hyperfunc.files import Address, as_path, save_json
+from hyperfunc.files import Address, as_path
 from hyperfunc.images import FORMATS, Header, check_output, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
@@ -26,6 +27,9 @@ from hyperfunc.upscaling.wrapping import Wrap
 
 LARGEST_OUTPUT = 2**31
 """The largest number of pixels of one output."""
+
+BATCH_SIZE = 256
+"""Files that are planned at the same time. Small images among them share the shapes of tiles."""
 
 Status = Literal["done", "skipped", "failed", "pending"]
 
@@ -161,7 +165,7 @@ class Job:
 
 @dataclasses.dataclass
 class Batch:
-    """The files of a run.
+    """Files that are planned at the same time.
 
     Attributes:
         jobs: the files to enlarge, in order.
@@ -179,20 +183,6 @@ class Batch:
         """Count the files with a status."""
         return sum(outcome.status == status for outcome in self.outcomes)
 
-    def save_report(self, path: Path, **about: Any) -> None:
-        """Write {"done", "skipped", "failed", "pending", "passed_over", "files": [...]} as JSON.
-
-        Args:
-            path: the file.
-            about: what else to write into it.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        counts = {name: self.count(name) for name in ("done", "skipped", "failed", "pending")}
-        files = [dataclasses.asdict(outcome) for outcome in self.outcomes]
-        save_json(path, {**about, **counts, "passed_over": self.passed_over, "files": files})
-
 
 def plan_batch(
     source: Path | Sequence[Path],
@@ -202,7 +192,22 @@ def plan_batch(
     overwrite: bool = False,
     suffix: str | None = None,
 ) -> Batch:
-    """Check all files, and decide where each output goes.
+    """Plan all files as one batch; see `plan_batches`."""
+    options: dict[str, Any] = {"overwrite": overwrite, "suffix": suffix, "size": sys.maxsize}
+    (batch,) = plan_batches(source, target, request, **options)
+    return batch
+
+
+def plan_batches(
+    source: Path | Sequence[Path],
+    target: str | os.PathLike[str],
+    request: Request,
+    *,
+    overwrite: bool = False,
+    suffix: str | None = None,
+    size: int = BATCH_SIZE,
+) -> Iterator[Batch]:
+    """Check files, and decide where each output goes, some at a time.
 
     A file that cannot be enlarged is recorded as failed, one whose output was made by the same
     request as skipped. Of an output that hyperfunc has not made, or that was changed since, the
@@ -216,44 +221,76 @@ def plan_batch(
         overwrite: whether to replace all outputs that exist.
         suffix: of the outputs in a folder. If not given, that of the input, or `.png` where the
             format of the input cannot be written.
+        size: files of a batch.
+
+    Yields:
+        Batches of ``size`` files, the last one of fewer.
 
     Raises:
-        UserError: there is no input, or outputs cannot be written to the target.
+        UserError: there is no input, or outputs cannot be written to the target. It is raised
+            before the first batch.
     """
-    sources = [source] if isinstance(source, Path) else source
-    batch, records = Batch([], [], request.quality), Records()
-    pairs, unreadable, batch.passed_over = pair_files(sources, target, suffix)
-    for folder, error in unreadable.items():
-        below = as_path(target) / folder.relative_to(sources[0])
-        batch.outcomes.append(Outcome(str(folder), str(below), "failed", error=error))
-    inputs = {one_source.resolve() for one_source, _ in pairs}
-    for one_source, one_target in tqdm(
-        pairs, "checking", leave=False, delay=2.0, disable=None, unit="file"
-    ):
-        outcome = Outcome(str(one_source), str(one_target))
-        batch.outcomes.append(outcome)
-        try:
-            _check_target(one_source, one_target, inputs)
-            origin = request.describe_origin(one_source, one_target)
-            state = "missing" if overwrite else records.compare(one_target, origin)
-            if state == "same":
-                outcome.status = "skipped"
-                continue
-            job = _make_job(one_source, one_target, request, outcome, origin)
-            batch.jobs.append(dataclasses.replace(job, is_made_again=state == "other"))
-        except UserError as error:
-            outcome.fail(str(error))
-        except OSError as error:
-            outcome.fail(f"{one_target}: cannot be checked ({error.strerror or error})")
-    return batch
+    sources = [as_path(source)] if isinstance(source, Path) else [as_path(x) for x in source]
+    files, records = pair_files(sources, target, suffix), Records()
+    inputs, outputs = [one.resolve() for one in sources], as_path(target).resolve()
+    while (pairs := list(itertools.islice(files.pairs, size))) or files.has_more:
+        batch = Batch([], [], request.quality, files.passed_over)
+        for folder, error in files.unreadable:
+            below = as_path(target) / folder.relative_to(sources[0])
+            batch.outcomes.append(Outcome(str(folder), str(below), "failed", error=error))
+        files.passed_over = collections.Counter()
+        files.unreadable.clear()
+        for pair in pairs:
+            outcome = Outcome(str(pair[0]), str(pair[1]))
+            batch.outcomes.append(outcome)
+            try:
+                _check_target(*pair, inputs, outputs)
+                _plan_file(batch, *pair, outcome, request, None if overwrite else records)
+            except UserError as error:
+                outcome.fail(str(error))
+            except OSError as error:
+                outcome.fail(f"{pair[1]}: cannot be checked ({error.strerror or error})")
+        yield batch
 
 
-def _check_target(source: Path, target: Path, sources: set[Path]) -> None:
-    """Refuse an output that would replace an input."""
+def _plan_file(
+    batch: Batch,
+    source: Path,
+    target: Path,
+    outcome: Outcome,
+    request: Request,
+    records: Records | None,
+) -> None:
+    """Add a file to the jobs of a batch, if it is to be done."""
+    origin = request.describe_origin(source, target)
+    state = "missing" if records is None else records.compare(target, origin)
+    if state == "same":
+        outcome.status = "skipped"
+        return
+    job = _make_job(source, target, request, outcome, origin)
+    batch.jobs.append(dataclasses.replace(job, is_made_again=state == "other"))
+
+
+def _check_target(source: Path, target: Path, inputs: Sequence[Path], outputs: Path) -> None:
+    """Refuse an output that would replace an input.
+
+    Args:
+        source: the input.
+        target: the output.
+        inputs: the files or the folder that were given.
+        outputs: the file or the folder that the outputs were to go to.
+    """
     if source == target or (_are_local(source, target) and source.samefile(target)):
         raise UserError(f"{source}: input and output are one file; name another output")
-    if target.resolve() in sources:
-        raise UserError(f"{target}: the output would replace an input; name another")
+    if not isinstance(target, Address) and not target.exists():
+        return
+    place = target.resolve()
+    for given in inputs:
+        # What lies in a folder of outputs is an output, also if that is below the inputs.
+        is_output = given in outputs.parents and outputs in place.parents
+        is_input = place == given or (given in place.parents and not is_output)
+        if is_input and target.exists():
+            raise UserError(f"{target}: the output would replace an input; name another")
 
 
 def _are_local(source: Path, target: Path) -> bool:

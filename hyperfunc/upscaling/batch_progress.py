@@ -26,23 +26,19 @@ class BatchProgress:
     estimate holds for the images to come.
 
     Args:
-        jobs: the files to enlarge.
         upscaler: the model, which knows the memory of its compiled functions.
-        image_memory: the memory that the images will take, in bytes.
         say: called once with the expected time and memory.
     """
 
-    def __init__(
-        self, jobs: list[Job], upscaler: Upscaler, image_memory: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, upscaler: Upscaler, say: Callable[[str], None]) -> None:
         """Show the bar, if stderr is a terminal."""
-        self._upscaler, self._say, self._is_estimated = upscaler, say, False
-        self._memory = process_memory() + image_memory
+        self._upscaler, self._say, self._is_estimated = upscaler, say, True
+        self._memory = process_memory()
         self._done, self._begun, self._lock = 0, dict[int, int](), threading.Lock()
         # A bar that is disabled measures nothing.
         self._nowhere = open(os.devnull, "w")
         self._bar: tqdm[Any] = tqdm(
-            total=sum(job.pixels for job in jobs),
+            total=0,
             unit="px",
             unit_scale=True,
             smoothing=0,  # Files differ: the average says more than the last one.
@@ -50,6 +46,19 @@ class BatchProgress:
             miniters=1,
             file=sys.stderr if sys.stderr.isatty() else self._nowhere,
         )
+
+    def add(self, jobs: Sequence[Job], image_memory: int, *, is_all: bool) -> None:
+        """Add files to enlarge.
+
+        Args:
+            jobs: the files.
+            image_memory: the memory that their images will take, in bytes.
+            is_all: whether these are all files, so that the time can be estimated.
+        """
+        with self._lock:
+            self._bar.total += sum(job.pixels for job in jobs)
+            self._memory += image_memory
+            self._is_estimated = not is_all
 
     def show_name(self, name: str) -> None:
         """Show which file is next."""

@@ -11,17 +11,17 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import UserError
 from hyperfunc.files import is_full
 from hyperfunc.images import Photo, read_photo, resize_tags, write_photo
 from hyperfunc.upscaling.batch_groups import Group, plan_groups
-from hyperfunc.upscaling.batch_plan import Batch, Job
+from hyperfunc.upscaling.batch_plan import BATCH_SIZE, Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
 from hyperfunc.upscaling.pieces import Plan
@@ -40,39 +40,41 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def run_batch(
-    batch: Batch,
+def run_batch(batch: Batch, upscaler: Upscaler, **options: Any) -> None:
+    """Enlarge the files of one batch; see `run_batches`."""
+    run_batches([batch], upscaler, **options)
+
+
+def run_batches(
+    batches: Iterable[Batch],
     upscaler: Upscaler,
     *,
     threads: int = 4,
     say: Callable[[str], None] = lambda text: None,
     is_interrupted: Callable[[], bool] = lambda: False,
+    finish: Callable[[Batch], None] = lambda batch: None,
 ) -> None:
-    """Enlarge the files of a batch, and record the outcome of each.
+    """Enlarge the files of batches, and record the outcome of each.
 
-    Files are decoded in threads ahead of the model, and written in a thread behind it. The model
-    works in a thread, too: the caller's thread only waits, so that an interruption is noticed
-    soon, even while the model is compiled. The file that is being written is then completed, and
-    the one that is being rendered is dropped.
+    Files are decoded in threads ahead of the model, and written in a thread behind it. The next
+    batch is planned in a thread, too. The model works in a thread, too: the caller's thread only
+    waits, so that an interruption is noticed soon, even while the model is compiled. The file that
+    is being written is then completed, and the one that is being rendered is dropped.
 
     Args:
-        batch: the files.
+        batches: the files.
         upscaler: the model.
         threads: how many threads decode.
         say: called with lines for people to read.
         is_interrupted: tells whether the user has asked to stop.
+        finish: called with each batch when its files are done, or the run has ended.
 
     Raises:
         UserError: the disk is full.
         KeyboardInterrupt: the user has asked to stop.
     """
-    groups = plan_groups(batch.jobs, upscaler)
-    say(describe(batch, [plan for group in groups for plan in group.plans]))
-    jobs = [job for group in groups for job in group.jobs]
-    with _Pipeline(jobs, upscaler, batch.quality, threads, say, is_interrupted) as pipeline:
-        for group in groups:
-            pipeline.render(group)
-        pipeline.finish()
+    with _Pipeline(iter(batches), upscaler, threads, say, is_interrupted, finish) as pipeline:
+        pipeline.run()
 
 
 class _Pipeline:
@@ -80,24 +82,27 @@ class _Pipeline:
 
     def __init__(
         self,
-        jobs: list[Job],
+        batches: Iterator[Batch],
         upscaler: Upscaler,
-        quality: int,
         threads: int,
         say: Callable[[str], None],
         is_interrupted: Callable[[], bool],
+        finish: Callable[[Batch], None],
     ) -> None:
-        self._upscaler, self._quality, self._say = upscaler, quality, say
+        self._batches, self._upscaler, self._say = batches, upscaler, say
         self._is_interrupted, self._is_stopped = is_interrupted, threading.Event()
+        self._finish = finish
         self._readers, self._writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
         # With two, one group is compiled while another one is rendered.
-        self._renderers = ThreadPoolExecutor(2)
-        decoding = _decode_ahead(jobs, self._readers, max(MIN_DECODED_AHEAD, threads))
-        self._decoding, self._count = enumerate(decoding, 1), len(jobs)
-        self._rendering: collections.deque[tuple[list[Job], Future[list[Photo]]]]
+        self._renderers, self._planner = ThreadPoolExecutor(2), ThreadPoolExecutor(1)
+        self._started: collections.deque[Batch] = collections.deque()
+        self._groups: collections.deque[tuple[Group, int]] = collections.deque()
+        ahead = max(MIN_DECODED_AHEAD, threads)
+        self._decoding, self._number = _decode_ahead(self._find_jobs(), self._readers, ahead), 0
+        self._rendering: collections.deque[tuple[list[Job], int, Future[list[Photo]]]]
         self._rendering = collections.deque()
         self._writing: Future[None] | None = None
-        self._progress = BatchProgress(jobs, upscaler, _image_memory(jobs), say)
+        self._progress = BatchProgress(upscaler, say)
 
     def __enter__(self) -> "_Pipeline":
         return self
@@ -106,17 +111,69 @@ class _Pipeline:
         if kind is KeyboardInterrupt and self._writing is not None and not self._writing.done():
             self._say("interrupted: completing the output that is being written")
         self._is_stopped.set()
-        for pool in (self._readers, self._renderers):
+        for pool in (self._planner, self._readers, self._renderers):
             pool.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=True, cancel_futures=True)
         self._progress.close()
+        while self._started:
+            self._finish(self._started.popleft())
 
-    def render(self, group: Group) -> None:
-        """Start to render a group, and write what was rendered before it."""
+    def run(self) -> None:
+        """Render one group after the other, and write what was rendered."""
+        for photo in self._decoding:
+            if photo is not None:
+                self._render(*self._groups.popleft(), photo)
+            elif self._rendering:
+                self._write()
+            self._finish_batches()
+        while self._rendering:
+            self._write()
+        if self._writing is not None:
+            self._wait(self._writing)
+
+    def _find_jobs(self) -> Iterator[Job | None]:
+        """Yield the files of one batch after the other, and note the groups that they are in.
+
+        None is yielded while there is nothing to do but to plan the next batch.
+        """
+        next_batch = self._planner.submit(next, self._batches, None)
+        is_first = True
+        while True:
+            while not concurrent.futures.wait([next_batch], timeout=0.1).done:
+                yield None
+            if (batch := self._wait(next_batch)) is None:
+                return
+            self._started.append(batch)
+            next_batch = self._planner.submit(next, self._batches, None)
+            groups = plan_groups(batch.jobs, self._upscaler)
+            is_all = is_first and len(batch.outcomes) < BATCH_SIZE
+            if is_first:
+                plans = [plan for group in groups for plan in group.plans]
+                self._say("at first, " * (not is_all) + describe(batch, plans))
+                self._progress.add(batch.jobs, _image_memory(batch.jobs), is_all=is_all)
+            else:
+                self._progress.add(batch.jobs, 0, is_all=False)
+            is_first = False
+            for group in groups:
+                self._groups.append((group, batch.quality))
+                yield from group.jobs
+            self._finish_batches()
+
+    def _finish_batches(self) -> None:
+        """Hand over the batches whose files are all done."""
+        while len(self._started) > 1 and not any(
+            job.outcome.status == "pending" for job in self._started[0].jobs
+        ):
+            self._finish(self._started.popleft())
+
+    def _render(self, group: Group, quality: int, first: "Future[Photo]") -> None:
+        """Start to render a group, whose first file is given, and write what came before it."""
         jobs, plans, photos = [], [], []
-        for job, plan in zip(group.jobs, group.plans, strict=True):
-            number, photo = next(self._decoding)
-            self._progress.show_name(f"{number}/{self._count} {job.source.name}")
+        for i, (job, plan) in enumerate(zip(group.jobs, group.plans, strict=True)):
+            photo = next(self._decoding) if i else first
+            assert photo is not None  # The files of a group follow each other.
+            self._number += 1
+            self._progress.show_name(f"{self._number} {job.source.name}")
             with _recording_failure([job], [job.source]):
                 photos.append(_check(job, self._wait(photo)))
                 jobs.append(job)
@@ -127,24 +184,17 @@ class _Pipeline:
             return
         report = self._report(jobs)
         future = self._renderers.submit(_enlarge, jobs, plans, photos, self._upscaler, report)
-        self._rendering.append((jobs, future))
+        self._rendering.append((jobs, quality, future))
         while len(self._rendering) > group.is_small:
             self._write()
 
-    def finish(self) -> None:
-        """Write all that was started."""
-        while self._rendering:
-            self._write()
-        if self._writing is not None:
-            self._wait(self._writing)
-
     def _write(self) -> None:
-        jobs, future = self._rendering.popleft()
+        jobs, quality, future = self._rendering.popleft()
         with _recording_failure(jobs, [job.source for job in jobs]):
             for job, photo in zip(jobs, self._wait(future), strict=True):
                 if self._writing is not None:  # Only one finished output is kept in memory.
                     self._wait(self._writing)
-                self._writing = self._writer.submit(_write, job, photo, self._quality)
+                self._writing = self._writer.submit(_write, job, photo, quality)
         self._progress.finish(jobs)
 
     def _wait(self, future: "Future[T]") -> T:
@@ -166,11 +216,17 @@ class _Pipeline:
 
 
 def _decode_ahead(
-    jobs: list[Job], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator["Future[Photo]"]:
-    """Yield the files in order while the next ones are being decoded."""
+    jobs: Iterable[Job | None], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator["Future[Photo] | None"]:
+    """Yield the files in order while the next ones are being decoded.
+
+    Where None stands for a file that is not known yet, no file waits for it.
+    """
     waiting: collections.deque[tuple[Job, Future[Photo]]] = collections.deque()
     for job in jobs:
+        if job is None:
+            yield waiting.popleft()[1] if waiting else None
+            continue
         waiting.append((job, pool.submit(read_photo, job.source)))
         while len(waiting) > 1 and (
             len(waiting) > ahead

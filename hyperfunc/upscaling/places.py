@@ -13,15 +13,20 @@ LEAST_SHARE = {"PNG": 0.1, "TIFF": 0.1, "JPEG": 0.02, "WebP": 0.01, "AVIF": 0.01
 scale 4 took."""
 
 
-def check_places(batch: Batch) -> None:
+def check_places(batch: Batch, *, is_first: bool = True) -> None:
     """Check each folder of outputs, and the room on the disk; missing folders are made.
 
     Temporary files that a killed run has left in these folders are removed.
 
     The files of a folder that cannot be written are recorded as failed.
 
+    Args:
+        batch: the files.
+        is_first: whether nothing was written before, so that everything may be refused.
+
     Raises:
-        UserError: no folder can be written, or there is too little room for the outputs.
+        UserError: no folder can be written (if this is the first batch), or there is too little
+            room for the outputs.
     """
     failed: dict[Path, UserError] = {}
     by_folder = {job.target.parent: job.target for job in reversed(batch.jobs)}
@@ -31,7 +36,7 @@ def check_places(batch: Batch) -> None:
         except UserError as error:
             failed[folder] = error
         remove_leftovers(folder)
-    if failed and len(failed) == len(by_folder):
+    if is_first and failed and len(failed) == len(by_folder):
         raise min(failed.values(), key=str)
     for job in [job for job in batch.jobs if job.target.parent in failed]:
         job.outcome.fail(str(failed[job.target.parent]))

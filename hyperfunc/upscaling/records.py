@@ -11,8 +11,11 @@ of its origin. To list them takes a thousandth of the requests that it would tak
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import Address, read_folder
@@ -46,11 +49,13 @@ def append_record(beside: Path, output: Path, origin: Origin) -> None:
 
 
 class Records:
-    """The records of folders, each of which is read once."""
+    """The records of folders, of which one at a time is kept, as hashes."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, dict[str, Origin]] = {}
-        self._listed: dict[Path, tuple[dict[str, Any], set[str]]] = {}
+        """Start without a folder."""
+        self._folder: Path | None = None
+        self._sizes: dict[str, Any] = {}
+        self._outputs = self._all = np.empty(0, np.int64)
 
     def compare(self, output: Path, origin: Origin) -> Literal["missing", "same", "other"]:
         """Tell whether an output is there, and has this origin or another one.
@@ -58,56 +63,66 @@ class Records:
         Raises:
             UserError: it has no record, or was changed since.
         """
+        is_new, self._folder = output.parent != self._folder, output.parent
         if isinstance(output, Address):
-            return self._compare_in_store(output, origin)
-        try:
-            identity = identify_file(output)
-        except (FileNotFoundError, NotADirectoryError):  # The latter: above it is a file.
+            if is_new:
+                self._sizes = read_folder(output.parent)
+            identity = self._sizes.get(output.name)
+        else:
+            try:
+                identity = identify_file(output)
+            except (FileNotFoundError, NotADirectoryError):  # The latter: above it is a file.
+                identity = None
+        if is_new:
+            is_store = isinstance(output, Address)
+            found = (_read_store if is_store else _read)(output.parent)
+            pairs = np.fromiter(found, np.dtype((np.int64, 2)))
+            self._outputs, self._all = np.unique(pairs[:, 0]), np.unique(pairs[:, 1])
+        if identity is None:
             return "missing"
-        if output.parent not in self._folders:
-            self._folders[output.parent] = _read(output.parent / NAME)
-        found = self._folders[output.parent].get(json.dumps([output.name, identity]))
-        if found is None:
-            raise _refuse(output)
-        return "same" if found == origin else "other"
+        key = _make_key(output.name, identity)
+        if _is_in(hash(key), self._outputs):
+            return "same" if _is_in(hash((key, _digest(origin))), self._all) else "other"
+        raise UserError(
+            f"{output}: exists, and hyperfunc did not make it or it was changed since; --overwrite "
+            "replaces it"
+        )
 
-    def _compare_in_store(
-        self, output: Address, origin: Origin
-    ) -> Literal["missing", "same", "other"]:
-        if output.parent not in self._listed:
-            folder = output.parent
-            self._listed = {folder: (read_folder(folder), set(read_folder(folder / FOLDER)))}
-        sizes, records = self._listed[output.parent]
-        size = sizes.get(output.name)
-        if size is None:
-            return "missing"
-        if _name_record(output, size, origin) in records:
-            return "same"
-        if any(name.startswith(f"{output.name}.{size}.") for name in records):
-            return "other"
-        raise _refuse(output)
+
+def _is_in(value: int, values: np.ndarray) -> bool:
+    place = np.searchsorted(values, value)
+    return bool((values[place : place + 1] == value).any())
+
+
+def _make_key(name: str, identity: Any) -> str:
+    return json.dumps([name, identity])
+
+
+def _digest(origin: Origin) -> str:
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _name_record(output: Path, size: int, origin: Origin) -> str:
-    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
-    return f"{output.name}.{size}.{digest}"
+    return f"{output.name}.{size}.{_digest(origin)}"
 
 
-def _refuse(output: Path) -> UserError:
-    return UserError(
-        f"{output}: exists, and hyperfunc did not make it or it was changed since; --overwrite "
-        "replaces it"
-    )
+def _read_store(folder: Path) -> Iterator[tuple[int, int]]:
+    """Yield the hashes of the records of a folder: of the output alone, and with its origin."""
+    for record in read_folder(folder / FOLDER):
+        name, size, digest = record.rsplit(".", 2)
+        key = _make_key(name, int(size))
+        yield hash(key), hash((key, digest))
 
 
-def _read(path: Path) -> dict[str, Origin]:
-    """Read the records of a folder, by the output's name and identity; the last one counts."""
-    records: dict[str, Origin] = {}
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    for line in lines:
-        try:
-            record = json.loads(line)
-            records[json.dumps([record["output"], record["file"]])] = record["origin"]
-        except (ValueError, TypeError, KeyError):  # An empty or incomplete line.
-            continue
-    return records
+def _read(folder: Path) -> Iterator[tuple[int, int]]:
+    path = folder / NAME
+    if not path.is_file():
+        return
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line)
+                key = _make_key(record["output"], record["file"])
+                yield hash(key), hash((key, _digest(record["origin"])))
+            except (ValueError, TypeError, KeyError):  # An empty or incomplete line.
+                continue

@@ -58,6 +58,7 @@ class TilePlanner:
         self.reads, self.devices = reads, devices
         self.largest_tile = largest_tile or choose_largest_tile(devices)
         self._known: dict[Any, list[TileShape]] = {}
+        self._together: dict[Any, list[TileShape]] = {}
 
     def plan(self, shape: Size, size: Size, parts: int) -> TilePlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
@@ -82,13 +83,21 @@ class TilePlanner:
     def plan_together(self, images: Sequence[tuple[Size, Size]]) -> list[TilePlan]:
         """Plan small images of which each becomes one tile; tiles of few shapes serve them all.
 
+        The shapes are those of earlier calls, as far as they fit.
+
         Args:
             images: (shape, size) of each.
         """
         plans = [self._divide(*image, 1, FIRST_EXTENT_MULTIPLE) for image in images]
         shared: dict[TileShape, TileShape] = {}
         for kind in {plan.tile.kind for plan in plans if plan.tile.fixed_steps is None}:
-            shared |= _merge(collections.Counter(x.tile for x in plans if x.tile.kind == kind))
+            known = self._together.setdefault(kind, [])
+            alike = [plan for plan in plans if plan.tile.kind == kind]
+            found = {plan.tile: plan.find_smallest(known) for plan in alike}
+            shared |= {tile: smallest for tile, smallest in found.items() if smallest}
+            new = _merge(collections.Counter(x.tile for x in alike if not found[x.tile]))
+            known += dict.fromkeys(new.values())
+            shared |= new
         return [plan.with_tiles_of(shared.get(plan.tile, plan.tile)) for plan in plans]
 
     def find_halo(self, steps: tuple[float, float]) -> int:

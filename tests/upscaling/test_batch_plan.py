@@ -8,7 +8,8 @@ from PIL import Image
 
 from hyperfunc.errors import UserError
 from hyperfunc.images import find_images
-from hyperfunc.upscaling import Request, plan_batch
+from hyperfunc.upscaling import Request, batch_plan, plan_batches
+from hyperfunc.upscaling.batch_plan import plan_batch
 
 
 def test_the_size_of_an_output_is_rounded_and_limited():
@@ -67,6 +68,38 @@ def test_no_two_outputs_have_one_name(tmp_path):
     outputs = {Path(o.input).name: Path(o.output).name.lower() for o in batch.outcomes}
     assert set(outputs) == set(names) and len(set(outputs.values())) == len(names)
     assert outputs["cat.bmp.png"] == "cat.bmp.png"  # It is unique, so it stays.
+
+
+def test_batches_cover_all_files_and_read_no_more_than_they_need(tmp_path, monkeypatch):
+    for name in ("a.png", "b.bmp", "b.png", "c/d.png", "c/e.png", "f/B.png", "f/b.bmp"):
+        write(tmp_path / "in" / name)
+    for name in ("note.txt", "f/last.txt"):
+        (tmp_path / "in" / name).write_text("no image")
+    opened = []
+    read = batch_plan.read_header
+    monkeypatch.setattr(batch_plan, "read_header", lambda path: opened.append(path) or read(path))
+    request = Request(scale=(2.0, 2.0))
+    batches = plan_batches(tmp_path / "in", tmp_path / "out", request, size=2)
+    first = next(batches)
+    assert len(first.outcomes) == len(opened) == 2 and first.passed_over == {".txt": 1}
+    rest = list(batches)
+    assert [len(batch.outcomes) for batch in rest] == [2, 2, 1]
+    whole = plan_batch(tmp_path / "in", tmp_path / "out", request)
+    assert sum((batch.outcomes for batch in rest), first.outcomes) == whole.outcomes
+    assert sum((batch.passed_over for batch in rest), first.passed_over) == whole.passed_over
+    assert whole.passed_over == {".txt": 2}
+    names = [str(Path(x.output).relative_to(tmp_path / "out")) for x in whole.outcomes]
+    assert names[:3] == ["a.png", "b.bmp.png", "b.png.png"]
+    assert set(names[3:]) == {"c/d.png", "c/e.png", "f/B.png.png", "f/b.bmp.png"}
+
+
+def test_folders_that_differ_by_case_do_not_share_their_outputs(tmp_path):
+    for name in ("a/i.png", "A/i.png"):
+        write(tmp_path / "in" / name)
+    batch = plan_batch(tmp_path / "in", tmp_path / "out", Request(scale=(2.0, 2.0)))
+    assert [str(job.target.relative_to(tmp_path / "out")) for job in batch.jobs] == ["A/i.png"]
+    (failed,) = (outcome for outcome in batch.outcomes if outcome.status == "failed")
+    assert failed.input == str(tmp_path / "in" / "a") and "only case tells it" in str(failed.error)
 
 
 def test_folders_that_cannot_be_read(tmp_path, monkeypatch):

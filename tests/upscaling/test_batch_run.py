@@ -4,6 +4,7 @@ import functools
 import json
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import jax
@@ -19,13 +20,16 @@ from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE
 from hyperfunc.upscaling import (
     Request,
+    Tally,
     Upscaler,
     advise,
     batch_groups,
     batch_progress,
     batch_run,
-    plan_batch,
+    plan_batches,
+    run_batches,
 )
+from hyperfunc.upscaling.batch_plan import plan_batch
 from hyperfunc.upscaling.batch_run import run_batch
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.value_range import ValueRange
@@ -195,6 +199,50 @@ def test_an_interruption_completes_what_is_being_written(tmp_path, monkeypatch):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"00.png", ".hyperfunc.jsonl"}
 
 
+def test_batches_are_planned_and_finished_one_after_the_other(tmp_path):
+    """Of 30 files in batches of two, a few are in memory at any time."""
+    plan_images(tmp_path, [10] * 30)
+    references, most, finished = [], [], []
+
+    def plan():
+        for batch in plan_batches(tmp_path / "in", tmp_path / "out", SAME_SIZE, size=2):
+            references.extend(map(weakref.ref, batch.outcomes))
+            most.append(sum(reference() is not None for reference in references))
+            yield batch
+
+    def finish(batch):
+        finished.extend(Path(outcome.output).name for outcome in batch.outcomes)
+        assert all(outcome.status == "done" for outcome in batch.outcomes)
+
+    run_batches(plan(), FakeUpscaler(), threads=1, finish=finish)
+    assert finished == [f"{i:02}.png" for i in range(30)]
+    assert all((tmp_path / "out" / name).exists() for name in finished)
+    assert max(most) <= 12
+
+
+def test_an_interruption_leaves_later_batches_unplanned(tmp_path):
+    plan_images(tmp_path, [10] * 9)
+    statuses = []
+
+    class CountingUpscaler(FakeUpscaler):
+        def render(self, image, plan, *, progress=None):
+            statuses.append("rendered")
+            return super().render(image, plan, progress=progress)
+
+    finished = []
+    batches = plan_batches(tmp_path / "in", tmp_path / "out", SAME_SIZE, size=2)
+    with pytest.raises(KeyboardInterrupt):
+        run_batches(
+            batches,
+            CountingUpscaler(),
+            threads=1,
+            is_interrupted=lambda: bool(statuses),
+            finish=lambda batch: finished.extend(outcome.status for outcome in batch.outcomes),
+        )
+    assert set(finished) == {"pending"} and 2 <= len(finished) <= 6
+    assert len(list(batches)) >= 1
+
+
 def test_a_file_that_changes_during_the_run_fails(tmp_path):
     batch = plan_images(tmp_path, [10])
     write_image(tmp_path / "in" / "00.png", np.zeros((11, 10, 3), np.uint8))
@@ -205,7 +253,9 @@ def test_a_file_that_changes_during_the_run_fails(tmp_path):
 def test_the_report_has_the_fields_that_scripts_read(tmp_path):
     batch = plan_images(tmp_path, [10])
     run_batch(batch, FakeUpscaler())
-    batch.save_report(tmp_path / "report.json", command="upscale")
+    tally = Tally(tmp_path / "report.json")
+    tally.add(batch)
+    tally.finish(command="upscale")
     report = json.loads((tmp_path / "report.json").read_text())
     (file,) = report.pop("files")
     counts = {"done": 1, "skipped": 0, "failed": 0, "pending": 0, "passed_over": {}}

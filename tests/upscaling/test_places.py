@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from hyperfunc.errors import UserError
-from hyperfunc.upscaling import Request, check_places, plan_batch
+from hyperfunc.upscaling import Request, check_places
+from hyperfunc.upscaling.batch_plan import plan_batch
 
 
 @pytest.fixture
