@@ -8,6 +8,7 @@ from hyperfunc.errors import check_extra
 
 check_extra("eval", "evaluation")
 
+from hyperfunc.evaluation.distributions import GaussianMixture, PrincipalComponents
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
@@ -18,8 +19,16 @@ from hyperfunc.evaluation.restoration import (
     evaluate_restoration,
     load_restorers,
 )
-from hyperfunc.evaluation.statistics import FeatureSpace, frechet_distance, gradient_energy
+from hyperfunc.evaluation.statistics import (
+    FeatureSpace,
+    confidence_interval,
+    distances,
+    frechet_distance,
+    gradient_energy,
+    rank_of_originals,
+)
 from hyperfunc.evaluation.super_resolution import PROTOCOL, evaluate_super_resolution
+from hyperfunc.evaluation.weight_space import WeightSpace, cross_fade, to_theta, to_vectors
 from hyperfunc.evaluation.weight_space_evaluation import (
     evaluate_weight_space,
     open_image_sets,
@@ -29,14 +38,20 @@ from hyperfunc.evaluation.weight_space_evaluation import (
 __all__ = [
     "BATCH_DIVISOR",
     "FeatureSpace",
+    "GaussianMixture",
     "LEVELS",
     "Method",
     "PROTOCOL",
+    "PrincipalComponents",
     "Reproduction",
     "RestorationTask",
     "TITLES",
+    "WeightSpace",
     "bicubic",
     "compare",
+    "confidence_interval",
+    "cross_fade",
+    "distances",
     "evaluate_restoration",
     "evaluate_super_resolution",
     "evaluate_weight_space",
@@ -45,5 +60,8 @@ __all__ = [
     "load_methods",
     "load_restorers",
     "open_image_sets",
+    "rank_of_originals",
     "summarize",
+    "to_theta",
+    "to_vectors",
 ]

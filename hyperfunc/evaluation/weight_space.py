@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
 from hyperfunc.errors import UserError
@@ -65,6 +65,21 @@ class WeightSpace:
             return to_uint8(np.asarray(self._render(part, size)))
 
         return _in_batches(render_part, theta, "rendering")
+
+
+def to_vectors(tree: Any) -> Float[np.ndarray, "n d"]:
+    """Lay the numbers of each image in a row: those of theta, or the pixels of a batch."""
+    leaves = jax.tree.leaves(tree)
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+
+
+def to_theta(vectors: Float[np.ndarray, "n d"], like: Theta) -> Theta:
+    """Undo `to_vectors`; ``like`` is any theta of the same network."""
+    leaves, structure = jax.tree.flatten(like)
+    ends = np.cumsum([leaf[0].size for leaf in leaves])
+    parts = np.split(vectors, ends[:-1], axis=1)
+    shaped = [part.reshape(-1, *leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)
 
 
 def select(tree: Any, index: Any) -> Any:

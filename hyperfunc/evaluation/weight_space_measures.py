@@ -6,7 +6,6 @@ Each function returns plain numbers for JSON; docs/reproduction.md explains them
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -20,7 +19,13 @@ from hyperfunc.evaluation.statistics import (
     rank_of_originals,
     roughness,
 )
-from hyperfunc.evaluation.weight_space import ImageBatch, WeightSpace, cross_fade, select
+from hyperfunc.evaluation.weight_space import (
+    ImageBatch,
+    WeightSpace,
+    cross_fade,
+    select,
+    to_vectors,
+)
 from hyperfunc.images import to_uint8
 from hyperfunc.networks import mix, order_layers
 from hyperfunc.pixels import YCBCR, imresize, psnr_rgb, ssim_rgb
@@ -135,10 +140,10 @@ def measure_similarity(
     ("weights_scaled"). For slightly changed copies of the images it is measured how often the
     original is the nearest image.
     """
-    spread = _flatten(theta).std(axis=0) + 1e-8
+    spread = to_vectors(theta).std(axis=0) + 1e-8
 
     def describe(theta: Theta, images: ImageBatch) -> dict[str, Float[np.ndarray, "n d"]]:
-        weights, pixels = _flatten(theta), _flatten(images / np.float32(255))
+        weights, pixels = to_vectors(theta), to_vectors(images / np.float32(255))
         return {"weights": weights, "weights_scaled": weights / spread, "pixels": pixels}
 
     points = describe(theta, images)
@@ -216,11 +221,6 @@ def _mean(
     measure: Callable[[HostImage, HostImage], float], truth: ImageBatch, images: ImageBatch
 ) -> float:
     return float(np.mean([measure(a, b) for a, b in zip(truth, images, strict=True)]))
-
-
-def _flatten(tree: Any) -> Float[np.ndarray, "n d"]:
-    leaves = jax.tree.leaves(tree)
-    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
 def _share_with_same_nearest(a: np.ndarray, b: np.ndarray) -> float:

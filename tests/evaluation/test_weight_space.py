@@ -57,6 +57,14 @@ def test_theta_has_a_leading_axis_of_images(space, faces):
     assert all(isinstance(leaf, np.ndarray) and leaf.shape[:3] == (8, 1, 1) for leaf in leaves)
 
 
+def test_vectors_hold_theta(space, faces):
+    theta = space.encode(faces)
+    vectors = weight_space.to_vectors(theta)
+    assert vectors.shape == (8, sum(leaf[0].size for leaf in jax.tree.leaves(theta)))
+    again = weight_space.to_theta(vectors[2:5], theta)
+    jax.tree.map(np.testing.assert_array_equal, again, select(theta, np.s_[2:5]))
+
+
 def test_a_model_with_a_base_is_refused(make_model):
     target = FourierField(frequencies=2)
     model = make_model(PixelHypernetwork(EDSR(width=4, blocks=0), target, base="bicubic"))
