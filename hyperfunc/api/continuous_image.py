@@ -95,7 +95,7 @@ class ContinuousImage:
             clip: whether to limit values to [0, 1].
             linear: whether a reduction on both axes averages light: the image at its own size is
                 taken as sRGB, decoded, averaged, and encoded. A fine checkerboard then becomes a
-                grey of 0.735, which is as bright, instead of 0.5.
+                grey of about 0.73, which is as bright, instead of 0.5.
 
         Raises:
             ValueError: neither or both of the size and the scale are given, or the result has less

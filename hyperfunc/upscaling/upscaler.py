@@ -49,9 +49,9 @@ class Upscaler:
         wrap: the axes along which opposite sides of the images meet: "x" (left and right, such as
             those of a panorama of 360 degrees), "y" or "xy" (textures that repeat).
         linear: whether images of integers that become smaller on both axes are taken as sRGB and
-            reduced in linear light: a fine checkerboard of black and white becomes a grey of 188
-            instead of 128. What is averaged are the pixels that the model gives at the image's own
-            size.
+            reduced in linear light. What is averaged are the pixels that the model gives at the
+            image's own size: of a fine checkerboard of black and white, `sr` makes a grey of 185
+            and `restore` with a strength of 0 one of 188, where it would be 128.
 
     Raises:
         ValueError: there are no such axes.
