@@ -37,10 +37,11 @@ FOLDER = Path(".gpu")
 THERE = Path("/tmp/hyperfunc")
 """On the GPU machine, which is ours alone and keeps this folder between calls."""
 WHEELS = (
-    "array-record cattrs cloudpickle docstring-parser etils grain portpicker tensorboardx typeguard"
-    " tyro"
+    "array-record cattrs cffi cloudpickle docstring-parser etils filelock grain jaxtyping"
+    " platformdirs portpicker pycparser pyvips-binary safetensors tensorboardx tqdm"
+    " typeguard tyro wadler-lindig"
 ).split()
-"""What the machine lacks, with all that it depends on; sys.path's end, so that its own go first."""
+"""What the machine may lack, with all that it depends on. At sys.path's end: its own go first."""
 
 MOST_BYTES = 63 * 2**20
 LARGE = 2**19
@@ -113,6 +114,9 @@ def pack(arguments: Pack) -> None:
         + ["--platform=manylinux2014_x86_64", *WHEELS],
         check=True,
     )
+    # It has no wheel to download, and is pure Python where libvips' headers are missing.
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={wheels}"]
+    subprocess.run([*build, "pyvips>=3.1"], check=True)
     tracked = subprocess.check_output(["git", "ls-files", "-z"], text=True).split("\0")
     own = sum(size_of(Path(name)) for name in tracked if name)
     images = [
