@@ -3,8 +3,8 @@
 The names here are those of ``import hyperfunc``.
 """
 
-from hyperfunc.api.continuous_image import ContinuousImage, load
+from hyperfunc.api.continuous_image import ContinuousImage
 from hyperfunc.api.interpolating import interpolate
-from hyperfunc.api.representing import represent
+from hyperfunc.api.representing import load, represent
 
 __all__ = ["ContinuousImage", "interpolate", "load", "represent"]

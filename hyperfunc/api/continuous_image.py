@@ -23,9 +23,14 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from hyperfunc.api.points import differentiate, evaluate, resample
-from hyperfunc.cache import keep_compilations
-from hyperfunc.errors import UserError
+from hyperfunc.api.points import (
+    Points,
+    as_points,
+    compare_windows,
+    differentiate,
+    evaluate,
+    resample,
+)
 from hyperfunc.function import (
     FunctionalImage,
     Transform,
@@ -36,7 +41,7 @@ from hyperfunc.function import (
     render_part,
 )
 from hyperfunc.pixels import choose_size
-from hyperfunc.types import Coords, Size
+from hyperfunc.types import Size
 
 POINT_FOOTPRINT = 0.25
 """Footprint of a point f(x), which has no pixel pitch, in input pixels: the smallest one (x4) for
@@ -44,9 +49,6 @@ which the models are trained."""
 
 Number = float | int
 Pair = tuple[Number, Number]
-Points = Coords | np.ndarray | Sequence[Any]
-"""Points (y, x): an array [..., 2], or lists such as [[0.25, 0.5]]."""
-
 Per = Literal["image", "pixel"]
 
 
@@ -224,7 +226,7 @@ class ContinuousImage:
         Raises:
             ValueError: the last axis of ``coords`` is not (y, x).
         """
-        coords = _as_points(coords)
+        coords = as_points(coords)
         pitch = jnp.asarray(footprint, jnp.float32)
         widest = bound_footprint(pitch) if widest is None else widest
         return evaluate(self.function, coords, pitch, sigma=self.sigma, widest=widest)
@@ -267,6 +269,30 @@ class ContinuousImage:
             per: as for `gradient`; with "pixel" the Laplacian is isotropic.
         """
         return self._differentiate(coords, footprint, ((2, 0), (0, 2)), per).sum(axis=-1)
+
+    def disagreement(
+        self, coords: Points, footprint: Number | Pair | Array = POINT_FOOTPRINT
+    ) -> Float[Array, "*points"]:
+        """Measure how far the target networks of overlapping windows disagree about each point.
+
+        The opposite of a confidence: it is high where the rendering tends to be wrong, though no
+        better a sign than strong edges (docs/experiments/disagreement.md). Give ``pixel_centres``
+        for a map.
+
+        Args:
+            coords: (y, x) in [0, 1]; beyond, the image is mirrored.
+            footprint: as for a call.
+
+        Returns:
+            The weighted standard deviation of their values around the point (root mean square over
+            the channels), as values in [0, 1] deviate. See `hyperfunc.function.disagreement`.
+
+        Raises:
+            ValueError: no windows overlap, or the image is blurred exactly.
+        """
+        if self.sigma:
+            raise ValueError(f"sigma {self.sigma}: compare windows of the unblurred image")
+        return compare_windows(self.function, as_points(coords), footprint)
 
     def gaussian(self, sigma: Number, *, exact: bool = True) -> "ContinuousImage":
         """Blur by a Gaussian: the function G_sigma * f, the image mirrored beyond its border.
@@ -317,33 +343,8 @@ class ContinuousImage:
         """Compute two derivatives, along y and along x, of these orders (y, x)."""
         if per not in ("image", "pixel"):
             raise ValueError(f'derivatives are per "image" or per "pixel", not per {per!r}')
-        points, pitch = _as_points(coords), jnp.asarray(footprint, jnp.float32)
+        points, pitch = as_points(coords), jnp.asarray(footprint, jnp.float32)
         values = differentiate(self.function, points, pitch, orders, sigma=self.sigma)
         unit = self.size if per == "pixel" else (1, 1)
         scales = [n ** sum(order) for n, order in zip(unit, orders, strict=True)]
         return values / jnp.asarray(scales, jnp.float32).reshape(*[1] * (values.ndim - 1), 2)
-
-
-def load(path: str | os.PathLike[str]) -> ContinuousImage:
-    """Read a function that `ContinuousImage.save` wrote.
-
-    Raises:
-        UserError: there is no such file, or it is damaged or of another version.
-    """
-    from hyperfunc.export import load_function
-
-    keep_compilations()
-    function = load_function(path)
-    count = function.theta.batch
-    if count != 1:
-        raise UserError(
-            f"{path}: holds {count} images; read it with hyperfunc.export.load_function"
-        )
-    return ContinuousImage(function)
-
-
-def _as_points(coords: Any) -> Coords:
-    points = jnp.asarray(coords, jnp.float32)
-    if points.ndim == 0 or points.shape[-1] != 2:
-        raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(points.shape)}")
-    return points

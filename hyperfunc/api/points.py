@@ -1,9 +1,13 @@
 """Evaluate, differentiate and resample one image at points, compiled."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from hyperfunc.function import (
@@ -13,12 +17,28 @@ from hyperfunc.function import (
     derivative,
     differentiate_grid,
     evaluate_points,
+    measure_disagreement,
 )
 from hyperfunc.pixels import find_lines
 from hyperfunc.types import Coords
 
+Points = Coords | np.ndarray | Sequence[Any]
+"""Points (y, x): an array [..., 2], or lists such as [[0.25, 0.5]]."""
+
 Orders = tuple[tuple[int, int], ...]
 """Orders of derivatives, each along y and along x."""
+
+
+def as_points(coords: Any) -> Coords:
+    """Convert points to an array.
+
+    Raises:
+        ValueError: the last axis is not (y, x).
+    """
+    points = jnp.asarray(coords, jnp.float32)
+    if points.ndim == 0 or points.shape[-1] != 2:
+        raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(points.shape)}")
+    return points
 
 
 def evaluate(
@@ -41,10 +61,18 @@ def evaluate(
     if lines := _find_lines(function, coords, footprint, sigma):
         values = differentiate_grid(function, lines, footprint, ((0, 0),), sigma, widest)
         return values[..., 0]
-    missing = [1] * (coords.ndim - footprint.ndim)
-    pitch = jnp.broadcast_to(footprint.reshape(*missing, *footprint.shape), coords.shape)
-    values = evaluate_points(function, coords.reshape(-1, 2), pitch.reshape(-1, 2), sigma, widest)
+    points, pitch = _flatten(coords, footprint)
+    values = evaluate_points(function, points, pitch, sigma, widest)
     return values.reshape(*coords.shape[:-1], values.shape[-1])
+
+
+def compare_windows(
+    function: FunctionalImage, coords: Coords, footprint: ArrayLike | tuple[float | int, ...]
+) -> Float[Array, "*points"]:
+    """Measure how far overlapping windows disagree at points; arguments are those of `evaluate`."""
+    pitch = jnp.asarray(footprint, jnp.float32)
+    bound_footprint(pitch)  # It refuses what is no footprint.
+    return measure_disagreement(function, *_flatten(coords, pitch)).reshape(coords.shape[:-1])
 
 
 def differentiate(
@@ -94,6 +122,13 @@ def resample(
         image = inside * image + (1 - inside) * jnp.broadcast_to(fill, image.shape[-1:])[None, None]
     height, width = coords.shape[0] // samples, coords.shape[1] // samples
     return image.reshape(height, samples, width, samples, -1).mean(axis=(1, 3))
+
+
+def _flatten(coords: Coords, footprint: Float[Array, "..."]) -> tuple[Array, Array]:
+    """Return points and the footprint of each, [n, 2]."""
+    missing = [1] * (coords.ndim - footprint.ndim)
+    pitch = jnp.broadcast_to(footprint.reshape(*missing, *footprint.shape), coords.shape)
+    return coords.reshape(-1, 2), pitch.reshape(-1, 2)
 
 
 @functools.partial(jax.jit, static_argnames=("orders", "sigma", "widest"))

@@ -1,4 +1,4 @@
-"""From a picture to its continuous function, with a trained model."""
+"""To a continuous function, from a picture with a trained model, or from a file."""
 
 import functools
 import math
@@ -55,6 +55,24 @@ def represent(
     function = _encode_tiles(model.hypernetwork, model.variables, pixels)
     if (pixels == pixels[..., :1]).all():  # The model would tint it.
         function = function.average_channels()
+    return ContinuousImage(function)
+
+
+def load(path: str | os.PathLike[str]) -> ContinuousImage:
+    """Read a function that `ContinuousImage.save` wrote.
+
+    Raises:
+        UserError: there is no such file, or it is damaged or of another version.
+    """
+    from hyperfunc.export import load_function
+
+    keep_compilations()
+    function = load_function(path)
+    count = function.theta.batch
+    if count != 1:
+        raise UserError(
+            f"{path}: holds {count} images; read it with hyperfunc.export.load_function"
+        )
     return ContinuousImage(function)
 
 

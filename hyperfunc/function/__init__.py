@@ -18,6 +18,7 @@ from hyperfunc.function.in_strips import (
     bound_footprint,
     differentiate_grid,
     evaluate_points,
+    measure_disagreement,
     render_light,
     render_part,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "fold_phases",
     "from_pixel_matrix",
     "look_up",
+    "measure_disagreement",
     "mirror_beyond",
     "predict",
     "render",

@@ -8,6 +8,7 @@ one part are in memory. All of them can be traced and differentiated.
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from hyperfunc.function import blur
+from hyperfunc.function.disagreement import disagreement
 from hyperfunc.function.functional_image import FunctionalImage, cut_windows
 from hyperfunc.function.rendering import render, render_grid, sample
 from hyperfunc.pixels import (
@@ -174,7 +176,29 @@ def evaluate_points(
             return sample(function, points, footprint=pitch, widest=widest)[0]
         return blur.sample_blurred(function, points, pitch, sigma=sigma, widest=widest)
 
-    batch = points_at_once(function, sigma, widest)
+    return _in_batches(evaluate, coords, footprint, points_at_once(function, sigma, widest))
+
+
+@jax.jit
+def measure_disagreement(
+    function: FunctionalImage, coords: Float[Array, "n 2"], footprint: Float[Array, "n 2"]
+) -> Float[Array, " n"]:
+    """Compute the `disagreement` of the windows of one image, some points at once."""
+
+    def evaluate(points: Array, pitch: Array) -> Array:
+        return disagreement(function, mirrored(points), pitch)[0]
+
+    batch = max(points_at_once(function, 0, 1) // 4, 4)  # It reads the windows at four points.
+    return _in_batches(evaluate, coords, footprint, batch)
+
+
+def _in_batches(
+    evaluate: Callable[[Array, Array], Array],
+    coords: Float[Array, "n 2"],
+    footprint: Float[Array, "n 2"],
+    batch: int,
+) -> Float[Array, "n ..."]:
+    """Apply a function of points and their footprints to ``batch`` points at once."""
     count = coords.shape[0]
     if count <= batch:
         return evaluate(coords, footprint)
@@ -183,7 +207,7 @@ def evaluate_points(
     chunks = [jnp.pad(x, pad, mode="edge").reshape(-1, batch, 2) for x in (coords, footprint)]
     # Derivatives recompute each batch, so that their memory is bounded, too.
     values = jax.lax.map(jax.checkpoint(lambda chunk: evaluate(*chunk)), tuple(chunks))
-    return values.reshape(batches * batch, -1)[:count]
+    return values.reshape(batches * batch, *values.shape[2:])[:count]
 
 
 @functools.partial(jax.jit, static_argnames=("orders", "sigma", "widest"))

@@ -142,26 +142,42 @@ def sample(
         widest = max(footprint)
     positions = to_positions(coords.reshape(-1, 2), function.size)
     pitch = jnp.asarray(footprint).reshape(-1, 2)
-    axes = [function.layout.axis(pixels) for pixels in function.size]
-    row, col = (axis.cover(positions[:, i], function.exists[i]) for i, axis in enumerate(axes))
-    half = jnp.array([[axis.half_width for axis in axes]])
     steps = jnp.broadcast_to(pitch, positions.shape)
-    theta = function.prepared()
-
-    def at_point(pitch: Array, row: Cover, col: Cover) -> Float[Array, "b c"]:
-        cells = theta.select(row.index[:, None], col.index[None, :])
-        local = jnp.stack(jnp.meshgrid(row.local, col.local, indexing="ij"), axis=-1)
-        one = lambda cell, x: function.target.apply(cell, function.shared, x, pitch)  # noqa: E731
-        over_windows = jax.vmap(jax.vmap(one))
-        values = jax.vmap(over_windows, in_axes=(0, None))(cells, local)
-        return jnp.einsum("bijc,i,j->bc", values, row.weight, col.weight)
-
-    values = jax.vmap(at_point, out_axes=1)(steps / half, row, col)
+    values = jnp.einsum("nbijc,nij->bnc", *evaluate_windows(function, positions, steps))
     if function.base is not None:
         share = function.field_share((steps[:, 0], steps[:, 1]))
         base = interpolate_points(function.base, positions, pitch, widest)
         values = jnp.broadcast_to(share, positions.shape[:1])[None, :, None] * values + base
     return values.reshape(values.shape[0], *coords.shape[:-1], values.shape[-1])
+
+
+def evaluate_windows(
+    function: FunctionalImage, positions: Float[Array, "n 2"], pitch: Float[Array, "n 2"]
+) -> tuple[Float[Array, "n b i j c"], Float[Array, "n i j"]]:
+    """Evaluate the windows that cover each point, without adding them up.
+
+    Args:
+        function: what to evaluate.
+        positions: (y, x), in input pixels.
+        pitch: the footprint (y, x) of each point, in input pixels.
+
+    Returns:
+        Values of i rows and j columns of windows, and their weights, which sum to one.
+    """
+    axes = [function.layout.axis(pixels) for pixels in function.size]
+    row, col = (axis.cover(positions[:, i], function.exists[i]) for i, axis in enumerate(axes))
+    half = jnp.array([[axis.half_width for axis in axes]])
+    theta = function.prepared()
+
+    def at_point(pitch: Array, row: Cover, col: Cover) -> tuple[Array, Array]:
+        cells = theta.select(row.index[:, None], col.index[None, :])
+        local = jnp.stack(jnp.meshgrid(row.local, col.local, indexing="ij"), axis=-1)
+        one = lambda cell, x: function.target.apply(cell, function.shared, x, pitch)  # noqa: E731
+        over_windows = jax.vmap(jax.vmap(one))
+        values = jax.vmap(over_windows, in_axes=(0, None))(cells, local)
+        return values, jnp.outer(row.weight, col.weight)
+
+    return jax.vmap(at_point)(pitch / half, row, col)
 
 
 def _render_windows(

@@ -261,6 +261,23 @@ class TestPytree:
         assert repr(f.gaussian(2.0)).startswith("ContinuousImage(20 x 28, FourierField")
 
 
+class TestDisagreement:
+    def test_a_grid_is_its_points(self, f: ContinuousImage, layered: list[ContinuousImage]) -> None:
+        grid = hyperfunc.pixel_centres((9, 7))
+        for image in (f, layered[0]):
+            whole = image.disagreement(grid, 1)
+            assert whole.shape == (9, 7) and float(whole.min()) >= 0 and float(whole.max()) > 1e-3
+            points = image.disagreement(grid.reshape(-1, 2), jnp.ones((63, 2)))
+            np.testing.assert_allclose(whole.reshape(-1), points, atol=1e-6)
+
+    def test_refuses_a_blur_and_windows_that_stand_alone(self, f: ContinuousImage) -> None:
+        with pytest.raises(ValueError, match=r"sigma 2\.0: compare.*unblurred"):
+            f.gaussian(2.0).disagreement([[0.5, 0.5]])
+        one = f.function.replace(layout=WindowLayout(1, 1, 0.0, "box"))
+        with pytest.raises(ValueError, match="no two windows"):
+            dataclasses.replace(f, function=one).disagreement([[0.5, 0.5]])
+
+
 class TestInterpolate:
     def test_ends_and_middle(self, model: Model, f: ContinuousImage, draw) -> None:
         g = represent(draw(1, SIZE), checkpoint=model)
