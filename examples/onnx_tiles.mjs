@@ -6,7 +6,7 @@
 // A tile reads a halo around its own pixels, so that the result is that of the whole image at once.
 // Where the image ends, the tile ends, too: there the graphs continue the image themselves.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 import { PNG } from "pngjs";
 
@@ -33,8 +33,9 @@ export const enlarge = async (encoder, decoder, image, scale, halo) => {
       const bottom = Math.min(top + SIDE, height), right = Math.min(left + SIDE, width);
       const below = Math.min(bottom + halo, height), after = Math.min(right + halo, width);
       const tile = cut(image, above, before, below, after);
-      const { features } = await encoder.run({ image: tile });
-      const { pixels } = await decoder.run({ features, image: tile });
+      // Models that restore correct the image; the base of others is the image itself.
+      const { features, base = tile } = await encoder.run({ image: tile });
+      const { pixels } = await decoder.run({ features, base });
       const row = pixels.dims[2] * 3;
       for (let y = top * scale; y < bottom * scale; y++)
         for (let x = left * scale; x < right * scale; x++) {
@@ -50,7 +51,12 @@ export const enlarge = async (encoder, decoder, image, scale, halo) => {
 
 const [folder, source, target, scale] = process.argv.slice(2);
 const open = (name) => ort.InferenceSession.create(readFileSync(`${folder}/${name}.onnx`));
-const halo = JSON.parse(readFileSync(`${folder}/config.json`)).receptive_radius + 1;
+const { receptive_radius, base_radius, alignment } = JSON.parse(readFileSync(`${folder}/config.json`));
+const halo = Math.ceil(Math.max(receptive_radius + 1, base_radius + 2) / alignment) * alignment;
+if (!existsSync(`${folder}/decoder_x${scale}.onnx`)) {
+  console.error(`${folder} has no decoder for the scale ${scale}: export it with --scales ${scale}`);
+  process.exit(1);
+}
 const image = PNG.sync.read(readFileSync(source));
 const [encoder, decoder] = [await open("encoder"), await open(`decoder_x${scale}`)];
 const large = await enlarge(encoder, decoder, image, Number(scale), halo);

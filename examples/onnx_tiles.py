@@ -22,9 +22,13 @@ class Upscaler:
     """The graphs of a folder, at one scale."""
 
     def __init__(self, folder, scale):
-        """Open the graphs."""
+        """Open the graphs; SystemExit: the folder has none for this scale."""
+        decoder = Path(folder, f"decoder_x{scale}.onnx")
+        if not decoder.is_file():
+            found = sorted(path.stem[9:] for path in decoder.parent.glob("decoder_x*.onnx"))
+            sys.exit(f"{decoder}: not found; {folder} has the scales {', '.join(found) or 'none'}")
         self.encoder = onnxruntime.InferenceSession(str(Path(folder, "encoder.onnx")))
-        self.decoder = onnxruntime.InferenceSession(str(Path(folder, f"decoder_x{scale}.onnx")))
+        self.decoder = onnxruntime.InferenceSession(str(decoder))
         self.scale = scale
         self.halo = int(self.encoder.get_modelmeta().custom_metadata_map["halo"])
 
@@ -43,8 +47,9 @@ class Upscaler:
         above, before = max(top - halo, 0), max(left - halo, 0)
         tile = pixels[above : top + SIDE + halo, before : left + SIDE + halo]
         image = (tile / 255).astype(np.float32)[None]
-        (features,) = self.encoder.run(None, {"image": image})
-        (large,) = self.decoder.run(None, {"features": features, "image": image})
+        features, *corrected = self.encoder.run(None, {"image": image})
+        base = corrected[0] if corrected else image  # Models that restore correct the image.
+        (large,) = self.decoder.run(None, {"features": features, "base": base})
         large = (np.clip(large[0], 0, 1) * 255 + 0.5).astype(np.uint8)
         own = result[top * scale : (top + SIDE) * scale, left * scale : (left + SIDE) * scale]
         rows, cols = (top - above) * scale, (left - before) * scale

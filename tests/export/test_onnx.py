@@ -17,10 +17,14 @@ from hyperfunc.export.onnx.decoder import make_decoder
 from hyperfunc.export.onnx.encoder import make_encoder
 from hyperfunc.export.onnx.folder import run_graph
 from hyperfunc.function import encode, render
-from hyperfunc.networks import EDSR, RDN, FourierField, PixelHypernetwork
+from hyperfunc.networks import EDSR, RDN, FourierField, HalfEDSR, PixelHypernetwork
 
-SIZES = [(1, 1), (1, 500), (500, 1), (5, 3), (13, 17), (29, 31)]
+SIZES = [
+    *((1, 1), (1, 2), (2, 1), (2, 2), (1, 500), (500, 1), (2, 211), (3, 3), (5, 3), (4, 7)),
+    *((7, 4), (8, 16), (13, 17), (16, 8), (17, 64), (23, 5), (29, 31), (37, 2), (41, 43), (61, 59)),
+]
 SCALES = [2, 3, 4, 8]
+NAMES = ["sr", "restore"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_tiles.py"
 
 
@@ -30,55 +34,101 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    """The graphs of the bundled model."""
-    folder = tmp_path_factory.mktemp("onnx") / "graphs"
-    export_onnx(model, folder, scales=SCALES)
-    return folder
+def folders(tmp_path_factory):
+    """The graphs of bundled models."""
+    root = tmp_path_factory.mktemp("onnx")
+    for name in NAMES:
+        export_onnx(load_model(name), root / name, scales=SCALES)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(folders):
+    return folders / "sr"
 
 
 def read(folder, name):
     return (folder / f"{name}.onnx").read_bytes()
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_graphs_compute_what_render_computes(model, folder, draw, size):
-    images = np.stack([draw(0, size), draw(1, size)]).astype(np.float32) / 255
-    function, _ = encode(model.network, model.variables, jnp.asarray(images))
-    (features,) = run_graph(read(folder, "encoder"), image=images)
-    expected = np.asarray(function.theta.features).transpose(0, 3, 1, 2)
+def compare_with_render(network, variables, images, encoder, decoders):
+    """Compare what graphs compute with features, base and pixels of a function."""
+
+    @jax.jit  # One program for each size.
+    def compute(variables, images):
+        function, _ = encode(network, variables, images)
+        height, width = function.size
+        sizes = [(scale * height, scale * width) for scale in decoders]
+        return function, [render(function, size) for size in sizes]
+
+    function, rendered = compute(variables, images)
+    features, *corrected = run_graph(encoder, image=images)
+    expected = np.asarray(function.theta.factors()[0]).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-5)
-    for scale in SCALES:
-        decoder = read(folder, f"decoder_x{scale}")
-        (pixels,) = run_graph(decoder, features=features, image=images)
-        expected = render(function, (scale * size[0], scale * size[1]))
+    for base in corrected:
+        np.testing.assert_allclose(base, function.base, rtol=0, atol=1e-5)
+    base = {} if function.base is None else {"base": corrected[0] if corrected else images}
+    for decoder, expected in zip(decoders.values(), rendered, strict=True):
+        (pixels,) = run_graph(decoder, features=features, **base)
         np.testing.assert_allclose(pixels, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (13, 17)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_graphs_of_bundled_models_compute_what_render_computes(folders, draw, name, size):
+    model = load_model(name)
+    images = np.stack([draw(0, size), draw(1, size)]).astype(np.float32) / 255
+    encoder = read(folders / name, "encoder")
+    decoders = {scale: read(folders / name, f"decoder_x{scale}") for scale in SCALES}
+    compare_with_render(model.network, model.variables, images, encoder, decoders)
+
+
+def draw_variables(network, image):
+    """Draw variables without zeros: biases and corrections begin as zeros."""
+    variables = network.init(jax.random.key(0), image)
+    leaves, treedef = jax.tree.flatten(variables)
+    rng = np.random.default_rng(0)
+    leaves = [leaf + 0.01 * rng.uniform(-1, 1, leaf.shape).astype(np.float32) for leaf in leaves]
+    return jax.tree.unflatten(treedef, leaves)
+
+
+@pytest.mark.slow  # 40 programs are compiled.
+@pytest.mark.parametrize(
+    ("trunk", "base"), [(EDSR(6, 2), "bicubic"), (HalfEDSR(6, 2), "corrected")], ids=NAMES
+)
+def test_small_graphs_compute_what_render_computes_at_all_sizes(trunk, base, draw):
+    network = PixelHypernetwork(trunk, FourierField(frequencies=3), base=base, branch_scale=1.0)
+    variables = draw_variables(network, jnp.zeros((1, 4, 4, 3)))
+    encoder = make_encoder(trunk, variables["params"], "float32").to_bytes("encoder", {})
+    function, _ = encode(network, variables, jnp.zeros((1, 1, 1, 3)))
+    graphs = {scale: make_decoder(function, scale, "float32") for scale in SCALES}
+    decoders = {scale: graph.to_bytes("decoder", {}) for scale, graph in graphs.items()}
+    for size in SIZES:
+        images = draw(0, size)[None].astype(np.float32) / 255
+        compare_with_render(network, variables, images, encoder, decoders)
 
 
 @pytest.mark.parametrize(
     ("trunk", "base"),
     [
         (EDSR(width=5, blocks=0), "none"),
-        (EDSR(width=6, blocks=2, residual_scale=0.3), "bicubic"),
+        (EDSR(width=6, blocks=2, residual_scale=0.3), "corrected"),
         (EDSR(width=6, blocks=2, residual_scale=0.3, attention=True), "bicubic"),
         (EDSR(width=6, blocks=2, fusion=True), "none"),
+        (HalfEDSR(width=5, blocks=1, attention=False, fusion=False), "none"),
+        (HalfEDSR(width=6, blocks=2, attention=False), "bicubic"),
     ],
 )
 def test_every_kind_of_trunk_and_base(trunk, base, draw):
     network = PixelHypernetwork(trunk, FourierField(frequencies=3), base=base, branch_scale=1.0)
     images = draw(0, (9, 7))[None].astype(np.float32) / 255
-    variables = network.init(jax.random.key(0), jnp.asarray(images))
-    variables = jax.tree.map(lambda leaf: leaf + 0.01, variables)  # Biases begin as zeros.
+    variables = draw_variables(network, jnp.asarray(images))
     function, _ = encode(network, variables, jnp.asarray(images))
-    encoder = make_encoder(trunk, variables["params"]["backbone"], "float32")
-    (features,) = run_graph(encoder.to_bytes("encoder", {}), image=images)
-    for scale in (1, 2, 3):
-        decoder = make_decoder(function, scale, "float32")
-        inputs = {"features": features} | ({} if base == "none" else {"image": images})
-        assert decoder.input_names == list(inputs)
-        (pixels,) = run_graph(decoder.to_bytes("decoder", {}), **inputs)
-        expected = render(function, (scale * 9, scale * 7))
-        np.testing.assert_allclose(pixels, expected, rtol=0, atol=1e-5)
+    encoder = make_encoder(trunk, variables["params"], "float32").to_bytes("encoder", {})
+    graphs = {scale: make_decoder(function, scale, "float32") for scale in (1, 2, 3)}
+    assert graphs[1].input_names == ["features"] + (["base"] if base != "none" else [])
+    decoders = {scale: graph.to_bytes("decoder", {}) for scale, graph in graphs.items()}
+    compare_with_render(network, variables, images, encoder, decoders)
 
 
 def test_half_precision_is_near(model, tmp_path):
@@ -102,17 +152,32 @@ def test_the_folder_says_what_it_holds(model, folder):
     assert "non-commercial" in about["licence"] and "sRGB" in about["pixels"]
 
 
-def test_the_example_enlarges_in_tiles(model, folder, draw, monkeypatch):
+@pytest.fixture(scope="module")
+def example():
+    """The module `examples/onnx_tiles.py`."""
     spec = importlib.util.spec_from_file_location("onnx_tiles", EXAMPLE)
     assert spec and spec.loader
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
+    return example
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_example_enlarges_in_tiles(example, folders, draw, monkeypatch, name):
     monkeypatch.setattr(example, "SIDE", 16)
+    model = load_model(name)
     pixels = draw(2, (53, 37))
     function, _ = encode(model.network, model.variables, jnp.asarray(pixels[None]))
     expected = np.asarray(render(function, (106, 74)))[0].clip(0, 1) * 255
-    result = example.Upscaler(folder, 2)(pixels)
+    result = example.Upscaler(folders / name, 2)(pixels)
     np.testing.assert_allclose(result, expected, rtol=0, atol=0.51)
+
+
+def test_the_example_says_which_scales_there_are(example, folder):
+    with pytest.raises(
+        SystemExit, match=r"decoder_x5.onnx: not found; .* has the scales 2, 3, 4, 8"
+    ):
+        example.Upscaler(folder, 5)
 
 
 def test_what_is_no_series_per_pixel_is_refused(model, tmp_path):
@@ -129,21 +194,13 @@ def test_another_trunk_is_refused(model, tmp_path):
     network = PixelHypernetwork(RDN(width=4, blocks=1), FourierField(frequencies=2))
     other = load_model("sr")
     other.__dict__["network"] = network  # What the property has cached.
-    with pytest.raises(UserError, match="the trunk RDN, and only EDSR"):
-        export_onnx(other, tmp_path / "a")
-
-
-def test_a_corrected_base_is_refused(tmp_path):
-    network = PixelHypernetwork(EDSR(4, 1), FourierField(frequencies=2), base="corrected")
-    other = load_model("sr")
-    other.__dict__["network"] = network
-    with pytest.raises(UserError, match="corrects the image that its fields add to"):
+    with pytest.raises(UserError, match="the trunk RDN, and only EDSR and HalfEDSR"):
         export_onnx(other, tmp_path / "a")
 
 
 def test_a_graph_that_computes_other_values_is_not_written(model, tmp_path, monkeypatch):
     def wrong(graph, **inputs):
-        return [run_graph(graph, **inputs)[0] + 1e-3]
+        return [output + 1e-3 for output in run_graph(graph, **inputs)]
 
     monkeypatch.setattr("hyperfunc.export.onnx.folder.run_graph", wrong)
     with pytest.raises(UserError, match=r"ONNX Runtime computes encoder with an error of 0\.001"):

@@ -3,6 +3,6 @@
 `encoder` and `decoder` write the graphs, node by node; `folder` checks and stores them.
 """
 
-from hyperfunc.export.onnx.folder import export_onnx
+from hyperfunc.export.onnx.folder import export_onnx, find_halo
 
-__all__ = ["export_onnx"]
+__all__ = ["export_onnx", "find_halo"]

@@ -1,4 +1,4 @@
-"""The decoder as a graph: from features and the image to pixels at an integer scale.
+"""The decoder as a graph: from features and the base to pixels at an integer scale.
 
 The nodes do what `hyperfunc.function.fourier_phases` does, with the same kernels.
 """
@@ -11,22 +11,22 @@ from hyperfunc.export.onnx.graph import Graph, Precision
 from hyperfunc.function import FunctionalImage, fold_phases
 
 MIRRORED = 2
-"""Pixels by which the image is continued on each side, for the cubic interpolation."""
+"""Pixels by which the base is continued on each side, for the cubic interpolation."""
 
 
 def make_decoder(function: FunctionalImage, scale: int, precision: Precision) -> Graph:
-    """Write the rendering of functions as a graph from ``features`` and ``image`` to ``pixels``.
+    """Write the rendering of functions as a graph from ``features`` and ``base`` to ``pixels``.
 
     Args:
         function: any function of the model, with a Fourier series per pixel. Its shared parameters
-            and its head are used, and whether there is a base; without one, the graph reads no
-            image.
+            and its head are used, and whether there is a base; without one, the graph reads none.
         scale: output pixels per input pixel.
         precision: the type in which the graph computes.
 
     Returns:
-        The graph; ``features`` are those of the encoder, ``pixels`` is [batch, scale * height,
-        scale * width, channels], nominally in [0, 1], not clipped.
+        The graph; ``features`` are those of the encoder, ``base`` is the one that it corrects, or
+        else the image; ``pixels`` is [batch, scale * height, scale * width, channels], nominally in
+        [0, 1], not clipped.
     """
     graph = Graph(precision)
     kernels = fold_phases(function, scale, jnp.zeros(2))
@@ -42,13 +42,13 @@ def make_decoder(function: FunctionalImage, scale: int, precision: Precision) ->
     weight = _add_weights(graph, features, np.asarray(kernels.fraction))
     pixels = graph.add("Div", pixels, _to_samples(graph, weight, scale))
     if function.base is not None:
-        image = graph.read("image", ("batch", "height", "width", channels))
-        image = graph.add("Transpose", image, perm=[0, 3, 1, 2])
+        base = graph.read("base", ("batch", "height", "width", channels))
+        base = graph.add("Transpose", base, perm=[0, 3, 1, 2])
         for axis in (2, 3):
-            image = _mirror(graph, image, axis)
-        base = np.asarray(kernels.base).transpose(2, 3, 0, 1).reshape(-1, 1, 4, 4)
-        base = graph.constant(np.tile(base, (channels, 1, 1, 1)))
-        base = graph.add("Conv", image, base, group=channels)
+            base = _mirror(graph, base, axis)
+        kernel = np.asarray(kernels.base).transpose(2, 3, 0, 1).reshape(-1, 1, 4, 4)
+        kernel = graph.constant(np.tile(kernel, (channels, 1, 1, 1)))
+        base = graph.add("Conv", base, kernel, group=channels)
         pixels = graph.add("Add", pixels, _to_samples(graph, base, scale))
     # The samples before the image's first pixel, and those after its last one.
     before = -int(kernels.first[0])
@@ -76,12 +76,12 @@ def _to_samples(graph: Graph, intervals: str, scale: int) -> str:
     return graph.add("DepthToSpace", intervals, blocksize=scale, mode="CRD")
 
 
-def _mirror(graph: Graph, image: str, axis: int) -> str:
-    """Continue the image on both sides of an axis; the border pixel is repeated."""
-    n = graph.add("Shape", image, start=axis, end=axis + 1)
+def _mirror(graph: Graph, base: str, axis: int) -> str:
+    """Continue the base on both sides of an axis; the border pixel is repeated."""
+    n = graph.add("Shape", base, start=axis, end=axis + 1)
     one, twice = graph.constant([1]), graph.add("Mul", n, graph.constant([2]))
     stop = graph.add("Squeeze", graph.add("Add", n, graph.constant([MIRRORED])))
     index = graph.add("Range", graph.constant(-MIRRORED), stop, graph.constant(1))
     rest = graph.add("Mod", index, twice)
     back = graph.add("Sub", graph.add("Sub", twice, one), rest)
-    return graph.add("Gather", image, graph.add("Min", rest, back), axis=axis)
+    return graph.add("Gather", base, graph.add("Min", rest, back), axis=axis)

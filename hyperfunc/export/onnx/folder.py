@@ -17,8 +17,8 @@ from hyperfunc.export.onnx.encoder import make_encoder
 from hyperfunc.export.onnx.graph import Precision
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage, encode, render
-from hyperfunc.networks import EDSR, Hypernetwork
-from hyperfunc.types import Images
+from hyperfunc.networks import EDSR, HalfEDSR, Hypernetwork
+from hyperfunc.types import Images, Neighbourhood
 
 MAX_SCALE = 16
 LICENCE = "LICENSE-WEIGHTS.md"
@@ -53,16 +53,11 @@ def _check(model: Model, folder: Path, scales: Sequence[int]) -> None:
             f"{model.path} has a {kind} on windows of {network.layout.size} pixels, and ONNX "
             "graphs need a Fourier series for each pixel: give a checkpoint such as sr"
         )
-    if not isinstance(network.backbone, EDSR):
+    if not isinstance(network.backbone, EDSR | HalfEDSR):
         kind = type(network.backbone).__name__
         raise UserError(
-            f"{model.path} has the trunk {kind}, and only EDSR can be written as an ONNX graph: "
-            "give a checkpoint such as sr"
-        )
-    if network.base == "corrected":
-        raise UserError(
-            f"{model.path} corrects the image that its fields add to, which no ONNX graph does: "
-            "give a checkpoint such as sr"
+            f"{model.path} has the trunk {kind}, and only EDSR and HalfEDSR can be written as ONNX "
+            "graphs: give a checkpoint such as sr"
         )
 
 
@@ -81,9 +76,9 @@ def export_onnx(
     `hyperfunc.experiment.export_model`. Every graph has run in ONNX Runtime before it is written.
 
     Args:
-        model: with a Fourier series per pixel and the trunk `EDSR`.
+        model: with a Fourier series per pixel and the trunk `EDSR` or `HalfEDSR`.
         folder: is created if it does not exist.
-        scales: of the decoders.
+        scales: of the decoders; one that is given twice is written once.
         precision: the type in which the graphs compute; inputs and outputs are float32.
 
     Raises:
@@ -95,16 +90,18 @@ def export_onnx(
     about = _describe(model, network, precision)
     image = _draw_picture()
     function = _encode(network, model.variables, image)
-    trunk = make_encoder(network.backbone, model.variables["params"]["backbone"], precision)
+    trunk = make_encoder(network.backbone, model.variables["params"], precision)
     encoder = trunk.to_bytes("encoder", about)
-    (features,) = run_graph(encoder, image=image)
+    features, *corrected = run_graph(encoder, image=image)
     expected = np.asarray(function.theta.factors()[0]).transpose(0, 3, 1, 2)
     error = _measure_error("encoder", features, expected, precision)
+    for base in corrected:
+        error = max(error, _measure_error("encoder", base, function.base, precision))
     written = [_write(folder / "encoder.onnx", encoder, error)]
-    for scale in scales:
+    for scale in dict.fromkeys(scales):
         graph = make_decoder(function, scale, precision)
         decoder = graph.to_bytes(f"decoder_x{scale}", {**about, "scale": str(scale)})
-        inputs = {"features": features, "image": image}
+        inputs = {"features": features, "base": corrected[0] if corrected else image}
         (pixels,) = run_graph(decoder, **{name: inputs[name] for name in graph.input_names})
         error = _measure_error(f"decoder_x{scale}", pixels, _render(function, scale), precision)
         written.append(_write(folder / f"decoder_x{scale}.onnx", decoder, error))
@@ -112,6 +109,17 @@ def export_onnx(
     if model.path.parent == BUNDLED:
         shutil.copyfile(BUNDLED / LICENCE, folder / LICENCE)
     return written
+
+
+def find_halo(reads: Neighbourhood, interpolated: int = 2) -> int:
+    """Return how many pixels a tile reads around its own, a multiple of the alignment.
+
+    Args:
+        reads: what the network reads around a pixel.
+        interpolated: how far the interpolation of the base reads; 2 where nothing is reduced.
+    """
+    halo = max(reads.radius + 1, reads.base_radius + interpolated)
+    return -(-halo // reads.alignment) * reads.alignment
 
 
 def run_graph(graph: bytes, **inputs: np.ndarray) -> list[np.ndarray]:
@@ -134,7 +142,7 @@ def _describe(model: Model, network: Any, precision: Precision) -> dict[str, str
         "fingerprint": model.fingerprint,
         "licence": f"non-commercial research, see {LICENCE}" if is_bundled else "its trainer's",
         "pixels": PIXELS,
-        "halo": str(network.backbone.receptive_radius + 1),
+        "halo": str(find_halo(network.reads)),
         "precision": precision,
     }
 
