@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -16,6 +16,9 @@ from hyperfunc.commands.arguments import (
 from hyperfunc.commands.functions import open_functions
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place
+
+if TYPE_CHECKING:
+    from hyperfunc.experiment import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +62,17 @@ def run(arguments: Arguments) -> None:
         UserError: none was asked for, or one cannot be read or written.
     """
     _check_targets(arguments)
+    checkpoint: str | Model = arguments.checkpoint
     if arguments.onnx is not None:
-        _export_onnx(arguments.onnx, arguments)
+        checkpoint = _export_onnx(arguments.onnx, arguments)
     if arguments.source is not None:
-        _export_function(arguments.source, arguments)
+        _export_function(arguments.source, checkpoint, arguments)
 
 
-def _export_function(source: Path, arguments: Arguments) -> None:
+def _export_function(source: Path, checkpoint: "str | Model", arguments: Arguments) -> None:
     whole, page, about = open_functions(
         source,
-        arguments.checkpoint,
+        checkpoint,
         for_file=arguments.function is not None,
         for_page=arguments.html is not None,
     )
@@ -85,7 +89,8 @@ def _export_function(source: Path, arguments: Arguments) -> None:
         print(f"{arguments.html}: {arguments.html.stat().st_size:,} bytes")
 
 
-def _export_onnx(folder: Path, arguments: Arguments) -> None:
+def _export_onnx(folder: Path, arguments: Arguments) -> "Model":
+    """Write the graphs, and return the model."""
     from hyperfunc.errors import check_extra
 
     check_extra("onnx", "--onnx")
@@ -97,6 +102,7 @@ def _export_onnx(folder: Path, arguments: Arguments) -> None:
     for path, error in export_onnx(model, folder, scales=scales, precision=precision):
         size = path.stat().st_size
         print(f"{path}: {size:,} bytes, differs by up to {error:.1e} in a check with ONNX Runtime")
+    return model
 
 
 def _check_targets(arguments: Arguments) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from hyperfunc.experiment import Model
     from hyperfunc.function import FunctionalImage
     from hyperfunc.types import HostPixels, Size
     from hyperfunc.upscaling import Request
@@ -24,12 +25,14 @@ class Opened(NamedTuple):
     """Where they come from: {"image": ..., "model": ..., "step": ...}."""
 
 
-def open_functions(source: Path, checkpoint: str, *, for_file: bool, for_page: bool) -> Opened:
+def open_functions(
+    source: Path, checkpoint: "str | Model", *, for_file: bool, for_page: bool
+) -> Opened:
     """Represent an image as a function, or read a function from a file.
 
     Args:
         source: an image or a function file (.hfn).
-        checkpoint: the model that represents images.
+        checkpoint: the model that represents images, or its workdir or name.
         for_file: whether the function of the whole image is needed.
         for_page: whether a page will show it: a model that no page can show is refused before the
             work.
@@ -50,7 +53,7 @@ def open_functions(source: Path, checkpoint: str, *, for_file: bool, for_page: b
     from hyperfunc.export import check_page, fit_page
     from hyperfunc.images import read_as_shown
 
-    model = load_model(checkpoint)
+    model = load_model(checkpoint) if isinstance(checkpoint, str) else checkpoint
     network = model.hypernetwork
     if for_page:
         check_page(network.target, network.layout, (1, 1))

@@ -36,7 +36,7 @@ def test_info_of_a_missing_file(run, tmp_path, monkeypatch):
 
 
 def test_export_of_the_model(run, tmp_path):
-    code, out, err = run("export", "--onnx", tmp_path / "graphs", "--scales", 2, 5)
+    code, out, err = run("export", "--onnx", tmp_path / "graphs", "--scales", 2, 5, 2)
     assert code == 0, err
     lines = out.splitlines()
     assert [line.partition(":")[0].rpartition("/")[2] for line in lines] == [
@@ -45,6 +45,25 @@ def test_export_of_the_model(run, tmp_path):
         "decoder_x5.onnx",
     ]
     assert all("differs by up to" in line for line in lines)
+
+
+def test_a_model_and_a_function_of_it_are_exported_together(run, tmp_path, draw, monkeypatch):
+    from hyperfunc.experiment import checkpoints
+
+    loaded = []
+
+    def read_variables(folder):
+        loaded.append(folder)
+        return original(folder)
+
+    original = checkpoints.read_variables
+    monkeypatch.setattr(checkpoints, "read_variables", read_variables)
+    write_image(tmp_path / "a.png", draw(0, (6, 5)))
+    words = ["--onnx", tmp_path / "graphs", "--scales", 2, "--function", tmp_path / "a.hfn"]
+    code, _, err = run("export", tmp_path / "a.png", *words)
+    assert code == 0, err
+    assert len(loaded) == 1
+    assert load_function(tmp_path / "a.hfn").size == (6, 5)
 
 
 @pytest.mark.parametrize(
