@@ -22,6 +22,10 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 """Where a container says how much of the machine's cores it has, such as docker's --cpus=2."""
 
 
+HEARTBEAT_TIMEOUT = 30
+"""Seconds without a sign of life after which a process counts as lost, and the others are ended."""
+
+
 def use_cpu_cores(batch_size: int | None = None) -> None:
     """Make one JAX device of each CPU core; call it before JAX starts its backend.
 
@@ -81,7 +85,9 @@ def join_processes() -> None:
             int(os.environ[name]) if name in os.environ else None
             for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
         )
-        jax.distributed.initialize(num_processes=count, process_id=index)
+        jax.distributed.initialize(
+            num_processes=count, process_id=index, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT
+        )
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"cannot join other processes ({error}): set JAX_COORDINATOR_ADDRESS (host:port), "

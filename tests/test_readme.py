@@ -31,6 +31,7 @@ NOT_RUN = {
     "README.md: ci: tests",
     "README.md: not run: downloads the package",
     "docs/getting-started.md: not run: downloads the package",
+    "docs/scale.md: not run: needs many machines",
 }
 """The blocks that no test here runs, each with the marker above it in the page."""
 

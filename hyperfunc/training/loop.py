@@ -29,7 +29,7 @@ from hyperfunc.training.batches import open_batches, split_validation
 from hyperfunc.training.recording import Recorder
 from hyperfunc.training.starting import check_data, start_state
 from hyperfunc.training.step import TrainState, compile_train_steps, make_init
-from hyperfunc.training.stop_signals import StopSignals
+from hyperfunc.training.stop_signals import StopSignals, ending_together
 from hyperfunc.training.validation import Validator
 from hyperfunc.training.writer import Writer
 
@@ -119,7 +119,7 @@ def _train(
     writer = Writer(place, start=start, active=is_main)
     recorder = Recorder(experiment, data, start, validator, checkpoints, writer, progress)
     signals = StopSignals()
-    with signals.catching(patience), checkpoints, writer, progress:
+    with signals.catching(patience), checkpoints, writer, progress, ending_together():
         # The first batch: it reports bad data before the compilation, which may take minutes.
         batches = itertools.chain([next(batches)], batches)
         train_steps = compile_train_steps(experiment, shapes, shardings, mesh)

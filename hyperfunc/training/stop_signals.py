@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: save and stop after the current step."""
+"""SIGTERM and Ctrl-C: save and stop after the current step. And the loss of another process."""
 
 import contextlib
 import math
@@ -13,6 +13,11 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 from tqdm import tqdm
+
+from hyperfunc.devices import is_out_of_memory
+
+LOST = 2
+"""The exit code when another process is lost: to start again helps."""
 
 
 class StopSignals:
@@ -98,6 +103,27 @@ class StopSignals:
             signal.set_wakeup_fd(previous)
             self._is_in_time.set()
             sender.close()
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """End this process at once, with one line, if another one of the same training is lost.
+
+    Whatever waits for the others before Python ends, such as Orbax and JAX, would wait in vain.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        print(
+            f"\nerror: another process of this training is lost ({reason}): start all of them "
+            "again to continue from the newest checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(LOST)
 
 
 def _is_main_thread() -> bool:

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import shutil
+import signal
 import socket
+import time
 
 import jax
 import pytest
@@ -67,7 +69,7 @@ def test_a_run_on_four_devices_goes_on_on_one(flags, trained, tmp_path, start_py
     assert_close("average", load_model(tmp_path).variables["params"])
 
 
-def start_processes(start_python, code, *arguments, count=2):
+def start_processes(start_python, code, *arguments, count=2, devices=2):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -76,7 +78,7 @@ def start_processes(start_python, code, *arguments, count=2):
             code,
             *arguments,
             "--distributed=True",
-            JAX_NUM_CPU_DEVICES="2",
+            JAX_NUM_CPU_DEVICES=str(devices),
             JAX_COORDINATOR_ADDRESS=f"localhost:{port}",
             JAX_NUM_PROCESSES=str(count),
             JAX_PROCESS_ID=str(i),
@@ -127,3 +129,44 @@ def test_sigterm_to_one_process_stops_all_at_the_same_step(flags, tmp_path, star
     step = Workdir(tmp_path).latest()
     assert step is not None
     assert f"stopped at step {step}" in outputs[0][0]
+
+
+KILL_AT_3 = """
+import os, signal, sys, time, jax, train
+from hyperfunc.training import recording
+
+is_due = recording.is_due
+saved = sys.argv[1].partition("=")[2] + "/checkpoints/2"
+
+def patched(step, every, last):
+    if step == 3 and jax.process_index() == 1:
+        while not os.path.isdir(saved):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return is_due(step, every, last)
+
+recording.is_due = patched
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_other_and_the_run_goes_on_alone(
+    flags, experiment, trained, tmp_path, start_python, assert_close
+):
+    words = [f"--workdir={tmp_path}", *flags]
+    processes = start_processes(start_python, KILL_AT_3, *words, devices=1)
+    assert processes[1].wait(timeout=900) == -signal.SIGKILL
+    killed = time.monotonic()
+    _, error = processes[0].communicate(timeout=60)
+    processes[1].communicate()
+    assert time.monotonic() - killed < 60 and processes[0].returncode
+    assert "another process of this training is lost" in error, error
+    assert load_model(tmp_path).step == 2
+    assert_close("average", training.train(experiment, tmp_path).average)
+    lines, alone = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, trained)
+    )
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert [line["loss"] for line in lines] == pytest.approx([x["loss"] for x in alone], rel=1e-5)
