@@ -1,8 +1,8 @@
 """Degradations: what happens to a photograph between the scene and the file.
 
 The order is that of a camera: optics blur, the sensor's grid reduces, electronics add noise, and
-the file is compressed. `SuperResolution` reduces between the two functions here. All is done on the
-host, in NumPy.
+the file is compressed; at last pixels go missing. `SuperResolution` reduces between the two
+functions here. All is done on the host, in NumPy.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from hyperfunc.data.host_operations import compress
+from hyperfunc.data.missing import Gaps, draw_missing
 from hyperfunc.errors import check_range
 from hyperfunc.types import HostImage
 from hyperfunc.values import to_integers, to_unit_range
@@ -27,18 +28,19 @@ class Kinds(NamedTuple):
     blur: bool
     noise: bool
     jpeg: bool
+    missing: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Degradation:
-    """Gaussian blur, Gaussian noise and JPEG, each with a probability and a range of strengths.
+    """Blur, noise, JPEG and missing pixels, each with a probability and a range of strengths.
 
     A strength is drawn uniformly from its range, for each example. With all probabilities at zero
     nothing is degraded.
 
     Attributes:
-        alone: probability that exactly one kind happens, drawn in proportion to the probabilities
-            of the kinds. Otherwise each kind happens or not, independently.
+        alone: probability that exactly one of blur, noise and JPEG happens, drawn in proportion to
+            their probabilities. Otherwise each of them happens or not, independently.
         blur: probability of blurring the photograph before it is reduced.
         blur_sigma: range of the blur's standard deviation, in pixels of the photograph.
         noise: probability of adding white noise, independent in each channel, to the reduced image.
@@ -49,6 +51,9 @@ class Degradation:
         jpeg_again: probability of compressing a JPEG for a second time, with another quality and
             another grid.
         jpeg_quality: range of the quality, in libjpeg's units.
+        missing: probability that pixels are missing: they are NaN.
+        missing_share: range of the share of single pixels that are missing.
+        gaps: what is missing, drawn evenly; what is listed n times is drawn n times as often.
 
     Reference: Zhang et al. 2018, "FFDNet: toward a fast and flexible solution for CNN-based image
     denoising", for noise that is not clipped.
@@ -62,12 +67,18 @@ class Degradation:
     jpeg: float = 0.0
     jpeg_again: float = 0.0
     jpeg_quality: tuple[int, int] = (30, 95)
+    missing: float = 0.0
+    missing_share: tuple[float, float] = (0.2, 0.9)
+    gaps: tuple[Gaps, ...] = ("pixels",)
 
     def __post_init__(self) -> None:
         check_range(self, "alone", "blur", "noise", "jpeg", "jpeg_again", least=0, most=1)
+        check_range(self, "missing", "missing_share", least=0, most=1)
         check_range(self, "blur_sigma", "noise_sigma", least=0)
         check_range(self, "jpeg_quality", least=1, most=100)
-        for name in ("blur_sigma", "noise_sigma", "jpeg_quality"):
+        if not self.gaps:
+            raise ValueError("gaps (): name at least one of pixels, strokes, rectangles and text")
+        for name in ("blur_sigma", "noise_sigma", "jpeg_quality", "missing_share"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} {low, high}: give the smaller number first")
@@ -75,12 +86,12 @@ class Degradation:
     @property
     def is_active(self) -> bool:
         """Whether anything can be degraded."""
-        return any((self.blur, self.noise, self.jpeg))
+        return any((self.blur, self.noise, self.jpeg, self.missing))
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.float32]:
-        """Type of a degraded image: float32 in [0, 1] where there may be noise, else uint8."""
-        return np.float32 if self.noise else np.uint8
+        """Type of a degraded image: float32 in [0, 1] with noise or missing pixels, else uint8."""
+        return np.float32 if self.noise or self.missing else np.uint8
 
     @property
     def margin(self) -> int:
@@ -89,19 +100,19 @@ class Degradation:
 
     def always(self) -> "Degradation":
         """Return the same with all that can happen happening."""
-        certain = {name: float(getattr(self, name) > 0) for name in ("blur", "noise", "jpeg")}
+        certain = {name: float(getattr(self, name) > 0) for name in Kinds._fields}
         return dataclasses.replace(self, alone=0.0, **certain)
 
     def draw_kinds(self, rng: np.random.Generator) -> Kinds:
         """Draw which kinds happen to an example."""
         if not self.is_active:
-            return Kinds(False, False, False)
+            return Kinds(False, False, False, False)
         probabilities = np.array([self.blur, self.noise, self.jpeg])
         if rng.uniform() < self.alone:
             happens = np.arange(3) == rng.choice(3, p=probabilities / probabilities.sum())
         else:
             happens = rng.uniform(size=3) < probabilities
-        return Kinds(*happens.tolist())
+        return Kinds(*happens.tolist(), missing=self.missing > 0 and rng.uniform() < self.missing)
 
     def blur_photograph(
         self, image: HostImage, kinds: Kinds, rng: np.random.Generator
@@ -120,7 +131,7 @@ class Degradation:
     def degrade_reduced(
         self, image: HostImage, kinds: Kinds, rng: np.random.Generator
     ) -> UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]:
-        """Add noise to the reduced image, and compress it; the result is of type `dtype`."""
+        """Add noise to the reduced image, compress it, and lose pixels; its type is `dtype`."""
         noisy: np.ndarray = image
         if kinds.noise:
             noise = rng.standard_normal(image.shape, np.float32)
@@ -130,7 +141,13 @@ class Degradation:
             noisy = compress(_as_file(noisy), rng, self.jpeg_quality)
             if self.jpeg_again and rng.uniform() < self.jpeg_again:
                 noisy = compress(noisy, rng, self.jpeg_quality)
-        return to_unit_range(noisy) if self.noise else noisy
+        if self.dtype == np.float32:
+            noisy = to_unit_range(noisy)
+        if kinds.missing:
+            gaps = self.gaps[rng.integers(len(self.gaps))]
+            is_missing = draw_missing(image.shape[:2], gaps, self.missing_share, rng)
+            noisy = np.where(is_missing[..., None], np.float32(np.nan), noisy)
+        return noisy
 
 
 def _as_file(image: np.ndarray) -> HostImage:

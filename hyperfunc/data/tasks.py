@@ -32,7 +32,8 @@ VALIDATION_SCALES = (2.0, 3.0, 4.0, 1.5, 2.5, 3.7, 6.0, 8.0)
 
 
 Observed = UInt8[np.ndarray, "*b h w 3"] | Float32[np.ndarray, "*b h w 3"]
-"""What a model observes: levels, or nominally [0, 1] where noise is not clipped."""
+"""What a model observes: levels, or nominally [0, 1] where noise is not clipped. What is
+missing is NaN."""
 
 
 class Trial(NamedTuple):
@@ -61,6 +62,16 @@ RESTORATION_TRIALS = (
     Trial("jpeg40_x2", 2.0, Degradation(jpeg=1.0, jpeg_quality=(40, 40))),
 )
 """What validates a task with scale 1: the levels of the literature, one by one."""
+
+INPAINTING_TRIALS = (
+    Trial("missing50_x1", 1.0, Degradation(missing=1.0, missing_share=(0.5, 0.5))),
+    Trial("missing80_x1", 1.0, Degradation(missing=1.0, missing_share=(0.8, 0.8))),
+    Trial("strokes_x1", 1.0, Degradation(missing=1.0, gaps=("strokes",))),
+    Trial("rectangles_x1", 1.0, Degradation(missing=1.0, gaps=("rectangles",))),
+    Trial("text_x1", 1.0, Degradation(missing=1.0, gaps=("text",))),
+    Trial("missing50_x2", 2.0, Degradation(missing=1.0, missing_share=(0.5, 0.5))),
+)
+"""What validates a task with scale 1 and missing pixels."""
 
 
 class Example(TypedDict):
@@ -97,8 +108,8 @@ class SuperResolution:
         noise: probability of adding strong noise to the observed crop, or of dithering it to black
             and white. The target gets the bicubic enlargement of the same disturbance: the model
             learns to enlarge what is not a photograph as bicubic interpolation does.
-        degradation: blur, noise and JPEG of what is observed. The target is not degraded: the model
-            learns to undo them.
+        degradation: blur, noise, JPEG and missing pixels of what is observed. The target is not
+            degraded: the model learns to undo them.
     """
 
     scales: tuple[int, ...] = (2, 3, 4)
@@ -129,7 +140,7 @@ class SuperResolution:
 
     @property
     def observed_dtype(self) -> DTypeLike:
-        """Type of the observed crop: uint8, or float32 in [0, 1] where noise is not clipped."""
+        """Type of the observed crop: uint8, or float32 in [0, 1]; see `Degradation`."""
         return self.degradation.dtype
 
     @property
@@ -142,7 +153,7 @@ class SuperResolution:
         if model.fixed_scale is not None:
             scales: tuple[float, ...] = (float(model.fixed_scale),)
         elif 1 in self.scales and self.degradation.is_active:
-            return RESTORATION_TRIALS
+            return INPAINTING_TRIALS if self.degradation.missing else RESTORATION_TRIALS
         else:
             scales = VALIDATION_SCALES
         return tuple(Trial(f"x{scale:g}", scale, self.degradation.always()) for scale in scales)

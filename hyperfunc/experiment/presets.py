@@ -107,6 +107,33 @@ network corrects each pixel, and the fields add to what is interpolated between 
     python train.py --workdir=runs/restore --preset=restore --data_dir=DATA
 """
 
+INPAINT = dataclasses.replace(
+    RESTORE,
+    model=PixelHypernetwork(
+        HalfEDSR(width=64, blocks=8), FourierField(frequencies=32), base="filled"
+    ),
+    task=SuperResolution(
+        scales=(1,) * 7 + (2,),
+        crop=48,
+        shrink=1.5,
+        tries=2,
+        degradation=Degradation(
+            missing=1.0, gaps=("pixels", "pixels", "pixels", "strokes", "rectangles", "text")
+        ),
+    ),
+)
+
+"""The function of the whole image, from one of which pixels are missing (0.74 M parameters).
+
+Half of the examples lack 20 to 90 % of their pixels, at random; of the others a part is hidden
+under strokes, rectangles or text. The network corrects a weighted mean of the known pixels nearby
+(docs/adr/0016-missing-pixels-are-nan.md).
+
+    python train.py --workdir=runs/inpaint --preset=inpaint --data_dir=DATA
+
+The bundled checkpoint goes on from `restore` (docs/experiments/restoration.md).
+"""
+
 SR_LARGE = Experiment(
     model=PixelHypernetwork(
         EDSR(width=64, blocks=16, attention=True, fusion=True, dtype="bfloat16"),
@@ -294,6 +321,7 @@ PRESETS = {
     "sr_finetune": SR_FINETUNE,
     "sr_jpeg": SR_JPEG,
     "restore": RESTORE,
+    "inpaint": INPAINT,
     "sr_large": SR_LARGE,
     "sr_vapsr": SR_VAPSR,
     "sr_paper": SR_PAPER,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from hyperfunc.networks import (
+    EMITTED_BASES,
     INFERENCE,
     AnyTheta,
     Hypernetwork,
@@ -155,7 +156,7 @@ def encode(
             f"images of {images.shape[1]} x {images.shape[2]} pixels are too small for this model: "
             "give images of the size that it was trained on"
         ) from error
-    if model.base == "corrected" and exists is not None:
+    if model.base in EMITTED_BASES and exists is not None:
         base = mirror_beyond(base, exists)
     size = (images.shape[1], images.shape[2])
     grid = model.layout.grid(size)

@@ -19,7 +19,12 @@ from hyperfunc.networks.cpu_gradients import (
     plain_convolve,
     register_training_layers,
 )
-from hyperfunc.networks.hypernetworks import Hypernetwork, PatchHypernetwork, PixelHypernetwork
+from hyperfunc.networks.hypernetworks import (
+    EMITTED_BASES,
+    Hypernetwork,
+    PatchHypernetwork,
+    PixelHypernetwork,
+)
 from hyperfunc.networks.protocols import INFERENCE, TRAINING, Mode, ModelProtocol
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
 from hyperfunc.networks.theta import (
@@ -39,6 +44,7 @@ __all__ = [
     "CosineMLP",
     "DenseTrunk",
     "EDSR",
+    "EMITTED_BASES",
     "FactoredTheta",
     "FixedScale",
     "FourierField",

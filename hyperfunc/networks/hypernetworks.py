@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from hyperfunc.errors import check_range
 from hyperfunc.networks.backbones import EDSR, Backbone, InceptionTrunk
 from hyperfunc.networks.cpu_gradients import dot_for_flax
+from hyperfunc.networks.filling import FILL_RADIUS, fill_missing
 from hyperfunc.networks.layers import FactorizedConv, Mask, Precision, pool_to
 from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.networks.targets import CosineMLP, FourierField, Target
@@ -26,9 +27,12 @@ from hyperfunc.networks.theta import AnyTheta, FactoredTheta, PlainTheta
 from hyperfunc.pixels import PER_PIXEL, WHOLE_IMAGE, WindowLayout, mirror_indices
 from hyperfunc.types import Images, Neighbourhood, Shared, Theta
 
-Base = Literal["none", "bicubic", "corrected"]
+Base = Literal["none", "bicubic", "corrected", "filled"]
 """What target networks correct by addition: nothing, bicubic interpolation of the input, or of the
-input plus a correction of each pixel that the hypernetwork emits."""
+input plus a correction that the hypernetwork emits, of each pixel or of the missing pixels only."""
+
+EMITTED_BASES = ("corrected", "filled")
+"""Those that the hypernetwork emits."""
 
 
 class _MakesFunctions(nn.Module):
@@ -48,7 +52,8 @@ class _MakesFunctions(nn.Module):
         radius = self.backbone.receptive_radius
         if radius is None or not self.layout.is_per_pixel:
             return None
-        base_radius = radius if self.base == "corrected" else 0
+        radius += FILL_RADIUS if self.base == "filled" else 0
+        base_radius = radius if self.base in EMITTED_BASES else 0
         return Neighbourhood(radius, base_radius, self.backbone.alignment)
 
     def with_dtype(self: Any, dtype: Precision) -> Any:
@@ -87,18 +92,21 @@ class PixelHypernetwork(_MakesFunctions):
         self, images: Images, *, mask: Mask | None = None, mode: Mode = INFERENCE
     ) -> tuple[AnyTheta, Shared, Images | None]:
         """Emit theta, as a product of factors if the target network is linear, and the base."""
-        features = self.backbone(images, mask=mask, mode=mode).astype(jnp.float32)
+        observed, corrected = images, 1.0
+        if self.base == "filled":
+            images, known = fill_missing(images, mask)
+            observed, corrected = jnp.concatenate([images, known], axis=-1), 1.0 - known
+        features = self.backbone(observed, mask=mask, mode=mode).astype(jnp.float32)
         if features.shape[1:3] != images.shape[1:3]:
             raise ValueError(
                 f"the backbone turned {images.shape[1:3]} pixels into {features.shape[1:3]} "
                 "features: a PixelHypernetwork needs one that keeps the resolution, such as EDSR"
             )
         base = None if self.base == "none" else images
-        if self.base == "corrected":
+        if self.base in EMITTED_BASES:
             zeros = nn.initializers.zeros
-            base = images + nn.Dense(images.shape[-1], kernel_init=zeros, name="correction")(
-                features
-            )
+            correct = nn.Dense(images.shape[-1], kernel_init=zeros, name="correction")
+            base = images + corrected * correct(features)
         shared = self.param("shared", lambda key: self.target.init(key)[1])
         init = nn.initializers.normal(self.branch_scale / math.sqrt(features.shape[-1]))
         if self.target.is_linear:
@@ -147,8 +155,10 @@ class PatchHypernetwork(_MakesFunctions):
 
     def __post_init__(self) -> None:
         check_range(self, "branch_width", least=1)
-        if self.base == "corrected":
-            raise ValueError('base "corrected" needs a network per pixel: use "none" or "bicubic"')
+        if self.base in EMITTED_BASES:
+            raise ValueError(
+                f'base "{self.base}" needs a network per pixel: use "none" or "bicubic"'
+            )
         check_range(self, "branch_convs", least=int(self.sliding))
         check_range(self, "pool", "code", "branch_scale", least=0)
         if self.sliding and self.backbone.receptive_radius is None:

@@ -100,7 +100,8 @@ class Validator:
 
 
 def _as_levels(images: list[np.ndarray]) -> list[HostImage]:
-    return [image if image.dtype == np.uint8 else to_uint8(image) for image in images]
+    """Turn observed images into levels; missing pixels are black."""
+    return [x if x.dtype == np.uint8 else to_uint8(np.nan_to_num(x)) for x in images]
 
 
 def _crop_center(image: HostImage, side: int) -> HostImage:

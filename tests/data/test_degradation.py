@@ -12,6 +12,7 @@ from PIL import Image
 
 from hyperfunc.data import Degradation, ImageSource, SuperResolution, make_batches
 from hyperfunc.data.host_operations import Setting
+from hyperfunc.data.missing import draw_missing
 
 ALL = Degradation(blur=0.5, noise=0.5, jpeg=0.5, jpeg_again=0.5)
 
@@ -136,6 +137,38 @@ def test_noise_is_compressed_with_the_image():
     assert 1 < levels.std() < 0.8 * 255 * degrade(noise, image).std()
 
 
+# Missing pixels.
+
+
+def test_single_pixels_are_missing_independently(draw):
+    """Their share is uniform over its range, and all channels of a pixel are missing."""
+    image = draw(0, (64, 64))
+    shares = []
+    for seed in range(200):
+        observed = degrade(Degradation(missing=1.0), image, seed)
+        is_missing = np.isnan(observed)
+        assert (is_missing == is_missing[..., :1]).all()
+        levels = (image / np.float32(255))[~is_missing]
+        np.testing.assert_array_equal(observed[~is_missing], levels)
+        shares.append(is_missing.mean())
+    assert 0.17 < min(shares) < 0.24 and 0.86 < max(shares) < 0.93
+    assert abs(np.mean(shares) - 0.55) < 0.05
+    gaps = draw_missing((300, 300), "pixels", (0.4, 0.4), rng()) - 0.4
+    assert all(abs((a * b).mean()) < 0.01 for a, b in [(gaps[1:], gaps[:-1]), (gaps.T, gaps)])
+
+
+@pytest.mark.parametrize("gaps", ["strokes", "rectangles", "text"])
+def test_what_is_drawn_over_an_image_is_connected(gaps):
+    """Neighbours of missing pixels are missing, too, and as many pixels as the range says."""
+    shares = []
+    for seed in range(30):
+        is_missing = draw_missing((150, 200), gaps, (0.9, 0.9), rng(seed))
+        shares.append(is_missing.mean())
+        beside = is_missing[:, 1:] & is_missing[:, :-1]
+        assert beside.mean() > 0.5 * is_missing.mean()
+    assert 0.05 <= min(shares) < 0.1 and 0.25 < max(shares) < 0.35
+
+
 # Together.
 
 
@@ -154,7 +187,7 @@ def test_kinds_happen_alone_or_independently():
 
     def share_of(alone: float) -> dict[tuple[bool, ...], float]:
         one = dataclasses.replace(degradation, alone=alone)
-        kinds = [tuple(one.draw_kinds(draws)) for _ in range(4000)]
+        kinds = [tuple(one.draw_kinds(draws))[:3] for _ in range(4000)]
         return {kind: kinds.count(kind) / 4000 for kind in set(kinds)}
 
     alone = {(True, False, False): 0.2, (False, True, False): 0.4, (False, False, True): 0.4}
@@ -168,7 +201,7 @@ def test_kinds_happen_alone_or_independently():
     assert share_of(0.5) == pytest.approx(half, abs=0.03)
 
 
-@pytest.mark.parametrize("what", ["blur", "noise", "jpeg"])
+@pytest.mark.parametrize("what", ["blur", "noise", "jpeg", "missing"])
 def test_a_probability_is_the_share_of_degraded_examples(draw, what):
     """The target is never degraded."""
     image, setting = draw(0, (64, 64)), Setting(2, (0.3, -0.8))
@@ -211,6 +244,9 @@ def test_batches_depend_on_seed_and_number_alone(draw, scale):
         ({"blur": 1.5}, "blur 1.5"),
         ({"noise": -0.1}, "noise -0.1"),
         ({"jpeg_again": 2.0}, "jpeg_again 2.0"),
+        ({"missing": 1.2}, "missing 1.2"),
+        ({"missing_share": (0.9, 0.2)}, "give the smaller number first"),
+        ({"gaps": ()}, "name at least one"),
         ({"blur_sigma": (-1.0, 3.0)}, "blur_sigma"),
         ({"noise_sigma": (0.0, float("inf"))}, "noise_sigma"),
         ({"jpeg_quality": (0, 95)}, "jpeg_quality"),

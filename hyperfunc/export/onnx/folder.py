@@ -59,6 +59,11 @@ def _check(model: Model, folder: Path, scales: Sequence[int]) -> None:
             f"{model.path} has the trunk {kind}, and only EDSR and HalfEDSR can be written as ONNX "
             "graphs: give a checkpoint such as sr"
         )
+    if network.base == "filled":
+        raise UserError(
+            f"{model.path} fills missing pixels, which no ONNX graph does: give a checkpoint such "
+            "as sr"
+        )
 
 
 def export_onnx(
