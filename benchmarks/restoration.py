@@ -65,6 +65,7 @@ ROWS = (
     Row("denoise", "b100", (15,), (0.0,), (0.3,), scale=2.0, rivals="two steps"),
     Row("deblock", "b100", (40,), (0.0,), (0.3,), scale=2.0, rivals="two steps"),
     Row("denoise", "b100", (0,), (40.0,), (45.0,)),
+    Row("inpaint", "set14", (50, 80), (1.0, 1.0), (3.0, 3.0), rivals="classical"),
 )
 """Required are CBM3D and ARCNN, targets FFDNet and DnCNN, where these have published a number. A
 level of 0 leaves a clean image as it is."""
@@ -76,6 +77,7 @@ class Arguments:
 
     Attributes:
         checkpoint: a workdir, one of its checkpoints (RUN/checkpoints/STEP), or a bundled name.
+        inpaint: the same for missing pixels.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         images: at most so many images of each set, the first ones; all if not given.
         classical: the same for classical methods; 0 leaves them out.
@@ -83,6 +85,7 @@ class Arguments:
     """
 
     checkpoint: str = "restore"
+    inpaint: str = "inpaint"
     data_dir: Path | None = None
     images: int | None = None
     classical: int = 5
@@ -94,11 +97,11 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=args)
     with report_errors():
         use_cpu_cores()
-        model = load_model(arguments.checkpoint)
+        model, filling = load_model(arguments.checkpoint), load_model(arguments.inpaint)
         rows, tables = [], []
         print("| task | images | level | measured | required | target | |\n|" + "---|" * 7)
         for row in ROWS:
-            measured, more = measure(row, model, arguments)
+            measured, more = measure(row, filling if row.task == "inpaint" else model, arguments)
             tables += more
             columns = zip(row.levels, measured, row.required, row.target, strict=True)
             for level, value, required, target in columns:
@@ -117,6 +120,7 @@ def main(args: list[str] | None = None) -> None:
                 print_row(rows[-1])
         if arguments.json is not None:
             about = {"step": model.step, "model": model.fingerprint}
+            about["inpaint"] = {"step": filling.step, "model": filling.fingerprint}
             save_json(arguments.json, {**about, "rows": rows, "tables": tables})
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hyperfunc.evaluation import RestorationTask
     from hyperfunc.experiment import Model
 
-RESTORATION = ("denoise", "deblock", "deblur")
+RESTORATION = ("denoise", "deblock", "deblur", "inpaint")
 
 FLAGS_OF_OTHER_TASKS = {
     "super_resolution": {"out": "give --save_dir", "pairs": "", "level": ""},
@@ -47,7 +47,7 @@ class Arguments:
 
     Attributes:
         task: "super_resolution" measures PSNR and SSIM of enlarged images. "denoise", "deblock"
-            (JPEG) and "deblur" measure PSNR of images that were damaged and restored.
+            (JPEG), "deblur" and "inpaint" measure PSNR of images that were damaged and restored.
             "interpolate" reconstructs test images, and interpolates between pairs of them in weight
             space and in pixel space.
         dataset: one of set5, set14, b100, urban100, cbsd68, live1, classic5, faces and sample (five
@@ -57,18 +57,19 @@ class Arguments:
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns. If not
             given, 4, or 1 where images are restored: a larger one restores and enlarges.
         level: how strong the damage is, one number or several: 15,25,50. It is the standard
-            deviation of the noise in levels of 255, libjpeg's quality, or the standard deviation of
-            the blur in pixels. If not given, the levels of published tables.
+            deviation of the noise in levels of 255, libjpeg's quality, the standard deviation of
+            the blur in pixels, or the percentage of the pixels that are missing. If not given, the
+            levels of published tables.
         methods: what to compare: some of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+
             (self-ensemble: the mean over the eight symmetries of the square, at eight times the
             cost). Where images are restored, some of observed, hyperfunc, the methods of
-            scikit-image (non-local, wavelets and variation, or wiener and richardson-lucy for
-            deblur), and at scales above 1 hyperfunc-bicubic and hyperfunc-sr (restore first, then
-            enlarge); all of them if not given.
+            scikit-image (non-local, wavelets and variation; for deblur wiener and richardson-lucy;
+            for inpaint biharmonic), and at scales above 1 hyperfunc-bicubic and hyperfunc-sr
+            (restore first, then enlarge); all of them if not given.
         workdir: the model: a training run, of which the newest checkpoint is used, one of its
             checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, restore,
-            sr_paper, or faces_local for --task=interpolate. If not given, sr, restore or
-            faces_local.
+            inpaint, sr_paper, or faces_local for --task=interpolate. If not given, sr, restore,
+            inpaint or faces_local.
         srcnn: a training run of SRCNN at this scale.
         rdn: a training run of RDN at this scale.
         data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
@@ -78,7 +79,7 @@ class Arguments:
         pairs: number of pairs of images for --task=interpolate.
     """
 
-    task: Literal["super_resolution", "denoise", "deblock", "deblur", "interpolate"] = (
+    task: Literal["super_resolution", "denoise", "deblock", "deblur", "inpaint", "interpolate"] = (
         "super_resolution"
     )
     dataset: OptionalText = None
@@ -163,7 +164,7 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
         None if arguments.methods is None else _split(arguments.methods),
         task,
         rows,
-        checkpoint=arguments.workdir or "restore",
+        checkpoint=arguments.workdir or ("inpaint" if task == "inpaint" else "restore"),
     )
     table = evaluate_restoration(
         source, restorers, task, levels, scale=rows, save_dir=arguments.save_dir
@@ -179,7 +180,12 @@ def _parse_levels(task: "RestorationTask", text: str) -> list[float]:
     Raises:
         UserError: one is no number of the task's range.
     """
-    lowest, highest = {"denoise": (0, 255), "deblock": (1, 100), "deblur": (0.1, 20)}[task]
+    lowest, highest = {
+        "denoise": (0, 255),
+        "deblock": (1, 100),
+        "deblur": (0.1, 20),
+        "inpaint": (0, 99),
+    }[task]
     try:
         levels = [float(part) for part in _split(text)]
     except ValueError:

@@ -27,7 +27,7 @@ class Observation(NamedTuple):
     """A damaged image, and what the methods here are told of it."""
 
     pixels: Pixels
-    """Grey or RGB, nominally [0, 1]; noise is not clipped."""
+    """Grey or RGB, nominally [0, 1]; noise is not clipped, and what is missing is NaN."""
     error: float
     """Standard deviation of what noise or compression has added, in units of [0, 1]."""
     blur: float = 0.0
@@ -107,9 +107,21 @@ def _deconvolve(
     return np.stack(channels, axis=-1)[pad:-pad, pad:-pad].astype(np.float32)
 
 
+def continue_smoothly(seen: Observation) -> Pixels:
+    """Fill missing pixels with a biharmonic function.
+
+    Reference: Damelin and Hoang 2018, "On surface completion and image inpainting by biharmonic
+    functions: numerical aspects".
+    """
+    is_missing = np.isnan(seen.pixels[..., 0])
+    known = np.where(is_missing[..., None], 0, seen.pixels)
+    return restoration.inpaint_biharmonic(known, is_missing, channel_axis=-1).astype(np.float32)
+
+
 DENOISING = {
     "non-local": average_alike,
     "wavelets": shrink_wavelets,
     "variation": smooth_variation,
 }
 DEBLURRING = {"wiener": invert_regularised, "richardson-lucy": iterate_richardson_lucy}
+INPAINTING = {"biharmonic": continue_smoothly}

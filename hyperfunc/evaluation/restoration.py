@@ -11,7 +11,13 @@ from tqdm import tqdm
 
 from hyperfunc.data import Degradation, ImageSource, SuperResolution, Trial, save_as_jpeg
 from hyperfunc.errors import UserError
-from hyperfunc.evaluation.classical import DEBLURRING, DENOISING, Observation, Pixels
+from hyperfunc.evaluation.classical import (
+    DEBLURRING,
+    DENOISING,
+    INPAINTING,
+    Observation,
+    Pixels,
+)
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import save_json
@@ -21,15 +27,16 @@ from hyperfunc.types import HostImage, HostPixels, Size
 from hyperfunc.upscaling import Upscaler
 from hyperfunc.values import round_levels, to_integers, to_unit_range
 
-RestorationTask = Literal["denoise", "deblock", "deblur"]
+RestorationTask = Literal["denoise", "deblock", "deblur", "inpaint"]
 
 LEVELS: dict[RestorationTask, tuple[float, ...]] = {
     "denoise": (15.0, 25.0, 50.0),
     "deblock": (10.0, 20.0, 30.0, 40.0),
     "deblur": (1.6,),
+    "inpaint": (50.0, 80.0),
 }
-"""Those of published tables: sigma of the noise in levels of 255, libjpeg's quality, and sigma of
-the blur in pixels."""
+"""Those of published tables: sigma of the noise in levels of 255, libjpeg's quality, sigma of the
+blur in pixels, and the percentage of the pixels that are missing."""
 
 PROTOCOLS: dict[RestorationTask, str] = {
     "denoise": "white Gaussian noise on [0, 1], independent in each channel, seed 0 for each "
@@ -39,6 +46,8 @@ PROTOCOLS: dict[RestorationTask, str] = {
     "RGB",
     "deblur": "Gaussian blur, mirrored at the border and rounded to uint8, then white Gaussian "
     "noise of sigma 2.55, seed 0 for each image, not clipped; PSNR over RGB",
+    "inpaint": "each pixel is missing, in all channels, with this probability, seed 0 for each "
+    "image; PSNR over RGB, of all pixels",
 }
 """What the numbers mean, for the JSON file."""
 
@@ -53,6 +62,14 @@ DEBLURRING_NOISE = 2.55
 
 SMALLEST_ERROR = 1e-4
 """What methods are told of less: they divide by it."""
+
+CLASSICAL = {
+    "denoise": DENOISING,
+    "deblock": DENOISING,
+    "deblur": DEBLURRING,
+    "inpaint": INPAINTING,
+}
+"""The classical methods of each task."""
 
 Restorer = Callable[[Observation, Size], Pixels]
 """From a damaged image to the image without the damage at a size (height, width)."""
@@ -133,7 +150,7 @@ def load_restorers(
     Raises:
         UserError: there is no such method, or no such model.
     """
-    classical = DEBLURRING if task == "deblur" else DENOISING
+    classical = CLASSICAL[task]
     known = ["observed", *classical, *(OURS if scale > 1 else OURS[-1:])]
     restorers: dict[str, Restorer] = {}
     model = None
@@ -144,13 +161,15 @@ def load_restorers(
                 f"{', '.join(known)}"
             )
         if name == "observed":
-            restorers[name] = then_enlarge(lambda seen: seen.pixels)
+            restorers[name] = then_enlarge(lambda seen: np.nan_to_num(seen.pixels))
         elif name in classical:
             restorers[name] = then_enlarge(classical[name])
         else:
             if model is None:
                 model = checkpoint if isinstance(checkpoint, Model) else load_model(checkpoint)
                 model.check_task("SuperResolution")
+                if task == "inpaint":
+                    model.check_filling()
                 upscaler = Upscaler.of_model(model)
             restorers[name] = _use_model(upscaler, name)
     return restorers, model
@@ -186,7 +205,10 @@ def observe(
     if task == "deblock":
         return _observe_jpeg(image, int(level), scale)
     rng, level = np.random.default_rng(0), float(level)
-    if task == "denoise":
+    if task == "inpaint":
+        share = (level / 100, level / 100)
+        sigma, degradation = 0.0, Degradation(missing=1.0, missing_share=share)
+    elif task == "denoise":
         sigma, degradation = level, Degradation(noise=1.0, noise_sigma=(level, level))
     else:
         sigma, noise = DEBLURRING_NOISE, (DEBLURRING_NOISE, DEBLURRING_NOISE)

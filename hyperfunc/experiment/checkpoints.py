@@ -118,6 +118,17 @@ class Model:
                 f"preset for {kind}"
             )
 
+    def check_filling(self) -> None:
+        """Check that the model reads images with missing pixels.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.description["model"].get("base") != "filled":
+            raise UserError(
+                f"{self.path} does not fill missing pixels: give a checkpoint such as inpaint"
+            )
+
     def with_strength(self, strength: float) -> "Model":
         """Return a model that changes its input by ``strength`` times as much.
 

@@ -11,7 +11,7 @@ import evaluate
 from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation import LEVELS, evaluate_restoration, load_restorers
-from hyperfunc.evaluation.classical import DEBLURRING, DENOISING
+from hyperfunc.evaluation.classical import DEBLURRING, DENOISING, INPAINTING
 from hyperfunc.evaluation.restoration import observe, then_enlarge
 from hyperfunc.pixels import degrade, imresize, luma, psnr_rgb
 from hyperfunc.values import to_integers, to_unit_range
@@ -102,6 +102,28 @@ def test_an_image_without_noise_is_left_as_it_is(draw, name):
     assert np.abs(DENOISING[name](seen) - to_unit_range(original)).max() < 1 / 255
 
 
+def test_as_many_pixels_are_missing_as_the_level_says(draw):
+    image = draw(3, (120, 100))
+    seen, original = observe(image, "inpaint", 80)
+    is_missing = np.isnan(seen.pixels)
+    assert is_missing.mean() == pytest.approx(0.8, abs=0.02)
+    assert (is_missing == is_missing[..., :1]).all()
+    np.testing.assert_array_equal(seen.pixels[~is_missing], to_unit_range(image)[~is_missing])
+    np.testing.assert_array_equal(original, image)
+
+
+def test_missing_pixels_of_a_plane_are_filled_exactly():
+    """A plane is biharmonic, and known pixels stay."""
+    rows, cols = np.meshgrid(np.arange(30), np.arange(34), indexing="ij")
+    plane = np.stack([rows + 3 * cols, 2 * rows, 200 - cols], axis=-1).astype(np.uint8)
+    seen, _ = observe(plane, "inpaint", 50)
+    filled = INPAINTING["biharmonic"](seen)
+    inside = (slice(4, -4), slice(4, -4))  # At the border the method chooses how to continue.
+    np.testing.assert_allclose(filled[inside], to_unit_range(plane)[inside], atol=2e-3)
+    known = ~np.isnan(seen.pixels)
+    np.testing.assert_array_equal(filled[known], seen.pixels[known])
+
+
 def test_rows_are_means_over_the_images(source, tmp_path):
     restorers = {
         "observed": then_enlarge(lambda seen: seen.pixels),
@@ -159,6 +181,8 @@ def test_flags_that_cannot_be_used(refuse, photos):
         assert "whole numbers from 1 to 100" in refuse(
             evaluate.main, "--task=deblock", f"--level={level}"
         )
+    assert "numbers from 0 to 99" in refuse(evaluate.main, "--task=inpaint", "--level=100")
+    assert "does not fill missing pixels" in refuse(evaluate.main, "--task=inpaint", "--workdir=sr")
     assert "one scale of both axes" in refuse(evaluate.main, *flags, "--scale=2x1")
     assert "--pairs means nothing to --task=denoise" in refuse(evaluate.main, *flags, "--pairs=3")
     assert "--level means nothing" in refuse(evaluate.main, f"--dataset={photos}", "--level=3")
