@@ -28,6 +28,7 @@ def represent(
     image: Any,
     *,
     checkpoint: str | os.PathLike[str] | Model = "sr",
+    mask: Any = None,
 ) -> ContinuousImage:
     """Turn a picture into a continuous function.
 
@@ -42,18 +43,24 @@ def represent(
             converted, and an alpha channel is dropped.
         checkpoint: the name of a bundled checkpoint, the workdir of a training run, or a model
             from `load_model`. A named model is read once and kept.
+        mask: an array [h, w] that is true where pixels are missing, for a checkpoint such as
+            inpaint, which fills them.
 
     Raises:
-        UserError: the file cannot be read, there is no such checkpoint, or the picture is so large
-            that its function would not fit in memory.
-        ValueError: the array has another shape, type or range.
+        UserError: the file cannot be read, there is no such checkpoint, it does not fill missing
+            pixels, or the picture is so large that its function would not fit in memory.
+        ValueError: the array has another shape, type or range, or the mask does not fit it.
     """
     keep_compilations()
     model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])
+    is_grey = (pixels == pixels[..., :1]).all()
+    if mask is not None:
+        model.check_filling()
+        pixels = _mark_missing(pixels, np.asarray(mask))
     function = _encode_tiles(model.hypernetwork, model.variables, pixels)
-    if (pixels == pixels[..., :1]).all():  # The model would tint it.
+    if is_grey:  # The model would tint it.
         function = function.average_channels()
     return ContinuousImage(function)
 
@@ -105,6 +112,15 @@ def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
             f"an array of {pixels.dtype} is no picture: give uint8, uint16 or floating point"
         )
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _mark_missing(pixels: Float[np.ndarray, "h w 3"], mask: np.ndarray) -> np.ndarray:
+    if mask.shape != pixels.shape[:2] or mask.dtype != bool:
+        raise ValueError(
+            f"a mask {list(mask.shape)} of {mask.dtype} for a picture {list(pixels.shape)}: give "
+            f"{list(pixels.shape[:2])} of bool"
+        )
+    return np.where(mask[..., None], np.float32(np.nan), pixels)
 
 
 @functools.lru_cache(maxsize=4)

@@ -30,7 +30,7 @@ from hyperfunc.commands.running import run_command
 
 COMMANDS = {
     "upscale": "Enlarge an image, several images, or all images of a folder.",
-    "restore": "Remove noise, blur and the artefacts of JPEG, and enlarge if asked.",
+    "restore": "Remove noise, blur and the artefacts of JPEG, or fill missing pixels.",
     "info": "Describe a file: an image, a checkpoint, or a function (.hfn).",
     "export": "Write an image as a function (a file or a page), or a model as ONNX graphs.",
     "view": "Show an image as a function in a browser, and zoom into it.",

@@ -6,16 +6,17 @@ It is ``hyperfunc upscale`` with another model, at scale 1 unless another one is
 import dataclasses
 
 from hyperfunc.commands import upscale
+from hyperfunc.commands.arguments import OptionalText
 from hyperfunc.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(upscale.Arguments):
-    """Remove noise, blur and the artefacts of JPEG from an image, or from all images of a folder.
+    """Remove noise, blur and the artefacts of JPEG from images, or fill missing pixels.
 
-    It need not be told what happened to an image. Formats, metadata, folders and interruptions are
-    treated as by `hyperfunc upscale`. An image is restored at its own size, or with --scale or
-    --size restored and enlarged at once.
+    It need not be told what happened to an image, except which pixels are missing (--mask).
+    Formats, metadata, folders and interruptions are treated as by `hyperfunc upscale`. An image is
+    restored at its own size, or with --scale or --size restored and enlarged at once.
 
     Attributes:
         source: an image, or a folder, whose subfolders are included.
@@ -23,12 +24,17 @@ class Arguments(upscale.Arguments):
             hyperfunc restore a.jpg b.jpg clean/
         scale: output pixels per input pixel, such as 2, 1.5, or 2x1 for rows x columns. If neither
             a scale nor a size is given, it is 1.
-        checkpoint: the workdir of a training run, or the name of a bundled checkpoint.
+        checkpoint: the workdir of a training run, or the name of a bundled checkpoint. If not
+            given, restore, or inpaint with --mask.
         strength: how much of the change to make, from 0 (none) to 1 (all of it).
+        mask: fill missing pixels, and leave the others as they are. An image of the same size that
+            is white where pixels are missing; "alpha" where transparent pixels are; or a colour
+            such as "#ff00ff" that they have.
     """
 
     checkpoint: str = "restore"
     strength: float = 1.0
+    mask: OptionalText = None
 
 
 def run(arguments: Arguments) -> None:
@@ -45,6 +51,12 @@ def run(arguments: Arguments) -> None:
             f"{arguments.source}: a function is rendered as it is: use hyperfunc upscale, or "
             "restore the image that it was made of"
         )
+    if arguments.mask and arguments.linear:
+        raise UserError("--linear: is not possible with --mask: leave it out")
+    if arguments.mask and arguments.checkpoint == "restore":
+        arguments = dataclasses.replace(arguments, checkpoint="inpaint")
     if arguments.scale is None and arguments.size is None:
         arguments = dataclasses.replace(arguments, scale="1")
-    upscale.run(arguments, command="restore", strength=arguments.strength)
+    upscale.run(
+        arguments, command="restore", strength=arguments.strength, mask=arguments.mask or ""
+    )

@@ -102,13 +102,16 @@ class Arguments:
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
-def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0) -> None:
+def run(
+    arguments: Arguments, *, command: str = "upscale", strength: float = 1.0, mask: str = ""
+) -> None:
     """Plan the files to enlarge, enlarge them, and say what happened to each.
 
     Args:
         arguments: of the command line.
         command: its name, for the report.
         strength: of a model that restores; see `Model.with_strength`.
+        mask: which pixels are missing, see `hyperfunc.upscaling.Mask`; none if not given.
 
     Raises:
         UserError: nothing can be enlarged, or the only file failed.
@@ -118,7 +121,7 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
 
     use_cpu_cores(1 if not arguments.more and _is_small(arguments.source) else None)
     from hyperfunc.experiment import load_model
-    from hyperfunc.upscaling import Tally, plan_batches, print_above_bar
+    from hyperfunc.upscaling import Mask, Tally, plan_batches, print_above_bar
 
     began = time.perf_counter()
     request = _parse_request(arguments)
@@ -132,6 +135,9 @@ def run(arguments: Arguments, *, command: str = "upscale", strength: float = 1.0
     model.check_task("SuperResolution")
     if strength != 1:
         model = model.with_strength(strength)
+    if mask:
+        model.check_filling()
+        request = dataclasses.replace(request, mask=Mask(mask))
     request = dataclasses.replace(request, model=model.fingerprint)
     batches = plan_batches(
         [as_path(source) for source in sources],
@@ -233,13 +239,15 @@ def _enlarge(
     is_single: bool,
 ) -> None:
     """Enlarge the files of the batches, of which the first one decides whether that is possible."""
-    from hyperfunc.upscaling import Upscaler, advise, run_batches
+    from hyperfunc.upscaling import Upscaler, advise, advise_against_noise, run_batches
 
     def finish(batch: "Batch") -> None:
         tally.add(batch)
         for outcome in batch.outcomes:
             for note in outcome.notes:
                 say(f"{outcome.input}: {note}")
+        if arguments.checkpoint == "sr" and (advice := advise_against_noise(batch)):
+            say(advice)
 
     batches = _check_batches(first, others, finish, is_single=is_single)
     for batch in batches:

@@ -32,6 +32,7 @@ from hyperfunc.pixels.metrics import (
     ssim_rgb,
     ssim_y,
 )
+from hyperfunc.pixels.noise import estimate_noise
 from hyperfunc.pixels.resize import (
     axis_weights,
     crop_margin,
@@ -68,6 +69,7 @@ __all__ = [
     "degrade",
     "degrade_crop",
     "enlarge",
+    "estimate_noise",
     "find_cells",
     "find_lines",
     "imresize",

@@ -7,7 +7,8 @@ from hyperfunc.upscaling.batch_files import describe_counts, pair_files
 from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batches
 from hyperfunc.upscaling.batch_progress import print_above_bar
 from hyperfunc.upscaling.batch_run import run_batches
-from hyperfunc.upscaling.batch_summary import advise
+from hyperfunc.upscaling.batch_summary import advise, advise_against_noise
+from hyperfunc.upscaling.missing import Mask
 from hyperfunc.upscaling.places import check_places
 from hyperfunc.upscaling.records import Records, append_record
 from hyperfunc.upscaling.tally import Tally
@@ -16,11 +17,13 @@ from hyperfunc.upscaling.upscaler import Upscaler
 
 __all__ = [
     "Batch",
+    "Mask",
     "Records",
     "Request",
     "Tally",
     "Upscaler",
     "advise",
+    "advise_against_noise",
     "append_record",
     "check_places",
     "describe_counts",

@@ -55,7 +55,9 @@ def choose_channels(pixels: HostPixels) -> int:
 def drop_equal_channels(image: HostPixels) -> HostPixels:
     """Turn an RGB image that is grey everywhere into a grey one: the model would tint it."""
     colours = image[..., :3]
-    if image.shape[2] < 3 or (colours != colours[..., :1]).any():
+    first = np.broadcast_to(colours[..., :1], colours.shape)
+    is_float = image.dtype == np.float32  # Missing pixels are NaN.
+    if image.shape[2] < 3 or not np.array_equal(colours, first, equal_nan=is_float):
         return image
     return np.delete(image, (1, 2), axis=2)
 
@@ -175,8 +177,12 @@ MAXIMUM = Reduction(jnp.max, jax.lax.max, -np.inf)
 def _reduce_nearby(
     reduction: Reduction, values: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
 ) -> jax.Array:
-    """Reduce the values [1, h, w, c] near each output pixel: [1, y, x, c]."""
+    """Reduce the values [1, h, w, c] near each output pixel: [1, y, x, c].
+
+    Where one of them is missing, the result is no bound: infinite.
+    """
     last = values.shape[1] - 1, values.shape[2] - 1
+    values = jnp.where(jnp.isnan(values), -reduction.start, values)
     for i, (axis, first) in enumerate(zip(axes, origin, strict=True)):
         along = i + 1
         index = jnp.clip(axis.split()[0] + first, 0, last[i])

@@ -22,6 +22,7 @@ from hyperfunc.images import FORMATS, Header, check_output, read_header
 from hyperfunc.pixels import enlarge
 from hyperfunc.types import Size
 from hyperfunc.upscaling.batch_files import pair_files
+from hyperfunc.upscaling.missing import Mask
 from hyperfunc.upscaling.records import Origin, Records, identify_file
 from hyperfunc.upscaling.wrapping import Wrap
 
@@ -45,6 +46,7 @@ class Request:
         quality: of JPEG, WebP and AVIF, see `hyperfunc.images.write_photo`.
         wrap: the axes along which the sides of the images meet, see `Upscaler`.
         linear: whether reductions average light, see `Upscaler`.
+        mask: which pixels of the inputs are missing.
     """
 
     scale: tuple[float, float] | None = None
@@ -53,6 +55,7 @@ class Request:
     quality: int = 95
     wrap: Wrap = ""
     linear: bool = False
+    mask: Mask | None = None
 
     def describe_origin(self, source: Path, target: Path) -> Origin:
         """Describe what determines an output, for its record."""
@@ -64,6 +67,8 @@ class Request:
             origin["wrap"] = self.wrap
         if self.linear:
             origin["linear"] = True
+        if self.mask is not None:
+            origin["mask"] = self.mask.describe()
         return origin
 
     def find_size(self, name: str, size: Size) -> Size:
@@ -105,6 +110,7 @@ class Outcome:
         channels: 1 to 4: grey, grey with alpha, RGB, RGBA.
         dtype: of the channels: uint8, uint16 or float32.
         seconds: time to render, including compilation, without decoding and writing.
+        noise: an estimate of its standard deviation, in levels of 255; see `estimate_noise`.
         notes: what could not be preserved.
         error: why the file failed.
     """
@@ -117,6 +123,7 @@ class Outcome:
     channels: int | None = None
     dtype: str | None = None
     seconds: float | None = None
+    noise: float | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
     error: str | None = None
 
@@ -136,6 +143,7 @@ class Job:
         size: (height, width) of the output, in pixels.
         outcome: the record of whether it was done, for the report.
         origin: what the output is made of, for the record beside it.
+        mask: which pixels of the input are missing.
         is_made_again: whether it replaces an output of another request or another input.
     """
 
@@ -145,6 +153,7 @@ class Job:
     size: Size
     outcome: Outcome
     origin: Origin
+    mask: Mask | None = None
     is_made_again: bool = False
 
     @property
@@ -307,7 +316,7 @@ def _make_job(
     outcome.output_size = (size[1], size[0])
     outcome.channels, outcome.dtype = header.channels, header.dtype.name
     check_output(target, size)
-    job = Job(source, target, header, size, outcome, origin)
+    job = Job(source, target, header, size, outcome, origin, request.mask)
     _check_memory(job)
     return job
 

@@ -20,10 +20,12 @@ from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import UserError
 from hyperfunc.files import is_full
 from hyperfunc.images import Photo, read_photo, resize_tags, write_photo
+from hyperfunc.pixels import estimate_noise
 from hyperfunc.upscaling.batch_groups import Group, plan_groups
 from hyperfunc.upscaling.batch_plan import BATCH_SIZE, Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
+from hyperfunc.upscaling.missing import mark_missing, unmark
 from hyperfunc.upscaling.pieces import Plan
 from hyperfunc.upscaling.records import append_record
 from hyperfunc.upscaling.upscaler import Progress, Upscaler
@@ -296,13 +298,27 @@ def _check(job: Job, photo: Photo) -> Photo:
 
 
 def _enlarge(
-    jobs: list[Job], plans: list[Plan], photos: list[Photo], upscaler: Upscaler, report: Progress
+    jobs: list[Job],
+    plans: list[Plan],
+    photos: list[Photo],
+    upscaler: Upscaler,
+    report: Progress,
 ) -> list[Photo]:
     """Render decoded files, and record the time that it takes."""
     began = time.perf_counter()
     ranges = [ValueRange.of(photo.pixels) for photo in photos]
     images = [x.to_unit(photo.pixels) for photo, x in zip(photos, ranges, strict=True)]
+    for job, image in zip(jobs, images, strict=True):
+        job.outcome.noise = round(estimate_noise(image), 1)
+    mask = jobs[0].mask  # That of all.
+    if mask is not None:
+        gaps = [
+            mask.find(x.pixels, name=str(job.source)) for x, job in zip(photos, jobs, strict=True)
+        ]
+        images = [mark_missing(image, gap) for image, gap in zip(images, gaps, strict=True)]
     results = upscaler.render_together(images, plans, progress=report)
+    if mask is not None:
+        results = [unmark(x, like=y.pixels) for x, y in zip(results, photos, strict=True)]
     enlarged = []
     for job, photo, pixels, values in zip(jobs, photos, results, ranges, strict=True):
         metadata, notes = resize_tags(photo.metadata, job.header.size, job.size)

@@ -11,6 +11,10 @@ JPEG_QUALITY_LIMIT = 95
 """JPEGs of this quality and below look better when a model that was trained on JPEGs enlarges them
 (docs/results/jpeg.json)."""
 
+NOISE_LIMIT = 10.0
+"""Images with so much noise, as `estimate_noise` finds it, are restored rather than enlarged: see
+docs/experiments/restoration.md."""
+
 
 def describe(batch: Batch, plans: Sequence[Plan]) -> str:
     """Say what is about to be done.
@@ -56,6 +60,17 @@ def advise(batch: Batch) -> str | None:
     else:
         which = f"{len(jpegs)} of these are JPEGs of quality {JPEG_QUALITY_LIMIT} or less"
     return f"{which}: --checkpoint=sr_jpeg removes the artefacts of the compression"
+
+
+def advise_against_noise(batch: Batch) -> str | None:
+    """Recommend to restore images whose noise was enlarged."""
+    noisy = [outcome for outcome in batch.outcomes if (outcome.noise or 0) >= NOISE_LIMIT]
+    if not noisy:
+        return None
+    which = f"{len(noisy)} of these have noise"
+    if len(batch.outcomes) == 1:
+        which = f"noise of about {noisy[0].noise:.0f} of 255 levels"
+    return f"{which}: hyperfunc restore with --scale removes it and enlarges"
 
 
 def _dimensions(size: Size) -> str:

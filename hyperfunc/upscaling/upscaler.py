@@ -19,6 +19,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.types import HostPixels, Neighbourhood, Size
 from hyperfunc.upscaling.alpha import choose_channels, drop_equal_channels, repeat_grey
 from hyperfunc.upscaling.compilation import CompiledFunctions
+from hyperfunc.upscaling.missing import keep_known
 from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
@@ -138,13 +139,15 @@ class Upscaler:
         """Render an image at ``size`` (height, width).
 
         Args:
-            image: uint8, uint16 or float32, 1 to 4 channels.
+            image: uint8, uint16 or float32, 1 to 4 channels. Where the colours are NaN, pixels are
+                missing; only models with a filled base can read such images.
             size: of the result.
             progress: called after each group of pieces.
 
         Returns:
             The image, with the channels and the dtype of ``image``. Integers are rounded and
-            clipped, floats are not.
+            clipped, floats are not. Where there are missing pixels and the size is that of the
+            image, the others stay as they are.
 
         Raises:
             ValueError: a size is below one pixel, or the array is no image.
@@ -213,10 +216,8 @@ class Upscaler:
             raise ValueError("images of several dtypes or renderers cannot be rendered together")
         report = progress or (lambda done, total: None)
         wanted = [image.shape[2] for image in images]
-        images = [
-            wrap_around(drop_equal_channels(image), plan.padding)
-            for image, plan in zip(images, plans, strict=True)
-        ]
+        originals = [drop_equal_channels(image) for image in images]
+        images = [wrap_around(x, plan.padding) for x, plan in zip(originals, plans, strict=True)]
         results = [
             np.zeros((*plan.size, image.shape[2]), image.dtype)
             for image, plan in zip(images, plans, strict=True)
@@ -232,6 +233,7 @@ class Upscaler:
             report(0, total)
         if done < total:
             report(total, total)  # The other pieces are transparent: they stay zero.
+        results = [keep_known(x, image) for x, image in zip(results, originals, strict=True)]
         return [repeat_grey(x, channels) for x, channels in zip(results, wanted, strict=True)]
 
     @property

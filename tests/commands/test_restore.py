@@ -11,7 +11,7 @@ from hyperfunc.commands import main
 from hyperfunc.data import Degradation, SuperResolution
 from hyperfunc.experiment import Experiment, exported, init_variables, load_model, to_dict
 from hyperfunc.experiment.exported import Exported, write_exported
-from hyperfunc.images import read_image, write_image
+from hyperfunc.images import Photo, read_image, write_image, write_photo
 from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
 from hyperfunc.upscaling import Upscaler
 
@@ -80,6 +80,66 @@ def test_represent_restores(model, noise):
     restored = np.asarray(function.render(21, 24)).clip(0, 1)
     upscaled = Upscaler(model.hypernetwork, model.variables)(noise, (21, 24))
     assert np.abs(255 * restored - upscaled).max() < 0.6
+
+
+@pytest.fixture(scope="module")
+def filling(model):
+    """A model that fills missing pixels, beside the other one."""
+    network = PixelHypernetwork(
+        HalfEDSR(width=4, blocks=1), FourierField(frequencies=4), base="filled", branch_scale=0.1
+    )
+    experiment = Experiment(model=network, task=TASK)
+    variables = jax.device_get(init_variables(experiment, jax.random.key(1)))
+    written = Exported.of(7, to_dict(experiment), network.reads)
+    write_exported(model.path.parent / "inpaint", written, variables)
+    return load_model("inpaint")
+
+
+def test_missing_pixels_are_filled_and_others_stay(filling, image, tmp_path):
+    path, pixels = image
+    gaps = np.random.default_rng(2).uniform(size=pixels.shape[:2]) < 0.3
+    write_image(tmp_path / "mask.png", np.repeat(255 * gaps[..., None].astype("u1"), 3, axis=-1))
+    out, flag = tmp_path / "b.png", f"--mask={tmp_path / 'mask.png'}"
+    main(["restore", str(path), str(out), flag])
+    filled = read_image(out)
+    np.testing.assert_array_equal(filled[~gaps], pixels[~gaps])
+    assert np.abs(filled[gaps].astype(int) - pixels[gaps]).mean() > 10
+    # What lies under the mask has no influence, nor has how it is said what is missing.
+    coloured = np.where(gaps[..., None], np.array([255, 0, 255], "u1"), pixels)
+    write_image(tmp_path / "c.png", coloured)
+    alpha = np.where(gaps, 0, 255).astype("u1")[..., None]
+    write_photo(tmp_path / "d.png", Photo(np.concatenate([pixels, alpha], axis=-1)))
+    for name, mask in (("c", "#ff00ff"), ("d", "alpha")):
+        main(["restore", str(tmp_path / f"{name}.png"), str(out), f"--mask={mask}", "--overwrite"])
+        np.testing.assert_array_equal(read_image(out), filled)
+    main(["restore", str(path), str(out), flag, "--overwrite", "--scale=2"])
+    assert read_image(out).shape == (42, 48, 3)
+    function = hyperfunc.represent(pixels, checkpoint=str(filling.path), mask=gaps)
+    rendered = np.asarray(function.render(21, 24)).clip(0, 1)
+    assert np.abs(255 * rendered - filled)[gaps].max() < 0.6
+
+
+def test_another_mask_makes_another_output(filling, image, tmp_path, capsys):
+    path, pixels = image
+    for name, column in (("a", 3), ("a", 3), ("b", 4)):
+        mask = np.zeros_like(pixels)
+        mask[:, column] = 255
+        if not (tmp_path / f"{name}_mask.png").exists():
+            write_image(tmp_path / f"{name}_mask.png", mask)
+        flag = f"--mask={tmp_path / name}_mask.png"
+        main(["restore", str(path), str(tmp_path / "out.png"), flag])
+    printed = capsys.readouterr().out
+    assert printed.count("skipped") == 1 and printed.count("made again") == 1
+
+
+def test_masks_that_cannot_be_used(filling, image, tmp_path, refuse):
+    path, pixels = image
+    target = tmp_path / "b.png"
+    assert "has no alpha" in refuse(main, "restore", path, target, "--mask=alpha")
+    assert "no such file" in refuse(main, "restore", path, target, "--mask=none.png").lower()
+    assert "leave it out" in refuse(main, "restore", path, target, "--mask=alpha", "--linear")
+    with pytest.raises(ValueError, match="give .21, 24. of bool"):
+        hyperfunc.represent(pixels, checkpoint=str(filling.path), mask=pixels > 100)
 
 
 def test_what_cannot_be_restored(model, image, tmp_path, refuse, checkpoint):

@@ -23,6 +23,7 @@ from hyperfunc.upscaling import (
     Tally,
     Upscaler,
     advise,
+    advise_against_noise,
     batch_groups,
     batch_progress,
     batch_run,
@@ -269,6 +270,7 @@ def test_the_report_has_the_fields_that_scripts_read(tmp_path):
         "output_size": [10, 10],
         "channels": 3,
         "dtype": "uint8",
+        "noise": 0.0,
         "notes": [],
         "error": None,
     }
@@ -301,6 +303,24 @@ def test_a_batch_is_described_before_it_runs(tmp_path):
     batch = plan_batch(tmp_path / "in" / "00.png", tmp_path / "a.png", Request(scale=(2.0, 3.0)))
     run_batch(batch, FakeUpscaler(), say=lines.append)
     assert f"{tmp_path}/in/00.png: 10 x 10 -> 30 x 20 pixels (0.0 Mpx), 1 tile" in lines
+
+
+def test_restoring_is_recommended_where_there_is_noise(tmp_path):
+    """Of 15 levels, and not of 5; nor for a texture that does not cover the image."""
+    rng = np.random.default_rng(0)
+    noise, smooth = rng.normal(size=(96, 128, 3)), np.full((96, 128, 3), 128.0)
+    texture = smooth + np.where(np.arange(128)[:, None] < 80, 40, 0) * noise
+    images = {"a": smooth + 15 * noise, "b": smooth + 5 * noise, "c": texture}
+    (tmp_path / "in").mkdir()
+    for name, image in images.items():
+        write_image(tmp_path / "in" / f"{name}.png", image.round().clip(0, 255).astype("u1"))
+    batch = plan_batch(tmp_path / "in", tmp_path / "out", SAME_SIZE)
+    run_batch(batch, FakeUpscaler())
+    assert "1 of these have noise: hyperfunc restore" in (advise_against_noise(batch) or "")
+    batch.outcomes = batch.outcomes[:1]
+    assert "noise of about 1" in (advise_against_noise(batch) or "")
+    batch.outcomes[0].noise = 9.9
+    assert advise_against_noise(batch) is None
 
 
 def test_the_model_for_jpegs_is_recommended(tmp_path):

@@ -1,0 +1,94 @@
+"""Missing pixels: which ones a user means, and images that have some.
+
+An image with missing pixels is float32; all colours of a missing pixel are NaN.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from hyperfunc.errors import UserError
+from hyperfunc.files import as_path
+from hyperfunc.images import read_image
+from hyperfunc.types import HostPixels
+from hyperfunc.upscaling.records import identify_file
+from hyperfunc.values import has_alpha, to_integers, to_unit_range
+
+ALPHA = "alpha"
+
+
+class Mask(NamedTuple):
+    """Which pixels are missing: see `find`."""
+
+    source: str
+    """The path of an image that is white where pixels are missing; "alpha" for those that are
+    transparent; or a colour such as "#ff00ff" for those that have it."""
+
+    def describe(self) -> list[Any]:
+        """Describe what determines the missing pixels of an image, for the record of an output."""
+        is_file = self.source != ALPHA and self._colour is None
+        return [self.source, *(identify_file(as_path(self.source)) if is_file else ())]
+
+    def find(self, pixels: HostPixels, *, name: str) -> Bool[np.ndarray, "h w"]:
+        """Find the missing pixels of an image.
+
+        Args:
+            pixels: the image.
+            name: what to call it in error messages.
+
+        Raises:
+            UserError: the mask cannot be read or is of another size, the image has no alpha, or all
+                of its pixels are missing.
+        """
+        if self.source == ALPHA:
+            if not has_alpha(pixels.shape[2]):
+                raise UserError(f"{name}: has no alpha: give an image or a colour as --mask")
+            is_missing = pixels[..., -1] <= 0
+        elif self._colour is not None:
+            colours = to_unit_range(pixels[..., _colours(pixels)])
+            is_missing = (np.abs(colours - self._colour) < 0.5 / 255).all(axis=-1)
+        else:
+            mask = read_image(as_path(self.source))
+            if mask.shape[:2] != pixels.shape[:2]:
+                sizes = [f"{x.shape[1]} x {x.shape[0]}" for x in (mask, pixels)]
+                raise UserError(
+                    f"{name}: has {sizes[1]} pixels, and the mask {self.source} {sizes[0]}: "
+                    "give a mask of the image's size"
+                )
+            is_missing = mask.mean(axis=-1) >= 128
+        if is_missing.all():
+            raise UserError(f"{name}: all pixels are missing by --mask {self.source}")
+        return is_missing
+
+    @property
+    def _colour(self) -> np.ndarray | None:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", self.source):
+            return None
+        return np.frombuffer(bytes.fromhex(self.source[1:]), np.uint8) / np.float32(255)
+
+
+def mark_missing(pixels: HostPixels, is_missing: Bool[np.ndarray, "h w"]) -> HostPixels:
+    """Turn an image into one with missing pixels; what was transparent there becomes opaque."""
+    marked = np.array(to_unit_range(pixels))
+    marked[is_missing] = 1.0
+    marked[is_missing, _colours(pixels)] = np.nan
+    return marked
+
+
+def keep_known(result: HostPixels, image: HostPixels) -> HostPixels:
+    """Let what was known stay as it was, where an image with missing pixels keeps its size."""
+    if image.dtype != np.float32 or result.shape != image.shape:
+        return result
+    is_missing = np.isnan(image)
+    return np.where(is_missing, result, image) if is_missing.any() else result
+
+
+def unmark(result: HostPixels, like: HostPixels) -> HostPixels:
+    """Give what was rendered of a marked image the type of the original."""
+    return result if like.dtype == np.float32 else to_integers(result, like.dtype)
+
+
+def _colours(pixels: HostPixels) -> slice:
+    return slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))

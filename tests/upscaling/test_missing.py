@@ -1,0 +1,110 @@
+"""Images with missing pixels, in tiles and out of them."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from hyperfunc.errors import UserError
+from hyperfunc.function import encode, render
+from hyperfunc.images import write_image
+from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
+from hyperfunc.upscaling import Mask, Upscaler, tile_planner
+
+MODEL = PixelHypernetwork(
+    HalfEDSR(4, 1), FourierField(4, bandwidth=2.0), base="filled", branch_scale=0.3
+)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    """Drawn, but with a correction: it is zero before the training."""
+    variables = jax.jit(MODEL.init)(jax.random.key(1), np.zeros((1, 8, 8, 3), np.float32))
+    correction = variables["params"]["correction"]
+    correction["kernel"] = 0.3 * jax.random.normal(jax.random.key(2), correction["kernel"].shape)
+    return variables
+
+
+def make_gaps(shape, share=0.5):
+    return np.random.default_rng(3).uniform(size=shape) < share
+
+
+def mark(image, gaps):
+    return np.where(gaps[..., None], np.nan, image / np.float32(255)).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def draw_whole(variables, image, size):
+    """Render an image in one piece."""
+    return render(encode(MODEL, variables, image[None])[0], size)[0]
+
+
+@pytest.mark.parametrize("scale", [(1, 1), (3, 2), (0.4, 0.3)], ids=str)
+def test_tiles_put_together_equal_the_whole(variables, draw, monkeypatch, scale):
+    """Where known pixels may change, too, and nothing but missing pixels bounds the values."""
+    monkeypatch.setattr(tile_planner, "FIRST_EXTENT_MULTIPLE", 1)
+    shape = (53, 46)
+    size = (round(shape[0] * scale[0]), round(shape[1] * scale[1]))
+    gaps = make_gaps(shape)
+    image = mark(draw(1, shape), gaps)
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1], largest_tile=9)
+    assert len(upscaler.plan(shape, size).pieces) >= 25
+    filled, whole = upscaler(image, size), np.asarray(draw_whole(variables, image, size))
+    if scale == (1, 1):
+        np.testing.assert_array_equal(filled[~gaps], image[~gaps])
+        filled, whole = filled[gaps], whole[gaps]
+    np.testing.assert_allclose(filled, whole, atol=2e-5)
+    assert whole.std() > 0.01
+
+
+def test_known_pixels_stay_where_sides_meet(variables, draw):
+    shape, gaps = (24, 21), make_gaps((24, 21), 0.3)
+    gaps[5, 0] = True
+    image = mark(draw(1, shape), gaps)
+    filled = Upscaler(MODEL, variables, wrap="x")(image, shape)
+    np.testing.assert_array_equal(filled[~gaps], image[~gaps])
+    assert np.abs(filled[5, 0] - Upscaler(MODEL, variables)(image, shape)[5, 0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["grey", "grey rgb", "alpha"])
+def test_channels_stay(variables, draw, kind):
+    """Grey stays grey, and alpha stays as it is."""
+    shape, gaps = (24, 21), make_gaps((24, 21), 0.3)
+    image = mark(draw(1, shape), gaps)
+    if kind == "alpha":
+        alpha = np.random.default_rng(0).uniform(0.2, 1, (*shape, 1)).astype(np.float32)
+        image = np.concatenate([image, alpha], axis=-1)
+    else:
+        image = image[..., :1] if kind == "grey" else np.repeat(image[..., :1], 3, axis=-1)
+    filled = Upscaler(MODEL, variables)(image, shape)
+    assert filled.shape == image.shape and np.isfinite(filled).all()
+    np.testing.assert_array_equal(filled[~gaps], image[~gaps])
+    if kind == "grey rgb":
+        assert (filled == filled[..., :1]).all()
+    if kind == "alpha":
+        np.testing.assert_array_equal(filled[..., 3], image[..., 3])
+
+
+def test_masks(tmp_path, draw):
+    image, gaps = draw(1, (12, 10)), make_gaps((12, 10))
+    write_image(tmp_path / "mask.png", np.repeat(255 * gaps[..., None].astype("u1"), 3, axis=-1))
+    by_file = Mask(str(tmp_path / "mask.png"))
+    np.testing.assert_array_equal(by_file.find(image, name="a"), gaps)
+    alpha = np.where(gaps, 0, 1).astype("u1")[..., None]  # Nearly transparent pixels are there.
+    with_alpha = np.concatenate([image, alpha], axis=-1)
+    np.testing.assert_array_equal(Mask("alpha").find(with_alpha, name="a"), gaps)
+    coloured = np.where(gaps[..., None], np.array([1, 200, 3], "u1"), image | 4)
+    for pixels in (coloured, coloured.astype("u2") * 257, coloured / np.float32(255)):
+        np.testing.assert_array_equal(Mask("#01c803").find(pixels, name="a"), gaps)
+
+
+def test_masks_that_cannot_be_used(tmp_path, draw):
+    image = draw(1, (12, 10))
+    write_image(tmp_path / "mask.png", image[:, 1:])
+    with pytest.raises(UserError, match="has 10 x 12 pixels, and the mask .* 9 x 12"):
+        Mask(str(tmp_path / "mask.png")).find(image, name="a.png")
+    with pytest.raises(UserError, match=r"a.png: has no alpha"):
+        Mask("alpha").find(image, name="a.png")
+    with pytest.raises(UserError, match="all pixels are missing by --mask #000000"):
+        Mask("#000000").find(0 * image, name="a.png")
