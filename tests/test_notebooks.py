@@ -56,6 +56,7 @@ def code_cells(path: Path) -> list[nbformat.NotebookNode]:
 def test_there_are_notebooks():
     assert [path.stem for path in NOTEBOOKS] == [
         "faces_and_weight_space",
+        "restoration",
         "super_resolution",
         "train_your_own",
     ]
