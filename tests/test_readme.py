@@ -95,6 +95,7 @@ def bundled(tmp_path_factory) -> Path:
         "sr": Experiment(model=small),
         "sr_jpeg": Experiment(model=small),
         "restore": Experiment(model=small),
+        "inpaint": Experiment(model=small.clone(base="filled")),
         "faces_local": dataclasses.replace(faces, model=faces.model.clone(branch_width=8)),
     }.items():
         with Workdir(folder / name) as workdir:
@@ -109,6 +110,7 @@ def folder(tmp_path, draw, monkeypatch, bundled):
     monkeypatch.setattr(hyperfunc.experiment.exported, "BUNDLED", bundled)
     representing._load_once.cache_clear()
     Image.fromarray(draw(0, (32, 40))).save(tmp_path / "photo.jpg", quality=80)
+    Image.fromarray(draw(1, (32, 40)) // 128 * 255).save(tmp_path / "mask.png")
     for i, name in enumerate(["face_a.png", "face_b.png"]):
         Image.fromarray(draw(i, (64, 64))).save(tmp_path / name)
     (tmp_path / "photos").mkdir()
@@ -162,5 +164,6 @@ def test_the_commands_of_the_readme_run(folder):
     assert np.asarray(Image.open(folder / "large.png")).shape == (80, 100, 3)
     assert np.asarray(Image.open(folder / "clean.png")).shape == (64, 80, 3)
     assert np.asarray(Image.open(folder / "restored.png")).shape == (32, 40, 3)
+    assert np.asarray(Image.open(folder / "whole.png")).shape == (32, 40, 3)
     assert (folder / "photo.hfn").stat().st_size > 1_000
     assert (folder / "photo.html").read_text().startswith("<!")

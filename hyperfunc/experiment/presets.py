@@ -127,7 +127,7 @@ INPAINT = dataclasses.replace(
 
 Half of the examples lack 20 to 90 % of their pixels, at random; of the others a part is hidden
 under strokes, rectangles or text. The network corrects a weighted mean of the known pixels nearby
-(docs/adr/0016-missing-pixels-are-nan.md).
+(docs/adr/0017-missing-pixels-are-nan.md).
 
     python train.py --workdir=runs/inpaint --preset=inpaint --data_dir=DATA
 

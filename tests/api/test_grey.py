@@ -44,7 +44,7 @@ def test_the_values_of_a_grey_picture_are_means(name, draw, tmp_path):
     np.testing.assert_allclose(f.render(30, 36, clip=False), means, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["sr", "sr_jpeg", "restore", "sr_paper"])
+@pytest.mark.parametrize("name", ["sr", "sr_jpeg", "restore", "inpaint", "sr_paper"])
 def test_bundled_models_keep_grey(name, draw):
     picture = draw(3, (24, 20))
     levels = to_uint8(np.asarray(represent(picture[..., 0], checkpoint=name).render(scale=2)))

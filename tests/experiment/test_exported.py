@@ -50,7 +50,7 @@ def test_branches_without_variables_are_kept(tmp_path, tiny_experiment):
 
 
 def test_what_a_network_reads_is_kept_without_it(tmp_path):
-    for name in ("sr", "restore", "faces_local"):
+    for name in ("sr", "restore", "inpaint", "faces_local"):
         model = PRESETS[name].model
         exported = Exported.of(1, to_dict(PRESETS[name]), model.reads)
         write_exported(tmp_path, exported, {"params": {}})
