@@ -20,11 +20,16 @@ class Arguments:
 
     Attributes:
         output: the folder.
-        checkpoint: the workdir of a training run, or the name of a bundled checkpoint.
+        checkpoints: workdirs of training runs, or names of bundled checkpoints: the page offers a
+            choice among them, and uses the first at first.
     """
 
     output: Positional[Annotated[Path, tyro.conf.arg(metavar="OUT")]]
-    checkpoint: str = "sr"
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(metavar="STR [STR ...]")] = (
+        "sr",
+        "sr_jpeg",
+        "restore",
+    )
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
@@ -40,6 +45,7 @@ def run(arguments: Arguments) -> None:
     from hyperfunc.experiment import load_model
     from hyperfunc.export import export_studio
 
-    size = export_studio(load_model(arguments.checkpoint), arguments.output)
+    models = [load_model(checkpoint) for checkpoint in arguments.checkpoints]
+    size = export_studio(models, arguments.output)
     print(f"{arguments.output}: {size / 1e6:.1f} MB; to open it, run")
     print(f"  python -m http.server --directory {arguments.output}")

@@ -252,7 +252,7 @@ def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     if npm is None or subprocess.run([npm, "ping"], capture_output=True).returncode:
         pytest.skip("needs npm (apt-get install npm) and its registry")
     folder = tmp_path_factory.mktemp("studio")
-    export_studio(load_model("sr"), folder)
+    export_studio([load_model(name) for name in ("sr", "sr_jpeg", "restore")], folder)
     requests = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):

@@ -66,13 +66,25 @@ def wait_until_open(page) -> None:
     page.settle()
 
 
+def type_into(page, name: str, value: float | str) -> None:
+    page.run(
+        "const input = document.getElementById(arguments[0]);"
+        "input.value = arguments[1];"
+        "for (const kind of ['input', 'change']) input.dispatchEvent(new Event(kind))",
+        name,
+        value,
+    )
+
+
 def save(page, scale: float, folder: Path) -> np.ndarray:
-    """Save through the dialog, and read the file."""
+    """Save a PNG through the dialog, and read the file."""
     page.find("save").click()
-    page.run("document.getElementById('scale').value = arguments[0]", scale)
-    page.run("document.getElementById('scale').dispatchEvent(new Event('input'))")
+    type_into(page, "scale", scale)
+    return finish_saving(page, folder / f"photo_x{scale:g}.png")
+
+
+def finish_saving(page, path: Path) -> np.ndarray:
     page.find("save-start").click()
-    path = folder / f"photo_x{scale:g}.png"
     wait_until(lambda: path.exists() and not page.find("save-dialog").is_displayed(), 400)
     with Image.open(path) as image:
         return np.asarray(image)
@@ -102,7 +114,8 @@ def test_what_is_saved_is_what_the_command_line_makes(page, draw, tmp_path: Path
     assert loaded and all(name.startswith(origin) for name in loaded)
     root = page.path.parent
     asked = {path.lstrip("/").partition("?")[0] or "index.html" for path in page.requests}
-    assert {"runtime/ort-wasm-simd-threaded.wasm", "model/encoder.onnx", "sw.js"} <= asked
+    assert {"runtime/ort-wasm-simd-threaded.wasm", "model/sr/encoder.onnx", "sw.js"} <= asked
+    assert not [name for name in asked if "restore" in name]
     size = sum(len(gzip.compress((root / name).read_bytes())) for name in asked)
     assert size < 8e6
 
@@ -116,6 +129,61 @@ def test_any_scale_across_tiles(page, draw, tmp_path: Path) -> None:
     saved = save(page, 1.37, tmp_path)
     assert saved.shape == expected.shape
     assert np.abs(saved - expected).max() <= 1.5
+
+
+def test_a_size_is_chosen_and_saved_as_webp(page, draw, tmp_path: Path) -> None:
+    pixels = draw(1, (24, 36))
+    drop(page, pixels)
+    wait_until_open(page)
+    page.find("save").click()
+    type_into(page, "width", 90)
+    assert page.find("scale").get_property("value") == "2.5"
+    assert page.find("height").get_property("value") == "60"
+    type_into(page, "format", "webp")
+    saved = finish_saving(page, tmp_path / "photo_90x60.webp")
+    expected = np.clip(np.asarray(hyperfunc.represent(pixels).render(scale=2.5)), 0, 1) * 255
+    assert saved.shape == expected.shape
+    assert np.sqrt(((saved - expected) ** 2).mean()) < 8  # It is compressed.
+
+
+def test_sizes_that_cannot_be_saved_are_refused(page, draw) -> None:
+    drop(page, draw(1, (8, 1100)))
+    wait_until_open(page)
+    page.find("save").click()
+    start, problem = page.find("save-start"), page.find("result-size")
+    type_into(page, "scale", 16)
+    assert start.is_enabled() and problem.text == "17600 × 128 pixels"
+    type_into(page, "format", "webp")
+    assert not start.is_enabled() and "at most 16383 pixels on a side" in problem.text
+    type_into(page, "scale", 17)
+    assert not start.is_enabled() and problem.text == "Give a scale from 0.1 to 16."
+    page.find("save-cancel").click()
+
+
+def test_a_model_that_restores_is_chosen(page, draw, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(scale=20, size=(31, 150, 3))
+    pixels = np.clip(draw(1, (31, 150)) + noise, 0, 255).astype(np.uint8)
+    drop(page, pixels)
+    wait_until_open(page)
+    page.run("document.getElementById('model').selectedIndex = 2")
+    page.run("document.getElementById('model').dispatchEvent(new Event('change'))")
+    wait_until(lambda: "restor" in page.find("cells").text)
+    page.wait("hyperfunc.sharp().then(() => 0)")
+    assert "restored" in page.find("cells").text
+    page.run("hyperfunc.set({ zoom: 1, x: 75, y: 15, compare: true, split: 1 })")
+    page.settle()
+    shown = page.canvas()[120 - 15 : 120 + 16, 160 - 75 : 160 + 75] * 255
+    np.testing.assert_allclose(shown, pixels, atol=1)  # Left of the line is the picture itself.
+    function = hyperfunc.represent(pixels, checkpoint="restore")
+    for scale in (0.5, 1, 2):
+        expected = np.clip(np.asarray(function.render(scale=scale)), 0, 1) * 255
+        saved = save(page, scale, tmp_path)
+        assert saved.shape == expected.shape
+        assert np.abs(saved - expected).max() <= 1.5
+    page.run("document.getElementById('model').selectedIndex = 0")
+    page.run("document.getElementById('model').dispatchEvent(new Event('change'))")
+    wait_until(lambda: "sharp" in page.find("cells").text)
 
 
 def test_a_sample_opens(page) -> None:
@@ -147,8 +215,9 @@ def test_keys_open_the_dialog_and_names_are_spoken(page, draw) -> None:
     page.press("s")
     dialog, size = page.find("save-dialog"), page.find("result-size")
     assert dialog.is_displayed() and size.text == "48 × 40 pixels"
+    view = page.view
     page.press("0")  # Types a digit, and does not reset the view.
-    assert page.find("scale").get_attribute("value") in ("20", "02", "0")
+    assert page.find("scale").get_property("value") in ("20", "02", "0") and page.view == view
     page.find("save-cancel").click()
     assert not dialog.is_displayed()
     unnamed = page.run(
@@ -212,10 +281,54 @@ def test_from_a_file_the_page_says_how_to_serve_it(page) -> None:
     page.driver.get_log("browser")  # Chromium tells of the manifest.
 
 
-def test_modules_pass_their_own_tests_and_linter(studio, tmp_path: Path) -> None:
-    web = tmp_path / "web"
+@pytest.fixture(scope="module")
+def web(studio, tmp_path_factory) -> Path:
+    """The source of the studio with its tools, and the script that it becomes."""
+    web = tmp_path_factory.mktemp("tools") / "web"
     shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
     shutil.copy(studio.path.parent / "studio.js", web)
-    for words in (["ci", "--ignore-scripts", "--no-audit", "--no-fund"], ["test"], ["run", "lint"]):
-        process = subprocess.run(["npm", *words], cwd=web, capture_output=True, text=True)
-        assert process.returncode == 0, process.stdout + process.stderr
+    run_npm(web, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    return web
+
+
+def run_npm(folder: Path, *words: str) -> None:
+    process = subprocess.run(["npm", *words], cwd=folder, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_modules_pass_their_own_tests_and_linter(web: Path) -> None:
+    run_npm(web, "test")
+    run_npm(web, "run", "lint")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_no_barriers(page, web: Path, draw, scheme: str, width: int) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        open_studio(page, width, 800, mobile=width < 500)
+        page.run((web / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
+        found = {"first screen": find_barriers(page)}
+        drop(page, draw(2, (20, 24)))
+        wait_until_open(page)
+        page.wait("hyperfunc.sharp().then(() => 0)")
+        found["picture"] = find_barriers(page)
+        page.find("help-button").click()
+        found["help"] = find_barriers(page)
+        page.run("document.getElementById('help').close()")
+        page.find("save").click()
+        found["saving"] = find_barriers(page)
+        page.find("save-cancel").click()
+        assert not any(found.values()), found
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def find_barriers(page) -> list[str]:
+    """Return what axe-core reports, and what it cannot decide except colours on pictures."""
+    return page.wait(
+        "axe.run(document, { resultTypes: ['violations', 'incomplete'] }).then((found) =>"
+        " [...found.violations, ...found.incomplete.filter((x) => x.id !== 'color-contrast')]"
+        ".flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`)))"
+    )

@@ -73,6 +73,7 @@ def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
         "title": html.escape(title or "Functional image"),
         "message": "Loading the image …",
         "tools": "",
+        "menu": "",
     }
     page = fill_in("%%page.html%%", values, PARTS)
     encoded = page.encode("utf-8", "replace")  # A file's name, as a title, may not be valid UTF-8.

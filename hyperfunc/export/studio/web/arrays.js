@@ -1,4 +1,4 @@
-// From bytes to the encoder's input, and from its output to the texture of a tile.
+// From bytes to the encoder's input, and from its outputs to the textures of a tile.
 
 // RGBA bytes as RGB floats in [0, 1].
 export const toTensor = (bytes) => {
@@ -18,4 +18,15 @@ export const crop = (features, [, count, height, width], [left, top], [columns, 
       for (let x = 0; x < columns; x++) cells[4 * (to + x) + (i & 3)] = features[from + x];
     }
   return cells;
+};
+
+// A part of colours [1, height, width, 3] as RGBA [rows, columns, 4], opaque.
+export const cropColours = (colours, [, , width], [left, top], [columns, rows]) => {
+  const part = new Float32Array(4 * rows * columns).fill(1);
+  for (let y = 0, k = 0; y < rows; y++)
+    for (let x = 0; x < columns; x++, k += 4) {
+      const from = 3 * ((top + y) * width + left + x);
+      for (let c = 0; c < 3; c++) part[k + c] = colours[from + c];
+    }
+  return part;
 };

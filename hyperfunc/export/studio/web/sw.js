@@ -1,5 +1,5 @@
-// Keeps the studio for use without a network. In front of this, studio.py defines FILES, and NAME,
-// which changes with them.
+// Keeps the studio for use without a network: FILES at once, and what else was loaded, such as other
+// models. In front of this, studio.py defines FILES, and NAME, which changes with all files.
 
 addEventListener("install", (event) => {
   event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(FILES)).then(() => skipWaiting()));
@@ -12,8 +12,15 @@ addEventListener("activate", (event) => {
     .then(() => clients.claim()));
 });
 
+const load = async (request) => {
+  const kept = await caches.match(request, { cacheName: NAME });
+  if (kept) return kept;
+  const response = await fetch(request);
+  if (response.status === 200 && new URL(request.url).origin === location.origin)
+    await (await caches.open(NAME)).put(request, response.clone());
+  return response;
+};
+
 addEventListener("fetch", (event) => {
-  if (event.request.method !== "GET") return;
-  event.respondWith(caches.match(event.request, { cacheName: NAME })
-    .then((kept) => kept ?? fetch(event.request)));
+  if (event.request.method === "GET") event.respondWith(load(event.request));
 });

@@ -1,6 +1,9 @@
-// Encodes tiles with ONNX Runtime: RGBA bytes become the features of cells.
+// Encodes tiles with ONNX Runtime: RGBA bytes become the features of cells, and corrected pixels
+// where the model corrects them. Its name says whether WebGPU is allowed, and which model to use.
 
-import { crop, toTensor } from "./arrays.js";
+import { crop, cropColours, toTensor } from "./arrays.js";
+
+const [allowed, name] = self.name.split("/");
 
 const RUNTIMES = { WebGPU: "ort.jspi.min.mjs", WebAssembly: "ort.wasm.min.mjs" };
 
@@ -10,17 +13,21 @@ const open = async (backend) => {
   ort.env.wasm.wasmPaths = new URL("runtime/", import.meta.url).href;
   ort.env.logLevel = "error";
   const provider = backend === "WebGPU" ? "webgpu" : "wasm";
-  const model = new URL("model/encoder.onnx", import.meta.url).href;
+  const model = new URL(`model/${encodeURIComponent(name)}/encoder.onnx`, import.meta.url).href;
   const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
-  const encode = async ({ bytes, width, height, skip, cells }) => {
+  const encode = async ({ bytes, width, height, skip, cells, corrected }) => {
     const image = new ort.Tensor("float32", toTensor(bytes), [1, height, width, 3]);
-    const { features } = await session.run({ image });
+    const { features, base } = await session.run({ image });
     const data = crop(await features.getData(), features.dims, skip, cells);
+    const colours = base && cropColours(
+      await base.getData(), base.dims, corrected.skip, corrected.size);
     features.dispose();
-    return data;
+    base?.dispose();
+    return { data, colours };
   };
-  const trial = { bytes: new Uint8Array(4 * 64), width: 8, height: 8, skip: [0, 0], cells: [8, 8] };
-  if (!(await encode(trial)).every(Number.isFinite)) throw new Error("it computes wrong values");
+  const whole = { skip: [0, 0], cells: [8, 8], corrected: { skip: [0, 0], size: [8, 8] } };
+  const { data } = await encode({ bytes: new Uint8Array(4 * 64), width: 8, height: 8, ...whole });
+  if (!data.every(Number.isFinite)) throw new Error("it computes wrong values");
   return encode;
 };
 
@@ -32,7 +39,7 @@ const hasWebGPU = async () => {
 };
 
 const choose = async () => {
-  if (self.name === "any" && await hasWebGPU())
+  if (allowed === "any" && await hasWebGPU())
     try { return ["WebGPU", await open("WebGPU")]; }
     catch { /* Its drivers may fail: the processor works. */ }
   return ["WebAssembly", await open("WebAssembly")];
@@ -46,7 +53,9 @@ ready.then(
 onmessage = async ({ data: { number, ...cut } }) => {
   try {
     const [, encode] = await ready;
-    const data = await encode(cut);
-    postMessage({ number, data, cells: cut.cells, offset: cut.offset }, [data.buffer]);
+    const { data, colours } = await encode(cut);
+    const { cells, offset, corrected } = cut;
+    const buffers = [data, colours].filter(Boolean).map((array) => array.buffer);
+    postMessage({ number, data, cells, offset, colours, corrected }, buffers);
   } catch (error) { postMessage({ error: error.message }); }
 };

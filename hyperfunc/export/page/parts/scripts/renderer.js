@@ -4,6 +4,7 @@ const GROUND = [15 / 255, 17 / 255, 20 / 255];
 const GRADIENT_GAIN = 3; // A gradient magnitude g, per input pixel, is shown as 1 - exp(-gain * g).
 
 // The coefficients and the base are in their units; config.tile: see field.glsl; 0 without tiles.
+// config.margin: of a tile, as tiling.js has it; not 0 where the model corrects the base.
 const makeRenderer = (gl, config) => {
   const programs = [];
   const use = (isGradient) => {
@@ -12,11 +13,13 @@ const makeRenderer = (gl, config) => {
       const { program, at } = programs[key] = link(gl, "view-shader", {
         GRADIENT: key, BASE: config.base ? 1 : 0, WAVES: config.waves.length,
         LAYERS: config.layers, TILE: config.tile ?? 0, GAIN: GRADIENT_GAIN.toFixed(1),
+        CORRECTED: config.margin ? 1 : 0,
       });
       gl.useProgram(program);
       gl.uniform1i(at("coefficients"), COEFFICIENTS_UNIT);
       gl.uniform1i(at("pixels"), BASE_UNIT);
       gl.uniform1i(at("places"), PLACES_UNIT);
+      gl.uniform1i(at("corrections"), CORRECTIONS_UNIT);
       gl.uniform4fv(at("waves"), new Float32Array(
         config.waves.flatMap(([x, y]) => [x, y, config.kappa * (x * x + y * y), 0])));
       gl.uniform2f(at("size"), config.width, config.height);

@@ -2,7 +2,7 @@
 
 // The units of the textures.
 const COEFFICIENTS_UNIT = 0, FEATURES_UNIT = 1, KERNEL_UNIT = 2, BASE_UNIT = 3;
-const PREVIEW_UNIT = 4, PLACES_UNIT = 5;
+const PREVIEW_UNIT = 4, PLACES_UNIT = 5, CORRECTIONS_UNIT = 6;
 
 const openWebGL = (canvas) => {
   const gl = canvas.getContext("webgl2", {

@@ -13,7 +13,16 @@ int mirrored(int i, int n) {
   return min(m, 2 * n - 1 - m);
 }
 
-Jet base(vec2 p) {
+vec3 pixelAt(ivec2 at, bool isInput) {
+  vec3 pixel = texelFetch(pixels, at, 0).rgb;
+#if CORRECTED
+  vec4 corrected = texelFetch(corrections, at, 0);
+  if (!isInput) pixel = mix(pixel, corrected.rgb, corrected.a);
+#endif
+  return pixel;
+}
+
+Jet base(vec2 p, bool isInput) {  // isInput: of the picture itself, not of the corrected one
   Jet jet = Jet(vec3(0.0), vec3(0.0), vec3(0.0));
 #if BASE
   float width = max(footprint, 1.0);
@@ -27,7 +36,7 @@ Jet base(vec2 p) {
     for (int i = 0; i < taps; i++) {
       vec2 u = cubic((p.x - 0.5 - float(first.x + i)) / width);
       ivec2 at = ivec2(mirrored(first.x + i, int(size.x)), mirrored(first.y + j, int(size.y)));
-      vec3 pixel = texelFetch(pixels, at, 0).rgb;
+      vec3 pixel = pixelAt(at, isInput);
       row += u.x * pixel;
       slope += u.y * pixel;
       across += u;

@@ -3,12 +3,16 @@
 //   T(d) = Re sum over h of c_h exp(i w_h . d) exp(-kappa |w_h|^2 footprint^2),
 // where d is p relative to the centre of the window.
 //
-// Defined by renderer.js: GRADIENT and BASE (0 or 1), WAVES (a multiple of four), LAYERS, GAIN, TILE.
+// Defined by renderer.js: GRADIENT, BASE and CORRECTED (0 or 1), WAVES (a multiple of four), LAYERS,
+// GAIN, TILE.
 uniform highp usampler2DArray coefficients;
 #if TILE  // The coefficients come in tiles of so many cells, each in its place of the texture.
 uniform highp usampler2D places;  // of the first cell of a tile; 0 where there is none
 #endif
 uniform highp sampler2D pixels;
+#if CORRECTED
+uniform highp sampler2D corrections;  // corrected pixels; their alpha is 0 where there are none yet
+#endif
 uniform vec4 waves[WAVES];  // (x, y) in radians per input pixel, kappa |w|^2
 uniform vec2 size;          // of the image, input pixels
 uniform vec2 centre;        // position in the middle of the view, input pixels

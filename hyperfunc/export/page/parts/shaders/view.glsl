@@ -6,11 +6,12 @@ void main() {
     colour = vec4(ground, 1.0);
     return;
   }
-  Jet jet = base(p);
+  bool isBesideLine = screen.x < split;
+  Jet jet = base(p, isBesideLine);
   // The field fades where the pixels of the screen are larger than 0.8 input pixels; both axes.
   float beyond = BASE == 1 ? max(footprint - 0.8, 0.0) : 0.0;
   float share = exp(-16.0 * beyond * beyond);
-  if (screen.x >= split && share > 1e-4) blend(jet, field(p), share, vec2(0.0));
+  if (!isBesideLine && share > 1e-4) blend(jet, field(p), share, vec2(0.0));
 #if GRADIENT
   float magnitude = sqrt((dot(jet.x, jet.x) + dot(jet.y, jet.y)) / 3.0);
   colour = vec4(vec3(1.0 - exp(-GAIN * magnitude)), 1.0);

@@ -16,18 +16,24 @@ const makeChunk = (kind, data) => {
   return chunk;
 };
 
-const makePng = (width, height) => {
+// sink: takes the file's bytes in order, see sinks.js.
+const makePng = async (width, height, sink) => {
   const header = new Uint8Array(13), view = new DataView(header.buffer);
   view.setUint32(0, width);
   view.setUint32(4, height);
   header.set([8, 2, 0, 0, 0], 8); // 8 bits, RGB
   const signature = new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]);
-  const parts = [signature, makeChunk("IHDR", header), makeChunk("sRGB", new Uint8Array([0]))];
+  for (const part of [signature, makeChunk("IHDR", header), makeChunk("sRGB", new Uint8Array([0]))])
+    await sink.write(part);
   const { readable, writable } = new CompressionStream("deflate");
   const writer = writable.getWriter(), reader = readable.getReader();
-  const collected = (async () => {
-    for (let item; !(item = await reader.read()).done;) parts.push(makeChunk("IDAT", item.value));
-  })();
+  const move = async () => {
+    for (let item; !(item = await reader.read()).done;)
+      await sink.write(makeChunk("IDAT", item.value));
+  };
+  // Where the file cannot be written, the next rows cannot, either.
+  const moved = move().catch(async (error) => { await reader.cancel(error); throw error; });
+  moved.catch(() => {}); // `finish` throws it.
 
   return {
     // Append rows: RGB bytes. They are stored as differences from the pixel on the left.
@@ -44,9 +50,11 @@ const makePng = (width, height) => {
       return writer.write(bytes);
     },
     async finish() {
-      await writer.close();
-      await collected;
-      return new Blob([...parts, makeChunk("IEND", new Uint8Array())], { type: "image/png" });
+      await Promise.all([writer.close(), moved]);
+      await sink.write(makeChunk("IEND", new Uint8Array()));
+      return sink.close();
     },
+    // Leave no file. Errors do not matter any more.
+    abort: () => Promise.allSettled([reader.cancel(), sink.abort()]),
   };
 };

@@ -1,22 +1,38 @@
-// The dialog in which a scale is chosen, and the progress of saving.
+// The dialog in which size and format are chosen, and the progress of saving.
 
-// save(scale, onProgress, isCancelled): resolves to a file, or null.
+const MAX_PIXELS_IN_MEMORY = 400e6; // of a PNG that the browser has to keep
+const STREAMED_PIXELS = 50e6; // Larger PNGs are written to the disk as they are computed, if possible.
+
+// save(scale, makeWriter, onProgress, isCancelled): resolves to a file, or null.
 const makeSaveDialog = (getPicture, save, labels) => {
-  const dialog = $("save-dialog"), input = $("scale"), start = $("save-start");
-  let isCancelled = false, isBusy = false;
+  const dialog = $("save-dialog"), start = $("save-start");
+  const inputs = ["scale", "width", "height"].map($), [scaleInput] = inputs;
+  let scale = 2, chosen = scaleInput, isCancelled = false, isBusy = false;
 
+  // What an input says at scale 1.
+  const unit = (input) => input === scaleInput ? 1 : getPicture()[input.id];
+  const isWebp = () => $("format").value === "webp";
+  const findProblem = ([width, height]) => {
+    if (!(scale >= 0.1 && scale <= 16)) return "Give a scale from 0.1 to 16.";
+    if (isWebp() && Math.max(width, height) > MAX_WEBP_SIDE)
+      return `A WebP has at most ${MAX_WEBP_SIDE} pixels on a side: save a PNG.`;
+    const most = isWebp() ? MAX_WEBP_PIXELS : canStream() ? Infinity : MAX_PIXELS_IN_MEMORY;
+    return width * height > most ? `${width} × ${height} pixels: too many to save here.` : "";
+  };
   const check = () => {
-    const scale = Number(input.value), [width, height] = scaledSize(getPicture(), scale);
-    const isValid = scale > 0 && input.checkValidity(), isLarge = width * height > MAX_SAVED_PIXELS;
-    $("result-size").textContent = !isValid ? "Give a number from 0.1 to 16."
-      : `${width} × ${height} pixels${isLarge ? ": too many to save here" : ""}`;
-    start.disabled = isBusy || !isValid || isLarge;
+    scale = Number(chosen.value) / unit(chosen);
+    const [width, height] = scaledSize(getPicture(), scale), problem = findProblem([width, height]);
+    const values = [Number(scale.toPrecision(5)), width, height];
+    if (scale > 0)
+      inputs.forEach((input, i) => { if (input !== chosen) input.value = values[i]; });
+    $("result-size").textContent = problem || `${width} × ${height} pixels`;
+    start.disabled = isBusy || problem !== "";
   };
   const setBusy = (busy) => {
     isBusy = busy;
     $("save-progress").hidden = !busy;
     $("save-progress").value = 0;
-    input.disabled = busy;
+    for (const input of [...inputs, $("format")]) input.disabled = busy;
     check();
   };
   const close = () => { isCancelled = true; dialog.close(); };
@@ -30,21 +46,31 @@ const makeSaveDialog = (getPicture, save, labels) => {
   };
 
   const run = async () => {
-    const scale = Number(input.value), { name } = getPicture();
+    const stem = getPicture().name.replace(/\.[^.]*$/, ""), suffix = isWebp() ? ".webp" : ".png";
+    const size = chosen === scaleInput ? `x${scale}` : scaledSize(getPicture(), scale).join("x");
+    const name = `${stem}_${size}${suffix}`;
+    const makeWriter = async (width, height) => {
+      if (isWebp()) return makeWebp(width, height);
+      const isStreamed = canStream() && width * height > STREAMED_PIXELS;
+      const sink = isStreamed ? await openFileSink(name, "image/png", suffix)
+        : makeMemorySink("image/png");
+      return sink && makePng(width, height, sink);
+    };
     isCancelled = false;
     setBusy(true);
     try {
-      const blob = await save(scale, (part) => { $("save-progress").value = part; }, () => isCancelled);
-      if (blob) {
-        download(blob, `${name.replace(/\.[^.]*$/, "")}_x${scale}.png`);
-        $("status").textContent = "Saved";
-      }
+      const onProgress = (part) => { $("save-progress").value = part; };
+      const file = await save(scale, makeWriter, onProgress, () => isCancelled);
+      if (file instanceof Blob) download(file, name);
+      if (file) $("status").textContent = "Saved";
       dialog.close();
     } catch (error) { dialog.close(); labels.note(error.message); }
     finally { setBusy(false); }
   };
 
-  input.addEventListener("input", check);
+  for (const input of inputs)
+    input.addEventListener("input", () => { chosen = input; check(); });
+  $("format").addEventListener("change", check);
   $("save-cancel").onclick = close;
   dialog.addEventListener("cancel", () => { isCancelled = true; });
   // The keys of the page are not those of the dialog.

@@ -1,6 +1,6 @@
-// Render a picture at any scale, tile by tile, into a PNG.
+// Render a picture at any scale, tile by tile, into a file.
 
-const MAX_SAVED_PIXELS = 400e6;
+const LARGEST_BAND = 64e6; // bytes of the rows that are rendered before they are written
 
 // The size of a picture at a scale, as `hyperfunc upscale` rounds it.
 const scaledSize = ({ width, height }, scale) =>
@@ -10,46 +10,68 @@ const scaledSize = ({ width, height }, scale) =>
 const pixelsWithin = (low, high, step) =>
   [low, high].map((edge) => Math.ceil(edge / step - 0.5 - 1e-9));
 
-// features(index): resolves to those of a tile. isCancelled(): whether to stop.
+// By how much tiles have to read more where the output is reduced; see tiling.js.
+const findExtra = (footprint, margin) =>
+  margin ? 2 * Math.max(0, Math.ceil((Math.ceil(2 * footprint) - margin) / 2)) : 0;
+
+// Copy RGBA pixels of w columns into the columns from `left` on of RGB rows of `width` columns.
+const copyInto = (band, width, left, rgba, w) => {
+  for (let from = 0, y = 0; from < rgba.length; y++)
+    for (let to = 3 * (y * width + left), x = 0; x < w; x++, from += 4, to += 3)
+      for (let c = 0; c < 3; c++) band[to + c] = rgba[from + c];
+};
+
+// makeWriter(width, height): of the file, see png.js. isCancelled(): whether to stop.
+// features(index, extra): resolves to those of a tile. Resolves to what the writer's `finish` does.
 const savePicture = async (picture, scale, parts) => {
-  const { tiling, store, renderer, features, ahead, onProgress, isCancelled } = parts;
+  const { tiling, margin, store, renderer, features, ahead, makeWriter } = parts;
   const [width, height] = scaledSize(picture, scale);
   const across = picture.width / width, down = picture.height / height;
-  const isSharp = Math.max(across, down) <= LARGEST_FOOTPRINT;
-  const png = makePng(width, height), requests = new Map();
+  const footprint = Math.max(across, down), extra = findExtra(footprint, margin);
+  const isEncoded = footprint <= LARGEST_FOOTPRINT || margin > 0;
+  const requests = new Map();
   const request = (index) => {
-    if (isSharp && index < tiling.count && !requests.has(index)) requests.set(index, features(index));
+    if (isEncoded && index < tiling.count && !requests.has(index))
+      requests.set(index, features(index, extra));
   };
 
-  for (let row = 0; row < tiling.rows; row++) {
-    const first = tiling.at(row * tiling.columns);
-    const [top, bottom] = pixelsWithin(first.top, first.bottom, down);
-    const band = new Uint8Array(3 * width * (bottom - top));
+  // Render the output rows first ... end, which lie in a row of tiles; null: it was cancelled.
+  const renderBand = async (row, first, end, isLast) => {
+    const band = new Uint8Array(3 * width * (end - first));
     for (let column = 0; column < tiling.columns; column++) {
       const tile = tiling.at(row * tiling.columns + column);
       for (let i = 0; i <= ahead; i++) request(tile.index + i);
-      if (isSharp) {
-        const loaded = await requests.get(tile.index);
-        requests.delete(tile.index);
-        store.put(tile.index, loaded);
-      }
-      if (isCancelled()) return null;
+      if (isEncoded) store.put(tile.index, await requests.get(tile.index));
+      if (isLast) requests.delete(tile.index);
+      if (parts.isCancelled()) return null;
       const [left, right] = pixelsWithin(tile.left, tile.right, across);
-      const [w, h] = [right - left, bottom - top];
+      const [w, h] = [right - left, end - first];
       if (w > 0 && h > 0) {
         const view = {
-          x: (left + w / 2) * across, y: (top + h / 2) * down, zoom: 1 / across, tall: down / across,
-          rotation: 0, compare: false, gradient: false,
+          x: (left + w / 2) * across, y: (first + h / 2) * down, zoom: 1 / across,
+          tall: down / across, rotation: 0, compare: false, gradient: false,
         };
-        const rgba = renderer().read(view, w, h);
-        for (let y = 0; y < h; y++)
-          for (let x = 0; x < w; x++)
-            for (let c = 0; c < 3; c++)
-              band[3 * (y * width + left + x) + c] = rgba[4 * (y * w + x) + c];
+        copyInto(band, width, left, renderer().read(view, w, h), w);
       }
-      onProgress((tile.index + 1) / tiling.count);
+      parts.onProgress((first + (column + 1) / tiling.columns * h) / height);
     }
-    await png.write(band);
-  }
-  return png.finish();
+    return band;
+  };
+
+  const writer = await makeWriter(width, height);
+  if (!writer) return null;
+  try {
+    for (let row = 0; row < tiling.rows; row++) {
+      const tile = tiling.at(row * tiling.columns);
+      const [top, bottom] = pixelsWithin(tile.top, tile.bottom, down);
+      const rows = Math.max(1, Math.floor(LARGEST_BAND / (3 * width)));
+      for (let first = top; first < bottom; first += rows) {
+        const end = Math.min(first + rows, bottom);
+        const band = await renderBand(row, first, end, end === bottom);
+        if (!band) { await writer.abort(); return null; }
+        await writer.write(band);
+      }
+    }
+    return await writer.finish();
+  } catch (error) { await writer.abort(); throw error; }
 };

@@ -3,10 +3,12 @@
 const LARGEST_FOOTPRINT = 1.37; // Where pixels are larger, the field has faded: see view.glsl.
 const KEPT = 64; // tiles whose features are kept in memory, of 3 MB each
 
-// encode(index): resolves to the features of a tile.
+// encode(index, extra): resolves to the features of a tile; extra: see tiling.js.
+// correctsAll: whether tiles are encoded at any zoom, because the model corrects pixels.
 // onProgress({ done, wanted, seconds }): of the tiles on the screen; the seconds are estimated.
-const makeSharpener = (tiling, store, pool, encode, getView, onProgress, onError) => {
-  const kept = new Map(), pending = new Set();
+const makeSharpener = (
+  { tiling, store, pool, encode, getView, correctsAll }, onProgress, onError) => {
+  const kept = new Map(), pending = new Map(); // from tiles to features, or to promises of them
   let spent = 0, encoded = 0; // seconds of all workers, tiles
   let timer = 0, isClosed = false;
 
@@ -15,9 +17,9 @@ const makeSharpener = (tiling, store, pool, encode, getView, onProgress, onError
     if (kept.size > KEPT) kept.delete(kept.keys().next().value);
   };
   const request = async (index) => {
-    pending.add(index);
-    const start = performance.now();
-    try { keep(index, await encode(index)); }
+    const start = performance.now(), features = encode(index);
+    pending.set(index, features);
+    try { keep(index, await features); }
     catch (error) { if (!isClosed) onError(error); isClosed = true; }
     pending.delete(index);
     spent += (performance.now() - start) / 1000;
@@ -27,8 +29,9 @@ const makeSharpener = (tiling, store, pool, encode, getView, onProgress, onError
 
   const update = () => {
     const { view, width, height } = getView();
-    const isSharp = view.zoom * LARGEST_FOOTPRINT >= 1;
-    const wanted = isSharp ? tiling.visible(view, width, height).slice(0, store.capacity - 1) : [];
+    const visible = tiling.visible(view, width, height), most = store.capacity - 1;
+    const isSharp = view.zoom * LARGEST_FOOTPRINT >= 1 || (correctsAll && visible.length <= most);
+    const wanted = isSharp ? visible.slice(0, most) : [];
     for (const index of [...wanted].reverse()) if (store.has(index)) store.touch(index);
     let isChanged = false;
     for (const index of wanted) {
@@ -48,7 +51,8 @@ const makeSharpener = (tiling, store, pool, encode, getView, onProgress, onError
       timer = setTimeout(() => { if (!isClosed) update(); }, 30);
     },
     // The features of a tile, also for saving.
-    features: (index) => kept.has(index) ? Promise.resolve(kept.get(index)) : encode(index),
+    features: async (index, extra = 0) =>
+      (extra ? null : kept.get(index) ?? pending.get(index)) ?? encode(index, extra),
     close() { isClosed = true; clearTimeout(timer); },
   };
 };

@@ -1,6 +1,7 @@
 // Put the parts together.
 
-const config = { ...JSON.parse($("config").textContent), width: 1, height: 1 };
+const { models, ...shared } = JSON.parse($("config").textContent);
+const config = { ...shared, ...models[0], width: 1, height: 1 }; // of the picture and the model
 const canvas = $("canvas"), isLight = matchMedia("(prefers-color-scheme: light)");
 const geometry = makeGeometry(canvas, $("tools"), config);
 const viewer = makeViewer(geometry, config, () => { frames.invalidate(); sharpener?.update(); });
@@ -20,11 +21,13 @@ const describe = ({ done, wanted, seconds, isChanged }) => {
   const { width, height, note } = picture;
   const parts = [`${(width * height / 1e6).toFixed(1)} megapixels`];
   if (note) parts.push(note);
-  if (!wanted) parts.push("zoom in to sharpen");
+  const [now, doing, ready] = config.margin ? ["restore", "restoring", "restored"]
+    : ["sharpen", "sharpening", "sharp"];
+  if (!wanted) parts.push(`zoom in to ${now}`);
   else if (done < wanted)
-    parts.push(`sharpening ${done} of ${wanted}` +
+    parts.push(`${doing} ${done} of ${wanted}` +
       (seconds ? `, about ${Math.ceil(seconds)} s` : backend ? "" : ": loading the model"));
-  else parts.push("sharp");
+  else parts.push(ready);
   if (done === wanted) for (const resolve of waiting.splice(0)) resolve();
   if (backend) parts.push(`on ${backend}`);
   labels.note(parts.join(" · "));
@@ -40,7 +43,7 @@ const makePictureRenderer = () => {
 
 // Make everything on the graphics card that belongs to the picture.
 const showPicture = () => {
-  tiling = makeTiling(picture, config.tile, config.halo - 1);
+  tiling = makeTiling(picture, config);
   makeTexture(gl, BASE_UNIT, gl.TEXTURE_2D);
   gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
   gl.texImage2D(
@@ -48,10 +51,10 @@ const showPicture = () => {
     picture.rgba);
   store.reset(tiling);
   sharpener?.close();
-  const encode = (index) => pool.encode(tiling.cut(picture.rgba, index));
+  const encode = (index, extra) => pool.encode(tiling.cut(picture.rgba, index, extra));
   const getView = () => ({ view: viewer.goal, width: canvas.width, height: canvas.height });
-  sharpener = makeSharpener(
-    tiling, store, pool, encode, getView, describe, (error) => labels.note(error.message));
+  const parts = { tiling, store, pool, encode, getView, correctsAll: config.margin > 0 };
+  sharpener = makeSharpener(parts, describe, (error) => labels.note(error.message));
   makePictureRenderer();
   if (gl.getError() === gl.OUT_OF_MEMORY)
     throw new Error("This picture is too large for this device's graphics memory.");
@@ -79,7 +82,7 @@ const open = async (blob, name) => {
   Object.assign($("plain"), { src: URL.createObjectURL(blob), alt: name });
   Object.assign(config, { width: picture.width, height: picture.height });
   try {
-    await ready;
+    await Promise.all([ready, switched]);
     if (losses > 1) throw new Error(LOST_TWICE);
     showPicture();
     $("plain").hidden = true;
@@ -95,10 +98,36 @@ const watchOnce = () => {
   isWatched = true;
 };
 
-const save = (scale, onProgress, isCancelled) => savePicture(picture, scale, {
-  tiling, store, renderer: () => renderer, features: sharpener.features, ahead: pool.size,
-  onProgress, isCancelled,
+const save = (scale, makeWriter, onProgress, isCancelled) => savePicture(picture, scale, {
+  tiling, margin: config.margin, store, renderer: () => renderer, features: sharpener.features,
+  ahead: pool.size, makeWriter, onProgress, isCancelled,
 });
+
+// Load a model, and use it for the picture from then on.
+const useModel = async (model) => {
+  const response = await fetch(`model/${encodeURIComponent(model.name)}/kernel.bin`);
+  if (!response.ok) throw new Error(`The model ${model.name} cannot be loaded: ${response.status}`);
+  const loaded = new Float32Array(await response.arrayBuffer());
+  sharpener?.close();
+  store?.close();
+  pool?.close();
+  kernel = loaded;
+  backend = "";
+  Object.assign(config, model);
+  store = makeStore(gl, config, kernel);
+  const own = pool = makePool(model.name, (name) => {
+    if (pool === own) { backend = name; sharpener?.update(); }
+  });
+  if (picture) { showPicture(); frames.invalidate(); sharpener.update(); }
+};
+let switched = Promise.resolve(); // when the model that was chosen last is in use
+const chooseModel = () => {
+  const model = models[$("model").selectedIndex];
+  switched = Promise.all([ready, switched]).then(() => useModel(model)).catch((error) => {
+    $("model").selectedIndex = models.findIndex(({ name }) => name === config.name);
+    labels.note(`The model cannot be loaded: check the network (${error.message}).`);
+  });
+};
 
 const start = async () => {
   if (location.protocol === "file:")
@@ -106,9 +135,7 @@ const start = async () => {
       "Browsers start the model only on pages from a server. In this folder, run " +
       "“python -m http.server”, and open http://localhost:8000.");
   gl = openWebGL(canvas);
-  kernel = new Float32Array(await (await fetch("model/kernel.bin")).arrayBuffer());
-  store = makeStore(gl, config, kernel);
-  pool = makePool((name) => { backend = name; sharpener?.update(); });
+  await useModel(models[0]);
   canvas.addEventListener("webglcontextlost", (event) => {
     event.preventDefault();
     renderer = null;
@@ -129,6 +156,8 @@ const start = async () => {
   });
 };
 
+$("model").addEventListener("change", chooseModel);
+$("model").addEventListener("keydown", (event) => event.stopPropagation()); // It has keys of its own.
 $("stage").hidden = $("tools").hidden = $("legend").hidden = $("help-button").hidden = true;
 labels.say("");
 isLight.addEventListener("change", () => { if (renderer) { makePictureRenderer(); frames.invalidate(); } });

@@ -4,7 +4,8 @@ const ACROSS = 8; // tiles in a row of the texture
 const MAX_DOWN = 5; // rows: 40 tiles of 128 x 128 cells take 270 MB
 
 // kernel: Float32Array, from features to coefficients, as encode.py packs it.
-const makeStore = (gl, { tile, quads, layers }, kernel) => {
+// margin: as in tiling.js; not 0 where the model corrects pixels, which are kept for the whole picture.
+const makeStore = (gl, { tile, quads, layers, margin }, kernel) => {
   const side = tile + 2; // with one cell around
   const allocate = () => {
     for (let down = MAX_DOWN; down >= 1; down--) {
@@ -21,12 +22,12 @@ const makeStore = (gl, { tile, quads, layers }, kernel) => {
 
   const features = makeTexture(gl, FEATURES_UNIT, gl.TEXTURE_2D_ARRAY);
   gl.texStorage3D(gl.TEXTURE_2D_ARRAY, 1, gl.RGBA32F, side, side, quads);
-  makeTexture(gl, KERNEL_UNIT, gl.TEXTURE_2D);
+  const factors = makeTexture(gl, KERNEL_UNIT, gl.TEXTURE_2D);
   gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, quads * 8, layers, 0, gl.RGBA, gl.FLOAT, kernel);
   const { program, at } = link(gl, "expand-shader", { QUADS: quads, TILE: tile });
   const framebuffer = gl.createFramebuffer();
   gl.bindVertexArray(gl.createVertexArray());
-  let places = null;
+  let places = null, corrections = null; // of a picture
 
   const expand = (x, y) => {
     gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
@@ -60,13 +61,26 @@ const makeStore = (gl, { tile, quads, layers }, kernel) => {
       tiling = newTiling;
       free.push(...slots.values());
       slots.clear();
-      if (places) gl.deleteTexture(places);
+      this.forgetPicture();
       places = makeTexture(gl, PLACES_UNIT, gl.TEXTURE_2D);
       gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
       const { columns, rows } = tiling;
       gl.texImage2D(
         gl.TEXTURE_2D, 0, gl.RG16UI, columns, rows, 0, gl.RG_INTEGER, gl.UNSIGNED_SHORT,
         new Uint16Array(2 * columns * rows));
+      if (!margin) return;
+      corrections = makeTexture(gl, CORRECTIONS_UNIT, gl.TEXTURE_2D);
+      gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA16F, tiling.width, tiling.height);
+    },
+    forgetPicture() {
+      for (const texture of [places, corrections]) if (texture) gl.deleteTexture(texture);
+      places = corrections = null;
+    },
+    close() {
+      this.forgetPicture();
+      for (const texture of [coefficients, features, factors]) gl.deleteTexture(texture);
+      gl.deleteFramebuffer(framebuffer);
+      gl.deleteProgram(program);
     },
 
     // Protect a tile: others are replaced first.
@@ -77,7 +91,13 @@ const makeStore = (gl, { tile, quads, layers }, kernel) => {
     },
 
     // Put the features of a tile, as an encoder returns them, in place of the tile used longest ago.
-    put(index, { data, cells: [w, h], offset: [x, y] }) {
+    put(index, { data, cells: [w, h], offset: [x, y], colours, corrected }) {
+      if (colours) {
+        const { left, top, size: [columns, rows] } = corrected;
+        gl.activeTexture(gl.TEXTURE0 + CORRECTIONS_UNIT);
+        gl.texSubImage2D(
+          gl.TEXTURE_2D, 0, left, top, columns, rows, gl.RGBA, gl.FLOAT, colours);
+      }
       if (slots.has(index)) return;
       if (!free.length) {
         const [oldest, slot] = slots.entries().next().value;

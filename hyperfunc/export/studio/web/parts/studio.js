@@ -6,7 +6,9 @@
 %%pool.js%%
 %%sharpener.js%%
 %%picture.js%%
+%%sinks.js%%
 %%png.js%%
+%%webp.js%%
 %%saving.js%%
 %%save-dialog.js%%
 %%inputs.js%%

@@ -1,8 +1,9 @@
 // A picture in square tiles. A tile has cells of its own, one more around them where the picture has
-// them, and its encoding reads a halo around those.
+// them, and its encoding reads a halo around its own.
 
-// halo: input pixels that the encoder reads around the cells of a tile.
-const makeTiling = ({ width, height }, side, halo) => {
+// tile: cells on a side. halo: input pixels that the encoder reads around those of a tile.
+// margin: corrected pixels around those of a tile, which the base of its own pixels reads.
+const makeTiling = ({ width, height }, { tile: side, halo, margin }) => {
   const columns = Math.ceil(width / side), rows = Math.ceil(height / side);
 
   const at = (index) => {
@@ -21,11 +22,13 @@ const makeTiling = ({ width, height }, side, halo) => {
   });
 
   return {
-    columns, rows, count: columns * rows, at,
+    width, height, columns, rows, count: columns * rows, at,
 
     // What an encoder needs for a tile, cut out of the picture's RGBA bytes.
-    cut(rgba, index) {
-      const tile = at(index), cells = grow(tile, 1), read = grow(cells, halo);
+    // extra: input pixels by which margin and halo are wider, an even number.
+    cut(rgba, index, extra = 0) {
+      const tile = at(index), cells = grow(tile, 1), read = grow(tile, halo + extra);
+      const corrected = grow(tile, margin + extra);
       const [w, h] = [read.right - read.left, read.bottom - read.top];
       const bytes = new Uint8Array(4 * w * h);
       for (let y = 0; y < h; y++) {
@@ -38,6 +41,11 @@ const makeTiling = ({ width, height }, side, halo) => {
         skip: [cells.left - read.left, cells.top - read.top],
         cells: [cells.right - cells.left, cells.bottom - cells.top],
         offset: [cells.left - tile.left + 1, cells.top - tile.top + 1],
+        corrected: {
+          left: corrected.left, top: corrected.top,
+          skip: [corrected.left - read.left, corrected.top - read.top],
+          size: [corrected.right - corrected.left, corrected.bottom - corrected.top],
+        },
       };
     },
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { crc32, inflateSync } from "node:zlib";
 import { load } from "./parts.js";
 
-const { makePng } = load(["png.js"], "makePng");
+const { makeMemorySink, makePng } = load(["sinks.js", "png.js"], "makeMemorySink", "makePng");
 
 // The chunks of a PNG, whose checksums are right.
 const parse = (bytes) => {
@@ -20,7 +20,7 @@ const parse = (bytes) => {
 test("a PNG that is written in bands holds its pixels", async () => {
   const width = 37, height = 50, rgb = new Uint8Array(3 * width * height);
   for (let i = 0; i < rgb.length; i++) rgb[i] = (i * i * 31 + (i >> 3)) & 255;
-  const png = makePng(width, height);
+  const png = await makePng(width, height, makeMemorySink("image/png"));
   await png.write(rgb.subarray(0, 3 * width * 20));
   await png.write(rgb.subarray(3 * width * 20));
   const bytes = new Uint8Array(await (await png.finish()).arrayBuffer());
@@ -40,4 +40,17 @@ test("a PNG that is written in bands holds its pixels", async () => {
     }
   }
   assert.deepEqual(decoded, rgb);
+});
+
+test("a file that cannot be written stops the next rows, too", async () => {
+  let room = 300_000;
+  const sink = {
+    async write({ length }) { room -= length; if (room < 0) throw new Error("the disk is full"); },
+  };
+  const width = 1000, rgb = Uint8Array.from({ length: 3 * width * 100 }, () => 256 * Math.random());
+  const png = await makePng(width, 1000, sink);
+  await assert.rejects(async () => {
+    for (let i = 0; i < 10; i++) await png.write(rgb);
+    await png.finish();
+  }, /the disk is full/);
 });

@@ -2,9 +2,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./parts.js";
 
-const { makeTiling, pixelsWithin, savePicture, scaledSize } = load(
-  ["tiling.js", "sharpener.js", "png.js", "saving.js"],
-  "makeTiling", "pixelsWithin", "savePicture", "scaledSize");
+const { findExtra, makeTiling, pixelsWithin, savePicture, scaledSize } = load(
+  ["tiling.js", "sharpener.js", "saving.js"],
+  "findExtra", "makeTiling", "pixelsWithin", "savePicture", "scaledSize");
+const CONFIG = { tile: 16, halo: 4, margin: 0 };
+
+// Keeps rows in an array, and counts what it is told.
+const makeRows = () => {
+  const rows = { bytes: [], bands: 0, isAborted: false };
+  const writer = {
+    async write(rgb) { rows.bands++; for (const byte of rgb) rows.bytes.push(byte); },
+    finish: async () => rows,
+    async abort() { rows.isAborted = true; },
+  };
+  return { rows, makeWriter: async () => writer };
+};
 
 for (const scale of [0.3, 1, 1.37, 2, 2.5, 3, 7.9])
   test(`tiles share the output pixels among them at scale ${scale}`, () => {
@@ -21,24 +33,54 @@ for (const scale of [0.3, 1, 1.37, 2, 2.5, 3, 7.9])
   });
 
 test("every tile is asked for once, in order, and put before it is drawn", async () => {
-  const picture = { width: 40, height: 20 }, tiling = makeTiling(picture, 16, 2);
-  const asked = [], put = [];
+  const picture = { width: 40, height: 20 }, tiling = makeTiling(picture, CONFIG);
+  const asked = [], put = [], { makeWriter } = makeRows();
   const file = await savePicture(picture, 2, {
-    tiling, ahead: 2, onProgress: () => {}, isCancelled: () => false,
+    tiling, margin: 0, ahead: 2, makeWriter, onProgress: () => {}, isCancelled: () => false,
     features: async (index) => asked.push(index) && index,
     store: { put: (index, loaded) => { assert.equal(loaded, index); put.push(index); } },
     renderer: () => ({ read: (_, w, h) => new Uint8Array(4 * w * h) }),
   });
   assert.deepEqual(asked, [0, 1, 2, 3, 4, 5]);
   assert.deepEqual(put, asked);
-  assert.ok(file.size > 50);
+  assert.equal(file.bytes.length, 3 * 80 * 40);
 });
 
 test("a cancelled picture is no file", async () => {
-  const picture = { width: 40, height: 20 };
+  const picture = { width: 40, height: 20 }, { rows, makeWriter } = makeRows();
   const file = await savePicture(picture, 0.5, { // Reductions need no functions.
-    tiling: makeTiling(picture, 16, 2), ahead: 1, onProgress: () => {}, isCancelled: () => true,
-    features: () => assert.fail(), store: { put: () => assert.fail() }, renderer: () => null,
+    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: 1, makeWriter, onProgress: () => {},
+    isCancelled: () => true, features: () => assert.fail(), store: { put: () => assert.fail() },
+    renderer: () => null,
   });
   assert.equal(file, null);
+  assert.ok(rows.isAborted);
+});
+
+test("wide pictures are rendered in bands of bounded size, each pixel once", async () => {
+  const picture = { width: 160_000, height: 9 }, { rows, makeWriter } = makeRows();
+  const progress = [], scale = 16;
+  let drawn = 0, largest = 0;
+  const write = async () => makeWriter().then((writer) => ({
+    ...writer, async write({ length }) { rows.bands++; largest = Math.max(largest, length); },
+  }));
+  await savePicture(picture, scale, {
+    tiling: makeTiling(picture, { tile: 16_000, halo: 0, margin: 0 }), margin: 0, ahead: 0,
+    makeWriter: write, onProgress: (part) => progress.push(part), isCancelled: () => false,
+    features: async (index) => index, store: { put: () => {} },
+    renderer: () => ({ read: (_, w, h) => { drawn += w * h; return []; } }),
+  });
+  assert.equal(drawn, picture.width * picture.height * scale ** 2);
+  assert.ok(rows.bands > 10 && largest <= 64e6);
+  assert.deepEqual(progress, [...progress].sort((a, b) => a - b));
+  assert.equal(progress.at(-1), 1);
+});
+
+test("a base is corrected as far as the pixels of an output read", () => {
+  for (const footprint of [0.1, 1, 1.37]) assert.equal(findExtra(footprint, 3), 0);
+  for (const footprint of [1.6, 2, 3.3, 10]) {
+    const extra = findExtra(footprint, 3);
+    assert.ok(extra % 2 === 0 && extra + 3 >= 2 * footprint && extra < 2 * footprint + 2);
+    assert.equal(findExtra(footprint, 0), 0); // The model corrects nothing.
+  }
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { load } from "./parts.js";
 
 const { makeTiling } = load(["tiling.js"], "makeTiling");
-const SIDE = 16, HALO = 5;
+const SIDE = 16, HALO = 6, MARGIN = 3, CONFIG = { tile: SIDE, halo: HALO, margin: MARGIN };
 
 // A picture whose red and green are the column and the row of a pixel.
 const draw = (width, height) => {
@@ -14,7 +14,7 @@ const draw = (width, height) => {
 
 for (const [width, height] of [[1, 1], [16, 16], [17, 40], [50, 33]])
   test(`tiles cover ${width} x ${height} pixels once, each with its surroundings`, () => {
-    const tiling = makeTiling({ width, height }, SIDE, HALO), rgba = draw(width, height);
+    const tiling = makeTiling({ width, height }, CONFIG), rgba = draw(width, height);
     const seen = new Set();
     for (let index = 0; index < tiling.count; index++) {
       const tile = tiling.at(index), cut = tiling.cut(rgba, index);
@@ -29,14 +29,22 @@ for (const [width, height] of [[1, 1], [16, 16], [17, 40], [50, 33]])
       assert.equal(cut.bytes[last], Math.min(tile.right, width - 1));
       assert.equal(cut.bytes[last + 1], Math.min(tile.bottom, height - 1));
       // The halo is whole except where the picture ends.
-      assert.equal(cut.bytes[0], Math.max(tile.left - 1 - HALO, 0));
-      assert.equal(cut.bytes.at(-4), Math.min(tile.right + 1 + HALO, width) - 1);
+      assert.equal(cut.bytes[0], Math.max(tile.left - HALO, 0));
+      assert.equal(cut.bytes.at(-4), Math.min(tile.right + HALO, width) - 1);
+      // The corrected pixels lie where they are put.
+      const wide = tiling.cut(rgba, index, 4);
+      for (const [{ bytes, width: across, corrected }, margin] of [[cut, MARGIN], [wide, MARGIN + 4]]) {
+        const at = 4 * (corrected.skip[1] * across + corrected.skip[0]);
+        assert.deepEqual([...bytes.subarray(at, at + 2)], [corrected.left, corrected.top]);
+        assert.equal(corrected.left, Math.max(tile.left - margin, 0));
+        assert.equal(corrected.top + corrected.size[1], Math.min(tile.bottom + margin, height));
+      }
     }
     assert.equal(seen.size, width * height);
   });
 
 test("the tiles in the middle of a view come first", () => {
-  const tiling = makeTiling({ width: 160, height: 160 }, SIDE, HALO);
+  const tiling = makeTiling({ width: 160, height: 160 }, CONFIG);
   const view = { x: 88, y: 72, zoom: 4, rotation: 0 };
   const tiles = tiling.visible(view, 160, 80); // 40 x 20 pixels around the middle
   assert.equal(tiles[0], 4 * 10 + 5);
