@@ -1,4 +1,7 @@
-"""Hooks of MkDocs: write the help of each command into the page about the command line."""
+"""Hooks of MkDocs: the help of each command in the page about the command line, and the studio.
+
+The site has the studio where HYPERFUNC_STUDIO=1 is set, which needs npm and takes 40 MB.
+"""
 
 import contextlib
 import io
@@ -16,6 +19,9 @@ MARKER = re.compile(r"^<!-- help: hyperfunc(.*) -->$", flags=re.MULTILINE)
 COLUMNS = 96
 """The width of the help in characters: what fits a page beside the navigation."""
 
+STUDIO = "<!-- studio -->"
+"""A line that is replaced by a link to the studio, if the site has it."""
+
 
 def on_startup(**_: Any) -> None:
     """Document the checkout that the pages lie in, whether it is installed or not."""
@@ -24,7 +30,22 @@ def on_startup(**_: Any) -> None:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the markers of a page."""
+    link = '<a class="md-button" href="studio/index.html">Open the studio</a>'
+    markdown = markdown.replace(STUDIO, link if has_studio() else "")
     return MARKER.sub(lambda match: f"```text\n{print_help(match[1].split())}\n```", markdown)
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Write the studio into the site."""
+    if has_studio():
+        from hyperfunc.commands import main
+
+        main(["studio", str(Path(config["site_dir"]) / "studio")])
+
+
+def has_studio() -> bool:
+    """Whether the site has the studio."""
+    return os.environ.get("HYPERFUNC_STUDIO") == "1"
 
 
 def print_help(words: list[str]) -> str:
