@@ -106,9 +106,10 @@ def test_processes_are_joined_as_the_environment_says(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
     sharding.join_processes()
+    limit = {"heartbeat_timeout_seconds": sharding.HEARTBEAT_TIMEOUT}
     assert calls == [
-        {"num_processes": None, "process_id": None},
-        {"num_processes": 2, "process_id": 1},
+        {"num_processes": None, "process_id": None, **limit},
+        {"num_processes": 2, "process_id": 1, **limit},
     ]
     monkeypatch.setenv("JAX_PROCESS_ID", "one")
     with pytest.raises(UserError, match="JAX_PROCESS_ID"):

@@ -32,6 +32,8 @@ NOT_RUN = {
     "README.md: not run: downloads the package",
     "docs/getting-started.md: not run: downloads the package",
     "docs/scale.md: not run: needs many machines",
+    "docs/train.md: not run: downloads photographs",
+    "docs/train.md: not run: needs a GPU",
 }
 """The blocks that no test here runs, each with the marker above it in the page."""
 

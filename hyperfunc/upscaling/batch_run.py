@@ -113,9 +113,10 @@ class _Pipeline:
         if kind is KeyboardInterrupt and self._writing is not None and not self._writing.done():
             self._say("interrupted: completing the output that is being written")
         self._is_stopped.set()
-        for pool in (self._planner, self._readers, self._renderers):
+        for pool in (self._readers, self._renderers):
             pool.shutdown(wait=False, cancel_futures=True)
-        self._writer.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._writer, self._planner):  # What these have begun touches files.
+            pool.shutdown(wait=True, cancel_futures=True)
         self._progress.close()
         while self._started:
             self._finish(self._started.popleft())
