@@ -88,18 +88,11 @@ def make_code(faces: np.ndarray, size: int) -> dict[str, np.ndarray]:
 
 
 def make_batch(faces: np.ndarray, experiment: Any, rng: np.random.Generator) -> dict[str, Any]:
-    """Draw faces, mirrored or not, and the pixels of them that are compared."""
-    images = faces[rng.integers(len(faces), size=experiment.data.batch_size)]
-    is_mirrored = rng.uniform(size=len(images)) < 0.5
-    images = np.where(is_mirrored[:, None, None, None], images[:, :, ::-1], images)
+    """Draw faces, and make the batch of the experiment's task."""
     setting = experiment.task.draw_setting(rng)
-    stride, (y, x) = experiment.task.stride, map(int, setting.phase)
-    phase = np.array([0.5 - (y + 0.5) / stride, 0.5 - (x + 0.5) / stride], np.float32)
-    return {
-        "observed": images,
-        "target": np.ascontiguousarray(images[:, y::stride, x::stride]),
-        "phase": np.tile(phase, (len(images), 1)),
-    }
+    chosen = rng.integers(len(faces), size=experiment.data.batch_size)
+    examples = [experiment.task.make_example(faces[i], setting, rng) for i in chosen]
+    return jax.tree.map(lambda *parts: np.stack(parts), *examples)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ docs/results/weight_space.json.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,11 @@ class Faces:
             "at_limits": float(((images == 0) | (images == 255)).mean()),
         }
 
+    @functools.cached_property
+    def own_points(self) -> dict[str, np.ndarray]:
+        """The `points` of the test faces."""
+        return {**self.points(self.images), "theta": self.theta}
+
     def points(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Describe images by theta, pixels and features."""
         kinds = {"theta": self.encode, "pixels": flatten, "features": self.features}
@@ -161,7 +167,7 @@ def main(args: list[str] | None = None) -> None:
 
 def retrieval(faces: Faces) -> dict[str, Any]:
     """Find the original of a changed copy among all test faces, and compare neighbours."""
-    points = faces.points(faces.images)
+    points = faces.own_points
     result: dict[str, Any] = {}
     for name, change in CHANGES.items():
         copies = faces.points(change(faces.images))
@@ -196,7 +202,7 @@ def clusters(faces: Faces) -> dict[str, Any]:
     }
     mirrored = faces.points(faces.images[:, :, ::-1])
     result, labels = {}, {}
-    for kind, values in faces.points(faces.images).items():
+    for kind, values in faces.own_points.items():
         axes = PrincipalComponents.fit(values, 64)
         points = axes.project(values).astype(np.float64)
         fits = [

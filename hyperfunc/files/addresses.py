@@ -71,22 +71,26 @@ class Address(type(Path())):
         with _asking(self):
             return _to_status(self.store.info(str(self)))
 
+    @property
+    def _mode(self) -> int:
+        """Its kind as `os.stat` gives it, by one request; 0 if it does not exist."""
+        try:
+            return self.stat().st_mode
+        except FileNotFoundError:
+            return 0
+
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         """Tell whether there is such a file, or files in such a folder."""
         del follow_symlinks
-        try:
-            self.stat()
-        except FileNotFoundError:
-            return False
-        return True
+        return self._mode != 0
 
     def is_dir(self, **_: Any) -> bool:
         """Tell whether there are files in such a folder."""
-        return self.exists() and stat.S_ISDIR(self.stat().st_mode)
+        return stat.S_ISDIR(self._mode)
 
     def is_file(self, **_: Any) -> bool:
         """Tell whether there is such a file."""
-        return self.exists() and stat.S_ISREG(self.stat().st_mode)
+        return stat.S_ISREG(self._mode)
 
     def is_absolute(self) -> bool:
         """Every address is."""

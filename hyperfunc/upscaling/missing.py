@@ -14,7 +14,7 @@ from hyperfunc.files import as_path
 from hyperfunc.images import read_image
 from hyperfunc.types import HostPixels
 from hyperfunc.upscaling.records import identify_file
-from hyperfunc.values import has_alpha, to_integers, to_unit_range
+from hyperfunc.values import has_alpha, split_alpha, to_integers, to_unit_range
 
 ALPHA = "alpha"
 
@@ -47,7 +47,7 @@ class Mask(NamedTuple):
                 raise UserError(f"{name}: has no alpha: give an image or a colour as --mask")
             is_missing = pixels[..., -1] <= 0
         elif self._colour is not None:
-            colours = to_unit_range(pixels[..., _colours(pixels)])
+            colours = to_unit_range(split_alpha(pixels)[0])
             is_missing = (np.abs(colours - self._colour) < 0.5 / 255).all(axis=-1)
         else:
             mask = read_image(as_path(self.source))
@@ -72,8 +72,8 @@ class Mask(NamedTuple):
 def mark_missing(pixels: HostPixels, is_missing: Bool[np.ndarray, "h w"]) -> HostPixels:
     """Turn an image into one with missing pixels; what was transparent there becomes opaque."""
     marked = np.array(to_unit_range(pixels))
-    marked[is_missing] = 1.0
-    marked[is_missing, _colours(pixels)] = np.nan
+    colours, alpha = split_alpha(marked)
+    colours[is_missing], alpha[is_missing] = np.nan, 1.0
     return marked
 
 
@@ -88,7 +88,3 @@ def keep_known(result: HostPixels, image: HostPixels) -> HostPixels:
 def unmark(result: HostPixels, like: HostPixels) -> HostPixels:
     """Give what was rendered of a marked image the type of the original."""
     return result if like.dtype == np.float32 else to_integers(result, like.dtype)
-
-
-def _colours(pixels: HostPixels) -> slice:
-    return slice(0, pixels.shape[2] - has_alpha(pixels.shape[2]))

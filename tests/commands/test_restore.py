@@ -18,20 +18,24 @@ from hyperfunc.upscaling import Upscaler
 TASK = SuperResolution(scales=(1, 2), crop=8, degradation=Degradation(noise=1.0))
 
 
+def write_model(folder, base, *, seed, correction=0.0):
+    """Write a small model with a random correction of this standard deviation."""
+    network = PixelHypernetwork(
+        HalfEDSR(width=4, blocks=1), FourierField(frequencies=4), base=base, branch_scale=0.1
+    )
+    experiment = Experiment(model=network, task=TASK)
+    variables = jax.device_get(init_variables(experiment, jax.random.key(seed)))
+    layer = variables["params"]["correction"]
+    drawn = np.random.default_rng(0).normal(0, correction, layer["kernel"].shape)
+    layer["kernel"] = drawn.astype(np.float32)
+    write_exported(folder, Exported.of(7, to_dict(experiment), network.reads), variables)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model that makes a change that can be seen, among the bundled ones."""
-    network = PixelHypernetwork(
-        HalfEDSR(width=4, blocks=1), FourierField(frequencies=4), base="corrected", branch_scale=0.1
-    )
-    experiment = Experiment(model=network, task=TASK)
-    variables = jax.device_get(init_variables(experiment, jax.random.key(0)))
-    correction = variables["params"]["correction"]
-    correction["kernel"] = np.random.default_rng(0).normal(0, 0.05, correction["kernel"].shape)
-    correction["kernel"] = correction["kernel"].astype(np.float32)
     folder = tmp_path_factory.mktemp("bundled")
-    written = Exported.of(7, to_dict(experiment), network.reads)
-    write_exported(folder / "restore", written, variables)
+    write_model(folder / "restore", "corrected", seed=0, correction=0.05)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exported, "BUNDLED", folder)
         yield load_model("restore")
@@ -85,13 +89,7 @@ def test_represent_restores(model, noise):
 @pytest.fixture(scope="module")
 def filling(model):
     """A model that fills missing pixels, beside the other one."""
-    network = PixelHypernetwork(
-        HalfEDSR(width=4, blocks=1), FourierField(frequencies=4), base="filled", branch_scale=0.1
-    )
-    experiment = Experiment(model=network, task=TASK)
-    variables = jax.device_get(init_variables(experiment, jax.random.key(1)))
-    written = Exported.of(7, to_dict(experiment), network.reads)
-    write_exported(model.path.parent / "inpaint", written, variables)
+    write_model(model.path.parent / "inpaint", "filled", seed=1)
     return load_model("inpaint")
 
 

@@ -1,29 +1,20 @@
 """Images with missing pixels, in tiles and out of them."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 
 from hyperfunc.errors import UserError
-from hyperfunc.function import encode, render
 from hyperfunc.images import write_image
-from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
 from hyperfunc.upscaling import Mask, Upscaler, tile_planner
+from tests.correcting import draw_variables, draw_whole, make_model
 
-MODEL = PixelHypernetwork(
-    HalfEDSR(4, 1), FourierField(4, bandwidth=2.0), base="filled", branch_scale=0.3
-)
+MODEL = make_model("filled")
 
 
 @pytest.fixture(scope="module")
 def variables():
-    """Drawn, but with a correction: it is zero before the training."""
-    variables = jax.jit(MODEL.init)(jax.random.key(1), np.zeros((1, 8, 8, 3), np.float32))
-    correction = variables["params"]["correction"]
-    correction["kernel"] = 0.3 * jax.random.normal(jax.random.key(2), correction["kernel"].shape)
-    return variables
+    return draw_variables(MODEL)
 
 
 def make_gaps(shape, share=0.5):
@@ -32,12 +23,6 @@ def make_gaps(shape, share=0.5):
 
 def mark(image, gaps):
     return np.where(gaps[..., None], np.nan, image / np.float32(255)).astype(np.float32)
-
-
-@functools.partial(jax.jit, static_argnames="size")
-def draw_whole(variables, image, size):
-    """Render an image in one piece."""
-    return render(encode(MODEL, variables, image[None])[0], size)[0]
 
 
 @pytest.mark.parametrize("scale", [(1, 1), (3, 2), (0.4, 0.3)], ids=str)
@@ -50,7 +35,7 @@ def test_tiles_put_together_equal_the_whole(variables, draw, monkeypatch, scale)
     image = mark(draw(1, shape), gaps)
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1], largest_tile=9)
     assert len(upscaler.plan(shape, size).pieces) >= 25
-    filled, whole = upscaler(image, size), np.asarray(draw_whole(variables, image, size))
+    filled, whole = upscaler(image, size), np.asarray(draw_whole(MODEL, variables, image, size))
     if scale == (1, 1):
         np.testing.assert_array_equal(filled[~gaps], image[~gaps])
         filled, whole = filled[gaps], whole[gaps]

@@ -1,29 +1,20 @@
 """A model that corrects its base, on a trunk that folds squares of pixels, in tiles."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 
-from hyperfunc.function import encode, render
-from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
 from hyperfunc.types import Neighbourhood
 from hyperfunc.upscaling import Upscaler, alpha, tile_planner
 from hyperfunc.upscaling.tile_planner import TilePlanner
+from tests.correcting import draw_variables, draw_whole, make_model
 
-MODEL = PixelHypernetwork(
-    HalfEDSR(4, 1), FourierField(4, bandwidth=2.0), base="corrected", branch_scale=0.3
-)
+MODEL = make_model("corrected")
 
 
 @pytest.fixture(scope="module")
 def variables():
-    """Drawn, but with a correction: it is zero before the training."""
-    variables = jax.jit(MODEL.init)(jax.random.key(1), np.zeros((1, 8, 8, 3), np.float32))
-    correction = variables["params"]["correction"]
-    correction["kernel"] = 0.3 * jax.random.normal(jax.random.key(2), correction["kernel"].shape)
-    return variables
+    return draw_variables(MODEL)
 
 
 @pytest.fixture
@@ -32,16 +23,10 @@ def unheld(monkeypatch):
     monkeypatch.setattr(alpha, "_hold", lambda values, *bounds: values)
 
 
-@functools.partial(jax.jit, static_argnames="size")
-def draw_whole(variables, image, size):
-    """Render an image in one piece."""
-    return render(encode(MODEL, variables, image[None])[0], size)[0]
-
-
 def assert_same(upscaler, variables, image, size):
     """The image in tiles is the image in one piece, and the model changes it."""
     image = image.astype(np.float32) / 255
-    whole = draw_whole(variables, image, size)
+    whole = draw_whole(MODEL, variables, image, size)
     np.testing.assert_allclose(upscaler(image, size), whole, atol=2e-5)
     assert np.asarray(whole).std() > 0.01
 
@@ -90,7 +75,7 @@ def test_images_that_are_rendered_together(variables, draw):
         )
         for i, result in zip(members, results, strict=True):
             np.testing.assert_allclose(
-                result, draw_whole(variables, images[i], sizes[i]), atol=2e-5
+                result, draw_whole(MODEL, variables, images[i], sizes[i]), atol=2e-5
             )
 
 
