@@ -9,7 +9,6 @@ python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out
 
 import dataclasses
 import functools
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -57,15 +56,17 @@ class Arguments:
         scale: output pixels per input pixel, such as 3, 2.5, or 2.5x1 for rows x columns. If not
             given, 4, or 1 where images are restored: a larger one restores and enlarges.
         level: how strong the damage is, one number or several: 15,25,50. It is the standard
-            deviation of the noise in levels of 255, libjpeg's quality, the standard deviation of
-            the blur in pixels, or the percentage of the pixels that are missing. If not given, the
-            levels of published tables.
+            deviation of the noise in levels of 255, libjpeg's quality, or the percentage of the
+            pixels that are missing. For deblur, gaussian:SIGMA in pixels, or motion:LENGTH:ANGLE in
+            pixels and degrees: gaussian:1.6,motion:15:30. If not given, the levels of published
+            tables, and two motions.
         methods: what to compare: some of bicubic, srcnn, rdn, hyperfunc, and hyperfunc+
             (self-ensemble: the mean over the eight symmetries of the square, at eight times the
             cost). Where images are restored, some of observed, hyperfunc, the methods of
             scikit-image (non-local, wavelets and variation; for deblur wiener and richardson-lucy;
             for inpaint biharmonic), and at scales above 1 hyperfunc-bicubic and hyperfunc-sr
-            (restore first, then enlarge); all of them if not given.
+            (restore first, then enlarge), sr-hyperfunc (the other way round) and, for deblock,
+            sr_jpeg; all of them if not given.
         workdir: the model: a training run, of which the newest checkpoint is used, one of its
             checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, restore,
             inpaint, sr_paper, or faces_local for --task=interpolate. If not given, sr, restore,
@@ -152,13 +153,18 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
 
 def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None:
     from hyperfunc.data import open_dataset
-    from hyperfunc.evaluation import LEVELS, evaluate_restoration, load_restorers
+    from hyperfunc.evaluation import (
+        LEVELS,
+        evaluate_restoration,
+        load_restorers,
+        parse_levels,
+    )
     from hyperfunc.pixels import parse_scale
 
     rows, cols = parse_scale("1" if arguments.scale is None else arguments.scale)
     if rows != cols:
         raise UserError(f"--scale {arguments.scale}: --task={task} needs one scale of both axes")
-    levels = LEVELS[task] if arguments.level is None else _parse_levels(task, arguments.level)
+    levels = LEVELS[task] if arguments.level is None else parse_levels(task, arguments.level)
     source = open_dataset(arguments.dataset or "set5", data_dir=arguments.data_dir, split="test")
     restorers, model = load_restorers(
         None if arguments.methods is None else _split(arguments.methods),
@@ -172,32 +178,6 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     print(table)
     if arguments.json is not None:
         table.save(arguments.json, model=model and _describe(model))
-
-
-def _parse_levels(task: "RestorationTask", text: str) -> list[float]:
-    """Read levels such as "15,25,50".
-
-    Raises:
-        UserError: one is no number of the task's range.
-    """
-    lowest, highest = {
-        "denoise": (0, 255),
-        "deblock": (1, 100),
-        "deblur": (0.1, 20),
-        "inpaint": (0, 99),
-    }[task]
-    try:
-        levels = [float(part) for part in _split(text)]
-    except ValueError:
-        levels = [math.nan]
-    is_whole = task != "deblock" or all(level.is_integer() for level in levels)
-    if not (is_whole and all(lowest <= level <= highest for level in levels)):
-        numbers = "whole numbers" if task == "deblock" else "numbers"
-        raise UserError(
-            f"--level {text!r}: --task={task} takes {numbers} from {lowest} to {highest}, "
-            "separated by commas"
-        )
-    return list(dict.fromkeys(levels))
 
 
 def _split(text: str) -> list[str]:

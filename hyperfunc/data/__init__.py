@@ -3,6 +3,7 @@
 Batch number n is a function of (source, task, seed, n) alone, so that a resumed run repeats it.
 """
 
+from hyperfunc.data.blur_kernels import gaussian_kernel, motion_kernel
 from hyperfunc.data.datasets import BENCHMARKS, FACE_SIZES, open_dataset
 from hyperfunc.data.degradation import Degradation
 from hyperfunc.data.device_pipeline import make_resident_batches
@@ -20,8 +21,10 @@ __all__ = [
     "SuperResolution",
     "Task",
     "Trial",
+    "gaussian_kernel",
     "make_batches",
     "make_resident_batches",
+    "motion_kernel",
     "open_dataset",
     "save_as_jpeg",
 ]

@@ -12,14 +12,22 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from hyperfunc.data.blur_kernels import TRUNCATION, motion_kernel
 from hyperfunc.data.host_operations import compress
 from hyperfunc.data.missing import Gaps, draw_missing
 from hyperfunc.errors import check_range
 from hyperfunc.types import HostImage
 from hyperfunc.values import to_integers, to_unit_range
 
-TRUNCATION = 4.0
-"""The Gaussian of the blur ends at so many standard deviations."""
+RANGES = (
+    "blur_sigma",
+    "motion_length",
+    "motion_angle",
+    "noise_sigma",
+    "jpeg_quality",
+    "missing_share",
+)
+"""The fields of `Degradation` from which strengths are drawn."""
 
 
 class Kinds(NamedTuple):
@@ -42,7 +50,10 @@ class Degradation:
         alone: probability that exactly one of blur, noise and JPEG happens, drawn in proportion to
             their probabilities. Otherwise each of them happens or not, independently.
         blur: probability of blurring the photograph before it is reduced.
-        blur_sigma: range of the blur's standard deviation, in pixels of the photograph.
+        blur_sigma: range of the standard deviation of a Gaussian blur, in pixels of the photograph.
+        motion: probability that a blur is that of a motion, and not Gaussian.
+        motion_length: range of the length of its path, in pixels of the photograph.
+        motion_angle: range of its angle, in degrees; see `motion_kernel`.
         noise: probability of adding white noise, independent in each channel, to the reduced image.
             It is not clipped unless a JPEG follows.
         noise_sigma: range of the noise's standard deviation, in levels of 255.
@@ -62,6 +73,9 @@ class Degradation:
     alone: float = 0.0
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.0, 3.0)
+    motion: float = 0.0
+    motion_length: tuple[float, float] = (1.0, 25.0)
+    motion_angle: tuple[float, float] = (0.0, 180.0)
     noise: float = 0.0
     noise_sigma: tuple[float, float] = (0.0, 55.0)
     jpeg: float = 0.0
@@ -73,12 +87,12 @@ class Degradation:
 
     def __post_init__(self) -> None:
         check_range(self, "alone", "blur", "noise", "jpeg", "jpeg_again", least=0, most=1)
-        check_range(self, "missing", "missing_share", least=0, most=1)
-        check_range(self, "blur_sigma", "noise_sigma", least=0)
+        check_range(self, "missing", "missing_share", "motion", least=0, most=1)
+        check_range(self, "blur_sigma", "noise_sigma", "motion_length", "motion_angle", least=0)
         check_range(self, "jpeg_quality", least=1, most=100)
         if not self.gaps:
             raise ValueError("gaps (): name at least one of pixels, strokes, rectangles and text")
-        for name in ("blur_sigma", "noise_sigma", "jpeg_quality", "missing_share"):
+        for name in RANGES:
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} {low, high}: give the smaller number first")
@@ -96,7 +110,9 @@ class Degradation:
     @property
     def margin(self) -> int:
         """How many pixels away a blurred pixel depends on the photograph."""
-        return math.ceil(TRUNCATION * self.blur_sigma[1]) if self.blur else 0
+        gaussian = TRUNCATION * self.blur_sigma[1] if self.motion < 1 else 0
+        motion = self.motion_length[1] / 2 if self.motion else 0
+        return math.ceil(max(gaussian, motion)) if self.blur else 0
 
     def always(self) -> "Degradation":
         """Return the same with all that can happen happening."""
@@ -122,10 +138,17 @@ class Degradation:
             return image
         import scipy.ndimage  # `hyperfunc upscale` starts without it.
 
-        sigma = rng.uniform(*self.blur_sigma)
-        blurred = scipy.ndimage.gaussian_filter(
-            to_unit_range(image), (sigma, sigma, 0), mode="reflect", truncate=TRUNCATION
-        )
+        pixels = to_unit_range(image)
+        if self.motion and rng.uniform() < self.motion:
+            kernel = motion_kernel(
+                rng.uniform(*self.motion_length), rng.uniform(*self.motion_angle)
+            )
+            blurred = scipy.ndimage.convolve(pixels, kernel[..., None], mode="reflect")
+        else:
+            sigma = rng.uniform(*self.blur_sigma)
+            blurred = scipy.ndimage.gaussian_filter(
+                pixels, (sigma, sigma, 0), mode="reflect", truncate=TRUNCATION
+            )
         return to_integers(blurred, np.uint8)
 
     def degrade_reduced(

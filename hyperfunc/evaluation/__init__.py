@@ -8,17 +8,13 @@ from hyperfunc.errors import check_extra
 
 check_extra("eval", "evaluation")
 
+from hyperfunc.evaluation.damage import LEVELS, RestorationTask, parse_levels
 from hyperfunc.evaluation.distributions import GaussianMixture, PrincipalComponents
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
 from hyperfunc.evaluation.reproduction_page import TITLES
-from hyperfunc.evaluation.restoration import (
-    LEVELS,
-    RestorationTask,
-    evaluate_restoration,
-    load_restorers,
-)
+from hyperfunc.evaluation.restoration import evaluate_restoration, load_restorers
 from hyperfunc.evaluation.statistics import (
     FeatureSpace,
     confidence_interval,
@@ -60,6 +56,7 @@ __all__ = [
     "load_methods",
     "load_restorers",
     "open_image_sets",
+    "parse_levels",
     "rank_of_originals",
     "summarize",
     "to_theta",

@@ -4,12 +4,12 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from hyperfunc.data import Degradation, ImageSource, SuperResolution, Trial, save_as_jpeg
+from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.classical import (
     DEBLURRING,
@@ -18,50 +18,27 @@ from hyperfunc.evaluation.classical import (
     Observation,
     Pixels,
 )
+from hyperfunc.evaluation.damage import (
+    PROTOCOLS,
+    Level,
+    RestorationTask,
+    describe_level,
+    observe,
+)
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import save_json
 from hyperfunc.images import write_image
-from hyperfunc.pixels import border_for, imresize, luma, mean_psnr, psnr_rgb
+from hyperfunc.pixels import border_for, imresize, mean_psnr, psnr_rgb
 from hyperfunc.types import HostImage, HostPixels, Size
 from hyperfunc.upscaling import Upscaler
-from hyperfunc.values import round_levels, to_integers, to_unit_range
-
-RestorationTask = Literal["denoise", "deblock", "deblur", "inpaint"]
-
-LEVELS: dict[RestorationTask, tuple[float, ...]] = {
-    "denoise": (15.0, 25.0, 50.0),
-    "deblock": (10.0, 20.0, 30.0, 40.0),
-    "deblur": (1.6,),
-    "inpaint": (50.0, 80.0),
-}
-"""Those of published tables: sigma of the noise in levels of 255, libjpeg's quality, sigma of the
-blur in pixels, and the percentage of the pixels that are missing."""
-
-PROTOCOLS: dict[RestorationTask, str] = {
-    "denoise": "white Gaussian noise on [0, 1], independent in each channel, seed 0 for each "
-    "image, not clipped; PSNR over RGB",
-    "deblock": "JPEG by libjpeg, of the grey image or of the rounded BT.601 luma (16 to 235), and "
-    "PSNR on it; where images are enlarged, of the colours with their chroma halved, and PSNR over "
-    "RGB",
-    "deblur": "Gaussian blur, mirrored at the border and rounded to uint8, then white Gaussian "
-    "noise of sigma 2.55, seed 0 for each image, not clipped; PSNR over RGB",
-    "inpaint": "each pixel is missing, in all channels, with this probability, seed 0 for each "
-    "image; PSNR over RGB, of all pixels",
-}
-"""What the numbers mean, for the JSON file."""
+from hyperfunc.values import to_integers
 
 COMMON_PROTOCOL = (
     "enlarged images are reduced before the damage, as in super-resolution, and lose as many "
     "border pixels; outputs rounded to uint8; mean over images. Classical methods are told the "
     "standard deviation of the noise, or of the error of the JPEG, and the blur"
 )
-
-DEBLURRING_NOISE = 2.55
-"""Standard deviation, in levels of 255."""
-
-SMALLEST_ERROR = 1e-4
-"""What methods are told of less: they divide by it."""
 
 CLASSICAL = {
     "denoise": DENOISING,
@@ -74,8 +51,8 @@ CLASSICAL = {
 Restorer = Callable[[Observation, Size], Pixels]
 """From a damaged image to the image without the damage at a size (height, width)."""
 
-OURS = ("hyperfunc-bicubic", "hyperfunc-sr", "hyperfunc")
-"""The model: restoring, and then enlarging by another method; or both at once."""
+TWO_STEPS = ("hyperfunc-bicubic", "hyperfunc-sr", "sr-hyperfunc")
+"""The model restores, before or after another method enlarges."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +60,12 @@ class RestorationRow:
     """The mean of one method at one level over a dataset.
 
     Attributes:
-        level: of the damage; see `LEVELS`.
+        level: of the damage; see `hyperfunc.evaluation.damage`.
         psnr: mean PSNR in decibels, see `hyperfunc.pixels.mean_psnr`.
         seconds: time for all images together, compilation included.
     """
 
-    level: float
+    level: Level
     method: str
     psnr: float
     seconds: float
@@ -117,10 +94,13 @@ class RestorationTable:
         methods = list(dict.fromkeys(row.method for row in self.rows))
         images = self.rows[0].images
         lines = [f"{self.task}, {self.dataset}, scale {self.scale:g}, {images} images: PSNR (dB)"]
-        lines += [f"{'level':<18}" + "".join(f"{level:>8g}" for level in levels) + "   seconds"]
+        heads = [f"  {describe_level(level):>6}" for level in levels]
+        lines += [f"{'level':<18}" + "".join(heads) + "   seconds"]
         for method in methods:
             rows = [row for row in self.rows if row.method == method]
-            numbers = "".join(f"{row.psnr:>8.2f}" for row in rows)
+            numbers = "".join(
+                f"{row.psnr:>{len(head)}.2f}" for row, head in zip(rows, heads, strict=True)
+            )
             lines += [f"{method:<18}{numbers}{sum(row.seconds for row in rows):>10.1f}"]
         return "\n".join(lines)
 
@@ -151,7 +131,8 @@ def load_restorers(
         UserError: there is no such method, or no such model.
     """
     classical = CLASSICAL[task]
-    known = ["observed", *classical, *(OURS if scale > 1 else OURS[-1:])]
+    others = (*TWO_STEPS, *(["sr_jpeg"] if task == "deblock" else [])) if scale > 1 else ()
+    known = ["observed", *classical, *others, "hyperfunc"]
     restorers: dict[str, Restorer] = {}
     model = None
     for name in names or known:
@@ -164,6 +145,8 @@ def load_restorers(
             restorers[name] = then_enlarge(lambda seen: np.nan_to_num(seen.pixels))
         elif name in classical:
             restorers[name] = then_enlarge(classical[name])
+        elif name == "sr_jpeg":
+            restorers[name] = _use_model(Upscaler.of_model(load_model(name)), "")
         else:
             if model is None:
                 model = checkpoint if isinstance(checkpoint, Model) else load_model(checkpoint)
@@ -176,6 +159,8 @@ def load_restorers(
 
 
 def _use_model(upscaler: Upscaler, name: str) -> Restorer:
+    """Restore before or after another method enlarges (`TWO_STEPS`), or at once."""
+
     def restore(seen: Observation) -> Pixels:
         return upscaler(seen.pixels, seen.pixels.shape[:2])
 
@@ -183,6 +168,9 @@ def _use_model(upscaler: Upscaler, name: str) -> Restorer:
         return then_enlarge(restore)
     if name == "hyperfunc-sr":
         return then_enlarge(restore, Upscaler.of_model(load_model("sr")))
+    if name == "sr-hyperfunc":
+        enlarge = Upscaler.of_model(load_model("sr"))
+        return lambda seen, size: upscaler(enlarge(seen.pixels, size), size)
     return lambda seen, size: upscaler(seen.pixels, size)
 
 
@@ -198,47 +186,11 @@ def then_enlarge(
     return restore_and_enlarge
 
 
-def observe(
-    image: HostImage, task: RestorationTask, level: float | int, scale: float = 1.0
-) -> tuple[Observation, HostPixels]:
-    """Reduce and damage an image: what methods see of it, and what they shall return."""
-    if task == "deblock":
-        return _observe_jpeg(image, int(level), scale)
-    rng, level = np.random.default_rng(0), float(level)
-    if task == "inpaint":
-        share = (level / 100, level / 100)
-        sigma, degradation = 0.0, Degradation(missing=1.0, missing_share=share)
-    elif task == "denoise":
-        sigma, degradation = level, Degradation(noise=1.0, noise_sigma=(level, level))
-    else:
-        sigma, noise = DEBLURRING_NOISE, (DEBLURRING_NOISE, DEBLURRING_NOISE)
-        degradation = Degradation(blur=1.0, blur_sigma=(level, level), noise=1.0, noise_sigma=noise)
-    trial = Trial(task, scale, degradation)
-    pixels, original = SuperResolution().make_validation_pair(image, trial, rng)
-    blur = level / scale if task == "deblur" else 0.0
-    return Observation(pixels, max(sigma / 255, SMALLEST_ERROR), blur), original
-
-
-def _observe_jpeg(image: HostImage, quality: int, scale: float) -> tuple[Observation, HostPixels]:
-    trial = Trial("deblock", scale)
-    reduced, original = SuperResolution().make_validation_pair(
-        image, trial, np.random.default_rng(0)
-    )
-    if scale == 1:
-        is_grey = (image == image[..., :1]).all()
-        grey = image[..., 0] if is_grey else round_levels(luma(image)).astype(np.uint8)
-        reduced = original = grey[..., None]
-    decoded = save_as_jpeg(reduced.squeeze(-1) if scale == 1 else reduced, quality)
-    pixels, clean = to_unit_range(decoded.reshape(reduced.shape)), to_unit_range(reduced)
-    error = float(np.sqrt(np.mean(np.square(pixels - clean))))
-    return Observation(pixels, max(error, SMALLEST_ERROR)), original
-
-
 def evaluate_restoration(
     source: ImageSource,
     restorers: Mapping[str, Restorer],
     task: RestorationTask,
-    levels: Sequence[float | int],
+    levels: Sequence[Level],
     *,
     scale: float = 1.0,
     save_dir: Path | None = None,
@@ -249,7 +201,7 @@ def evaluate_restoration(
         source: the images without damage.
         restorers: methods by name.
         task: the kind of damage.
-        levels: how strong it is; see `LEVELS`.
+        levels: how strong it is; see `hyperfunc.evaluation.damage`.
         scale: output pixels per input pixel, at least 1.
         save_dir: folder for comparisons of all methods, which show where the last one gains most
             over the first one.
@@ -261,10 +213,10 @@ def evaluate_restoration(
     border = border_for((scale, scale)) if scale > 1 else (0, 0)
     per_image: list[dict[str, Any]] = []
     rows = []
-    for level in map(float, levels):
+    for level in levels:
         seconds = dict.fromkeys(restorers, 0.0)
         scores: dict[str, list[float]] = {name: [] for name in restorers}
-        bar = tqdm(source, f"{task} {level:g}", unit="image", leave=False)
+        bar = tqdm(source, f"{task} {describe_level(level)}", unit="image", leave=False)
         for name, image in zip(source.names, bar, strict=True):
             seen, original = observe(image, task, level, scale)
             truth, results = _to_rgb(original), {}
@@ -277,7 +229,8 @@ def evaluate_restoration(
             psnr = {method: values[-1] for method, values in scores.items()}
             per_image.append({"level": level, "image": name, **psnr})
             if save_dir is not None:
-                path = save_dir / f"{name}_{task}{level:g}_x{scale:g}.png"
+                damage = describe_level(level).replace(":", "_")
+                path = save_dir / f"{name}_{task}{damage}_x{scale:g}.png"
                 write_image(path, compare({**results, "original": truth}, psnr))
         rows += [
             RestorationRow(level, method, mean_psnr(values), seconds[method], len(values))

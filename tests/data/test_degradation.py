@@ -10,7 +10,13 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
-from hyperfunc.data import Degradation, ImageSource, SuperResolution, make_batches
+from hyperfunc.data import (
+    Degradation,
+    ImageSource,
+    SuperResolution,
+    make_batches,
+    motion_kernel,
+)
 from hyperfunc.data.host_operations import Setting
 from hyperfunc.data.missing import draw_missing
 
@@ -68,6 +74,49 @@ def test_blur_is_gaussian(draw, sigma):
     ]
     assert blurred.dtype == np.uint8
     assert np.abs(blurred - np.stack(channels, axis=-1)).max() < 0.55
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0, 45.0, 120.0, 180.0])
+@pytest.mark.parametrize("length", [1.0, 7.0, 15.4])
+def test_a_motion_blurs_along_its_line_only(length, angle):
+    """Its moments: length^2 / 12 along the line, and next to nothing across it."""
+    kernel = motion_kernel(length, angle)
+    assert kernel.sum() == pytest.approx(1) and kernel.min() >= 0
+    np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-12)
+    offsets = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
+    y, x = np.meshgrid(offsets, offsets, indexing="ij")
+    up, right = np.sin(np.radians(angle)), np.cos(np.radians(angle))
+    along, across = right * x - up * y, right * y + up * x
+    # The interpolation adds up to 1/4, on average 1/6.
+    assert 0 <= (kernel * along**2).sum() - length**2 / 12 <= 0.25
+    assert 0 <= (kernel * across**2).sum() <= 0.25
+
+
+def test_a_motion_along_rows_is_a_mean_over_pixels():
+    """Exactly: of a path of n pixels, an odd number, the ends lie halfway between two pixels."""
+    expected = np.array([1 / 8, 7 / 8, 1, 1, 1, 7 / 8, 1 / 8]) / 5
+    kernel = motion_kernel(5.0, 0.0)
+    np.testing.assert_allclose(kernel[3], expected, atol=1e-4)
+    np.testing.assert_allclose(kernel.sum(axis=1), np.arange(7) == 3, atol=1e-12)
+    np.testing.assert_allclose(motion_kernel(5.0, 90.0), kernel.T, atol=1e-12)
+    np.testing.assert_array_equal(motion_kernel(0.0, 20.0), [[1.0]])
+
+
+def test_the_share_of_motions_is_that_of_the_blurs(draw):
+    """A motion along the rows leaves vertical means alone, a Gaussian blur doesn't."""
+    image = np.repeat(draw(0, (40, 1)), 40, axis=1)
+    degradation = Degradation(
+        blur=1.0,
+        blur_sigma=(2.0, 2.0),
+        motion=0.3,
+        motion_length=(9.0, 9.0),
+        motion_angle=(0.0, 0.0),
+    )
+    unchanged = [np.array_equal(degrade(degradation, image, seed), image) for seed in range(200)]
+    assert 40 < sum(unchanged) < 80
+    assert degradation.margin == 8
+    motions = dataclasses.replace(degradation, motion=1.0)
+    assert motions.margin == 5 and motions.always().motion == 1
 
 
 def test_blurring_by_zero_changes_nothing(draw):
@@ -248,6 +297,8 @@ def test_batches_depend_on_seed_and_number_alone(draw, scale):
         ({"missing_share": (0.9, 0.2)}, "give the smaller number first"),
         ({"gaps": ()}, "name at least one"),
         ({"blur_sigma": (-1.0, 3.0)}, "blur_sigma"),
+        ({"motion": 1.5}, "motion 1.5"),
+        ({"motion_length": (9.0, 3.0)}, "motion_length .* smaller number first"),
         ({"noise_sigma": (0.0, float("inf"))}, "noise_sigma"),
         ({"jpeg_quality": (0, 95)}, "jpeg_quality"),
         ({"jpeg_quality": (10, 101)}, "jpeg_quality"),

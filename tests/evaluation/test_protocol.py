@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hyperfunc.data import open_dataset
-from hyperfunc.evaluation.restoration import observe
+from hyperfunc.evaluation.damage import observe
 from hyperfunc.pixels import border_for, degrade, imresize, psnr_y, ssim_y
 
 DATA = Path(os.environ.get("HYPERFUNC_DATA_DIR", "."))

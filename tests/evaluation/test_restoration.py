@@ -5,14 +5,16 @@ import json
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from PIL import Image
 
 import evaluate
-from hyperfunc.data import ImageSource
+from hyperfunc.data import ImageSource, motion_kernel
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation import LEVELS, evaluate_restoration, load_restorers
 from hyperfunc.evaluation.classical import DEBLURRING, DENOISING, INPAINTING
-from hyperfunc.evaluation.restoration import observe, then_enlarge
+from hyperfunc.evaluation.damage import observe
+from hyperfunc.evaluation.restoration import then_enlarge
 from hyperfunc.pixels import degrade, imresize, luma, psnr_rgb
 from hyperfunc.values import to_integers, to_unit_range
 
@@ -49,22 +51,34 @@ def test_jpegs_are_of_the_grey_image_or_of_the_luma(draw):
 
 def test_a_blurred_image_has_noise_and_lost_detail(draw):
     image = draw(2, (96, 96))
-    seen, _ = observe(image, "deblur", 1.6)
-    assert (seen.blur, seen.error) == (1.6, pytest.approx(0.01))
+    seen, _ = observe(image, "deblur", "gaussian:1.6")
+    assert seen.error == pytest.approx(0.01)
+    offsets = np.arange(seen.kernel.shape[0]) - seen.kernel.shape[0] // 2
+    assert seen.kernel.sum(axis=0) @ offsets**2 == pytest.approx(1.6**2, rel=0.01)
     flat = np.full((96, 96, 3), 128, np.uint8)
-    assert observe(flat, "deblur", 1.6)[0].pixels.std() == pytest.approx(0.01, rel=0.03)
+    assert observe(flat, "deblur", "gaussian:1.6")[0].pixels.std() == pytest.approx(0.01, rel=0.03)
     step = np.zeros((40, 40, 3), np.uint8)
     step[:, 20:] = 255
-    profile = observe(step, "deblur", 1.6)[0].pixels.mean(axis=(0, 2))
+    profile = observe(step, "deblur", "gaussian:1.6")[0].pixels.mean(axis=(0, 2))
     slope = np.diff(profile).max()
     assert slope == pytest.approx(1 / (1.6 * np.sqrt(2 * np.pi)), rel=0.05)
+
+
+def test_methods_are_told_the_kernel_of_a_motion(draw):
+    """The image that it makes is the one that they see, but for noise and rounding."""
+    image = draw(2, (64, 70))
+    seen, _ = observe(image, "deblur", "motion:9:30")
+    blurred = scipy.ndimage.convolve(to_unit_range(image), seen.kernel[..., None], mode="reflect")
+    assert np.std(seen.pixels - blurred) == pytest.approx(0.01, rel=0.05)
+    half, _ = observe(image, "deblur", "motion:9:30", 2.0)
+    np.testing.assert_allclose(half.kernel, motion_kernel(4.5, 30.0))
 
 
 @pytest.mark.parametrize("task", ["denoise", "deblock", "deblur"])
 def test_at_a_scale_the_reduced_image_is_damaged(draw, task):
     image = draw(3, (61, 64))
     small, original = degrade(image, (2.0, 2.0))
-    level = {"denoise": 5, "deblock": 95, "deblur": 0.3}[task]
+    level = {"denoise": 5, "deblock": 95, "deblur": "gaussian:0.3"}[task]
     seen, truth = observe(image, task, level, 2.0)
     np.testing.assert_array_equal(truth, original)
     assert seen.pixels.shape == small.shape
@@ -75,7 +89,7 @@ def test_at_a_scale_the_reduced_image_is_damaged(draw, task):
     ("task", "level", "name"),
     [("denoise", 25, name) for name in DENOISING]
     + [("deblock", 10, "variation")]
-    + [("deblur", 1.6, name) for name in DEBLURRING],
+    + [("deblur", level, name) for level in LEVELS["deblur"] for name in DEBLURRING],
 )
 def test_a_classical_method_improves_the_image(draw, task, level, name):
     image = draw(4, (96, 80))
@@ -172,6 +186,13 @@ def test_the_command(trained, photos, tmp_path, capsys):
     table = json.loads(file.read_text())
     assert [row["level"] for row in table["rows"]] == list(LEVELS["deblock"])
     assert table["model"] is None
+    level, folder = "--level=motion:5.0:90,gaussian:1,motion:5:90", tmp_path / "pictures"
+    flags = [f"--dataset={photos}", "--task=deblur", "--methods=observed", level]
+    evaluate.main([*flags, f"--json={file}", f"--save_dir={folder}"])
+    table = json.loads(file.read_text())
+    assert [row["level"] for row in table["rows"]] == ["motion:5:90", "gaussian:1"]
+    assert "level               motion:5:90  gaussian:1" in capsys.readouterr().out
+    assert (folder / "photo_0_deblurmotion_5_90_x1.png").exists()
 
 
 def test_flags_that_cannot_be_used(refuse, photos):
@@ -181,6 +202,8 @@ def test_flags_that_cannot_be_used(refuse, photos):
         assert "whole numbers from 1 to 100" in refuse(
             evaluate.main, "--task=deblock", f"--level={level}"
         )
+    for level in ("1.6", "motion:15", "gaussian:0", "motion:15:200", "defocus:3", "gaussian"):
+        assert "takes gaussian:SIGMA" in refuse(evaluate.main, "--task=deblur", f"--level={level}")
     assert "numbers from 0 to 99" in refuse(evaluate.main, "--task=inpaint", "--level=100")
     assert "does not fill missing pixels" in refuse(evaluate.main, "--task=inpaint", "--workdir=sr")
     assert "one scale of both axes" in refuse(evaluate.main, *flags, "--scale=2x1")
