@@ -51,8 +51,12 @@ def run(arguments: Arguments) -> None:
             f"{arguments.source}: a function is rendered as it is: use hyperfunc upscale, or "
             "restore the image that it was made of"
         )
-    if arguments.mask and arguments.linear:
-        raise UserError("--linear: is not possible with --mask: leave it out")
+    if arguments.mask:
+        from hyperfunc.upscaling import Mask
+
+        Mask(arguments.mask).check()
+        if arguments.linear:
+            raise UserError("--linear: is not possible with --mask: leave it out")
     if arguments.mask and arguments.checkpoint == "restore":
         arguments = dataclasses.replace(arguments, checkpoint="inpaint")
     if arguments.scale is None and arguments.size is None:

@@ -22,6 +22,9 @@ NEIGHBOURHOOD_RADIUS = 2
 """Pixels around an output pixel whose alpha and colours bound its own; input pixels, or output
 pixels if those are larger."""
 
+GAP_RADIUS = 8
+"""The same where pixels may be missing: the others bound what fills them."""
+
 LARGEST_OVERSHOOT = 0.5
 """By how much a value may leave the range of the input around it, as a part of that range, where it
 is at most `FLAT`. What the range has beyond that counts `OVERSHOOT_AT_EDGES` times more: 0.5 of all
@@ -86,7 +89,11 @@ def to_rgb(images: jax.Array) -> jax.Array:
 
 
 def from_rgb(
-    rgb: jax.Array, images: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
+    rgb: jax.Array,
+    images: jax.Array,
+    axes: Sequence[Axis | Samples],
+    origin: Origin,
+    radius: int = NEIGHBOURHOOD_RADIUS,
 ) -> jax.Array:
     """Turn rendered RGB images back into an image of the original's channels and dtype.
 
@@ -95,6 +102,7 @@ def from_rgb(
         images: the original [1, h, w, c].
         axes: where the pixels of ``rgb`` lie, rows and columns.
         origin: the pixel of the original that the axes count from.
+        radius: how many pixels away those are that bound a value.
 
     Returns:
         An image [1, y, x, c]. Integers are rounded and clipped, floats are not.
@@ -103,9 +111,11 @@ def from_rgb(
     is_float = jnp.issubdtype(dtype, jnp.floating)
     rounding = 0.0 if is_float else 0.499 / largest_value(dtype)  # Constant pixels stay exact.
     if has_alpha(channels):
-        values = _divide_by_alpha(rgb, pixels, axes, origin, rounding)
+        values = _divide_by_alpha(rgb, pixels, axes, origin, radius, rounding)
     else:
-        darkest, lightest = (_reduce_nearby(r, pixels, axes, origin) for r in (MINIMUM, MAXIMUM))
+        darkest, lightest = (
+            _reduce_nearby(r, pixels, axes, origin, radius) for r in (MINIMUM, MAXIMUM)
+        )
         values = _hold(_average_to(channels, rgb), darkest, lightest, rounding)
     return values if is_float else to_integers(values, dtype)
 
@@ -138,6 +148,7 @@ def _divide_by_alpha(
     pixels: jax.Array,
     axes: Sequence[Axis | Samples],
     origin: Origin,
+    radius: int,
     rounding: float,
 ) -> jax.Array:
     """Combine rendered colour times alpha and rendered alpha: [1, y, x, c]."""
@@ -151,15 +162,15 @@ def _divide_by_alpha(
     divisors = jnp.where(is_edge, alphas, least)
     quotients = products / jnp.where(divisors > SMALLEST_VISIBLE_ALPHA, divisors, 1.0)
     # A transparent pixel has no colour: it takes no part in the bounds.
+    visible = jnp.where(alpha > SMALLEST_VISIBLE_ALPHA, colour, np.nan)
     darkest, lightest = (
-        _reduce_nearby(r, jnp.where(alpha > SMALLEST_VISIBLE_ALPHA, colour, r.start), axes, origin)
-        for r in (MINIMUM, MAXIMUM)
+        _reduce_nearby(r, visible, axes, origin, radius) for r in (MINIMUM, MAXIMUM)
     )
     held = _hold(quotients, darkest, lightest, rounding)
     quotients = jnp.where(is_edge, jnp.clip(quotients, darkest, lightest), held)
     alphas = jnp.clip(alphas, least, most)
-    visible = jnp.where(alphas > SMALLEST_VISIBLE_ALPHA, quotients, 0.0)
-    return jnp.concatenate([visible, alphas], axis=-1)
+    colour = jnp.where(alphas > SMALLEST_VISIBLE_ALPHA, quotients, 0.0)
+    return jnp.concatenate([colour, alphas], axis=-1)
 
 
 class Reduction(NamedTuple):
@@ -175,29 +186,33 @@ MAXIMUM = Reduction(jnp.max, jax.lax.max, -np.inf)
 
 
 def _reduce_nearby(
-    reduction: Reduction, values: jax.Array, axes: Sequence[Axis | Samples], origin: Origin
+    reduction: Reduction,
+    values: jax.Array,
+    axes: Sequence[Axis | Samples],
+    origin: Origin,
+    radius: int = NEIGHBOURHOOD_RADIUS,
 ) -> jax.Array:
     """Reduce the values [1, h, w, c] near each output pixel: [1, y, x, c].
 
-    Where one of them is missing, the result is no bound: infinite.
+    Those that are NaN take no part. Where all of them are, the result is no bound: infinite.
     """
     last = values.shape[1] - 1, values.shape[2] - 1
-    values = jnp.where(jnp.isnan(values), -reduction.start, values)
+    values = jnp.where(jnp.isnan(values), reduction.start, values)
     for i, (axis, first) in enumerate(zip(axes, origin, strict=True)):
         along = i + 1
         index = jnp.clip(axis.split()[0] + first, 0, last[i])
         if axis.max_step > 1:
             # There are few output pixels, with many input pixels around each.
-            reach = math.ceil(NEIGHBOURHOOD_RADIUS * axis.max_step)
+            reach = max(math.ceil(NEIGHBOURHOOD_RADIUS * axis.max_step), radius)
             offsets = jnp.arange(-reach, reach + 1)
             nearby = jnp.clip(index[:, None] + offsets[None], 0, last[i])
             values = reduction.over_axis(jnp.take(values, nearby, axis=along), axis=along + 1)
         else:
             window = [1, 1, 1, 1]
-            window[along] = 2 * NEIGHBOURHOOD_RADIUS + 1
+            window[along] = 2 * radius + 1
             start = np.float32(reduction.start)
             values = jax.lax.reduce_window(
                 values, start, reduction.of_two, window, (1, 1, 1, 1), "SAME"
             )
             values = jnp.take(values, index, axis=along)
-    return values
+    return jnp.where(values == reduction.start, -reduction.start, values)

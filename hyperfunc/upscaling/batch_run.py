@@ -312,14 +312,18 @@ def _enlarge(
     for job, image in zip(jobs, images, strict=True):
         job.outcome.noise = round(estimate_noise(image), 1)
     mask = jobs[0].mask  # That of all.
-    if mask is not None:
+    if mask is None:
+        results = upscaler.render_together(images, plans, progress=report)
+    else:
         gaps = [
             mask.find(x.pixels, name=str(job.source)) for x, job in zip(photos, jobs, strict=True)
         ]
-        images = [mark_missing(image, gap) for image, gap in zip(images, gaps, strict=True)]
-    results = upscaler.render_together(images, plans, progress=report)
-    if mask is not None:
-        results = [unmark(x, like=y.pixels) for x, y in zip(results, photos, strict=True)]
+        for job, gap in zip(jobs, gaps, strict=True):
+            if not gap.any():
+                job.outcome.notes += (f"--mask {mask.source} names no pixel: nothing was filled",)
+        marked = [mark_missing(image, gap) for image, gap in zip(images, gaps, strict=True)]
+        results = upscaler.render_together(marked, plans, progress=report)
+        results = [unmark(*x) for x in zip(results, images, gaps, strict=True)]
     enlarged = []
     for job, photo, pixels, values in zip(jobs, photos, results, ranges, strict=True):
         metadata, notes = resize_tags(photo.metadata, job.header.size, job.size)

@@ -26,6 +26,21 @@ class Mask(NamedTuple):
     """The path of an image that is white where pixels are missing; "alpha" for those that are
     transparent; or a colour such as "#ff00ff" for those that have it."""
 
+    def check(self) -> None:
+        """Check that the mask is a colour or a file, before any image is read.
+
+        Raises:
+            UserError: it is none.
+        """
+        if self.source == ALPHA or self._colour is not None:
+            return
+        path = as_path(self.source)
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "no such file"
+            raise UserError(
+                f"--mask {self.source}: {what}; give an image, alpha, or a colour such as #ff00ff"
+            )
+
     def describe(self) -> list[Any]:
         """Describe what determines the missing pixels of an image, for the record of an output."""
         is_file = self.source != ALPHA and self._colour is None
@@ -85,6 +100,11 @@ def keep_known(result: HostPixels, image: HostPixels) -> HostPixels:
     return np.where(is_missing, result, image) if is_missing.any() else result
 
 
-def unmark(result: HostPixels, like: HostPixels) -> HostPixels:
-    """Give what was rendered of a marked image the type of the original."""
-    return result if like.dtype == np.float32 else to_integers(result, like.dtype)
+def unmark(
+    result: HostPixels, original: HostPixels, is_missing: Bool[np.ndarray, "h w"]
+) -> HostPixels:
+    """Give what was rendered of a marked image the type of the original, and its known pixels."""
+    result = result if original.dtype == np.float32 else to_integers(result, original.dtype)
+    if result.shape != original.shape:
+        return result
+    return np.where(is_missing[..., None], result, original)

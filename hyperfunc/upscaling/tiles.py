@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
-from hyperfunc.upscaling.alpha import from_rgb, to_rgb
+from hyperfunc.upscaling.alpha import GAP_RADIUS, NEIGHBOURHOOD_RADIUS, from_rgb, to_rgb
 from hyperfunc.upscaling.linear_light import reduce_light
 from hyperfunc.upscaling.pieces import Piece
 from hyperfunc.upscaling.tile_grid import (
@@ -125,7 +125,8 @@ class TileRenderer:
             rgb = render_phases(function, self.tile.scale)
         else:
             rgb = render_grid(function, *axes)
-        return from_rgb(rgb, images, axes, first)
+        radius = GAP_RADIUS if model.base == "filled" else NEIGHBOURHOOD_RADIUS
+        return from_rgb(rgb, images, axes, first, radius)
 
     def _place_samples(self, arguments: TileInputs) -> tuple[Axis | Samples, Axis | Samples]:
         """Where the output pixels lie, counted from the first pixel that is rendered."""

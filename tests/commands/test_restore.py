@@ -130,11 +130,20 @@ def test_another_mask_makes_another_output(filling, image, tmp_path, capsys):
     assert printed.count("skipped") == 1 and printed.count("made again") == 1
 
 
+def test_a_mask_that_names_no_pixel_is_reported(filling, image, tmp_path, capsys):
+    path, pixels = image
+    main(["restore", str(path), str(tmp_path / "b.png"), "--mask=#ff00fe"])
+    assert "--mask #ff00fe names no pixel: nothing was filled" in capsys.readouterr().out
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), pixels)
+
+
 def test_masks_that_cannot_be_used(filling, image, tmp_path, refuse):
     path, pixels = image
     target = tmp_path / "b.png"
     assert "has no alpha" in refuse(main, "restore", path, target, "--mask=alpha")
-    assert "no such file" in refuse(main, "restore", path, target, "--mask=none.png").lower()
+    for mask, what in (("none.png", "no such file"), ("red", "no such file"), ("..", "a folder")):
+        message = refuse(main, "restore", path, target, f"--mask={mask}")
+        assert f"--mask {mask}: " in message and what in message and "#ff00ff" in message
     assert "leave it out" in refuse(main, "restore", path, target, "--mask=alpha", "--linear")
     with pytest.raises(ValueError, match="give .21, 24. of bool"):
         hyperfunc.represent(pixels, checkpoint=str(filling.path), mask=pixels > 100)

@@ -27,12 +27,12 @@ def mark(image, gaps):
 
 @pytest.mark.parametrize("scale", [(1, 1), (3, 2), (0.4, 0.3)], ids=str)
 def test_tiles_put_together_equal_the_whole(variables, draw, monkeypatch, scale):
-    """Where known pixels may change, too, and nothing but missing pixels bounds the values."""
+    """Where known pixels may change, too. The contrast is high: nothing bounds the values."""
     monkeypatch.setattr(tile_planner, "FIRST_EXTENT_MULTIPLE", 1)
     shape = (53, 46)
     size = (round(shape[0] * scale[0]), round(shape[1] * scale[1]))
     gaps = make_gaps(shape)
-    image = mark(draw(1, shape), gaps)
+    image = mark(np.random.default_rng(0).integers(256, size=(*shape, 3)), gaps)
     upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1], largest_tile=9)
     assert len(upscaler.plan(shape, size).pieces) >= 25
     filled, whole = upscaler(image, size), np.asarray(draw_whole(MODEL, variables, image, size))
@@ -50,6 +50,21 @@ def test_known_pixels_stay_where_sides_meet(variables, draw):
     filled = Upscaler(MODEL, variables, wrap="x")(image, shape)
     np.testing.assert_array_equal(filled[~gaps], image[~gaps])
     assert np.abs(filled[5, 0] - Upscaler(MODEL, variables)(image, shape)[5, 0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_constant_image_stays_constant(variables, channels):
+    """Also where alpha is 0 or 1, in single gaps and in a hole of 10 pixels."""
+    gaps = make_gaps((30, 40))
+    gaps[8:18, 8:18] = True
+    image = mark(np.full((30, 40, channels), 80), gaps)
+    if channels == 4:
+        image[..., 3] = 1
+        image[:, 34:][~gaps[:, 34:]] = 0
+    filled = Upscaler(MODEL, variables)(image, (30, 40))
+    is_visible = filled[..., -1] > 0
+    np.testing.assert_allclose(filled[is_visible][:, :3], 80 / np.float32(255), rtol=1e-6)
+    assert is_visible.mean() > 0.7 and np.isfinite(filled).all()
 
 
 @pytest.mark.parametrize("kind", ["grey", "grey rgb", "alpha"])
