@@ -1,25 +1,30 @@
-r"""What a model restores, against published numbers and the classical methods of scikit-image.
+r"""What `restore` and `inpaint` restore, against published numbers and other methods.
 
-    python benchmarks/restoration.py --checkpoint=runs/restore --data_dir=DATA \
-        --json=docs/results/restoration.json
+    python benchmarks/restoration.py --data_dir=DATA
 
-PSNR (dB) by the protocols of `hyperfunc.evaluation.restoration`. Classical methods are slow: they
-are measured, with the model beside them, on the first images of each set only.
+PSNR (dB) by the protocols of `hyperfunc.evaluation`. Each level that has been measured is written
+at once, and a level that is there is not measured again: a run that was stopped goes on.
 """
 
 import dataclasses
+import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.evaluation import RestorationTask, evaluate_restoration, load_restorers
+from hyperfunc.evaluation import TITLES, RestorationTask, evaluate_restoration, load_restorers
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import save_json
+
+NAMES = {**TITLES, "cbsd68": "CBSD68", "classic5": "Classic5", "live1": "LIVE1"}
+
+BEGIN, END = "<!-- restoration:begin -->", "<!-- restoration:end -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,27 +32,46 @@ class Row:
     """What is measured, and what is asked for.
 
     Attributes:
+        damage: its name in the table.
         levels: of the damage.
         required: for each level, in dB.
         target: for each level, in dB.
         scale: of the enlargement.
-        rivals: of which methods the best is subtracted, if not nothing is: "classical" ones, or
-            those in "two steps".
+        rivals: methods; what is asked for is how much better than the best of them the model is,
+            if there are any.
+        every: one image of so many is measured, because all take hours.
+        first: so many images are measured, the first ones; all if not given.
     """
 
+    damage: str
     task: RestorationTask
     dataset: str
-    levels: tuple[float, ...]
+    levels: tuple[float | str, ...]
     required: tuple[float, ...]
     target: tuple[float, ...]
     scale: float = 1.0
-    rivals: Literal["", "classical", "two steps"] = ""
+    rivals: tuple[str, ...] = ()
+    every: int = 1
+    first: int | None = None
 
+
+CLASSICAL = ("wiener", "richardson-lucy")
+TWO_STEPS = ("hyperfunc-sr", "sr-hyperfunc")
+QUALITIES = (10, 30, 50, 70, 90)
 
 ROWS = (
-    Row("denoise", "cbsd68", (15, 25, 50), (33.52, 30.71, 27.38), (33.87, 31.21, 27.96)),
-    Row("denoise", "urban100", (15, 25, 50), (33.0, 30.4, 27.0), (32.98, 30.81, 27.59)),
+    Row("noise", "denoise", "cbsd68", (15, 25, 50), (33.52, 30.71, 27.38), (33.87, 31.21, 27.96)),
     Row(
+        "noise",
+        "denoise",
+        "urban100",
+        (15, 25, 50),
+        (33.0, 30.4, 27.0),
+        (32.98, 30.81, 27.59),
+        first=10,
+    ),
+    Row(
+        "JPEG, grey",
         "deblock",
         "classic5",
         (10, 20, 30, 40),
@@ -55,17 +79,30 @@ ROWS = (
         (29.40, 31.63, 32.91, 33.77),
     ),
     Row(
+        "JPEG, luma",
         "deblock",
         "live1",
         (10, 20, 30, 40),
         (28.96, 31.29, 32.67, 33.63),
         (29.19, 31.59, 32.98, 33.96),
     ),
-    Row("deblur", "b100", (1.6,), (1.5,), (2.5,), rivals="classical"),
-    Row("denoise", "b100", (15,), (0.0,), (0.3,), scale=2.0, rivals="two steps"),
-    Row("deblock", "b100", (40,), (0.0,), (0.3,), scale=2.0, rivals="two steps"),
-    Row("denoise", "b100", (0,), (40.0,), (45.0,)),
-    Row("inpaint", "set14", (50, 80), (1.0, 1.0), (3.0, 3.0), rivals="classical"),
+    Row("blur", "deblur", "b100", ("gaussian:1.6",), (1.5,), (2.5,), 1.0, CLASSICAL, 5),
+    Row(
+        "blur",
+        "deblur",
+        "b100",
+        ("motion:9:30", "motion:15:120"),
+        (0.0, 0.0),
+        (0.0, 0.0),
+        rivals=CLASSICAL,
+        every=5,
+    ),
+    Row("missing %", "inpaint", "set14", (50, 80), (1.0, 1.0), (3.0, 3.0), rivals=("biharmonic",)),
+    Row("noise", "denoise", "b100", (15,), (0.0,), (0.3,), 2.0, TWO_STEPS, 10),
+    Row("JPEG", "deblock", "b100", (40,), (0.0,), (0.3,), 2.0, TWO_STEPS, 10),
+    Row("JPEG", "deblock", "live1", QUALITIES, (0.0,) * 5, (0.0,) * 5, 2.0, ("sr_jpeg",), 3),
+    Row("JPEG", "deblock", "classic5", QUALITIES, (0.0,) * 5, (0.0,) * 5, 2.0, ("sr_jpeg",)),
+    Row("", "denoise", "b100", (0,), (40.0,), (45.0,), every=5),
 )
 """Required are CBM3D and ARCNN, targets FFDNet and DnCNN, where these have published a number. A
 level of 0 leaves a clean image as it is."""
@@ -73,23 +110,25 @@ level of 0 leaves a clean image as it is."""
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Print a table, and write it as JSON.
+    """Print a table, write it as JSON, and put it into a page.
 
     Attributes:
         checkpoint: a workdir, one of its checkpoints (RUN/checkpoints/STEP), or a bundled name.
         inpaint: the same for missing pixels.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
-        images: at most so many images of each set, the first ones; all if not given.
-        classical: the same for classical methods; 0 leaves them out.
-        json: file to write.
+        datasets: measure these only; all if not given.
+        whole: measure all images of each set.
+        json: file to go on from and to write.
+        page: file whose table is replaced.
     """
 
     checkpoint: str = "restore"
     inpaint: str = "inpaint"
     data_dir: Path | None = None
-    images: int | None = None
-    classical: int = 5
-    json: Path | None = None
+    datasets: tuple[str, ...] = ()
+    whole: bool = False
+    json: Path = Path("docs/results/restoration.json")
+    page: Path = Path("docs/model-card.md")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -97,76 +136,122 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=args)
     with report_errors():
         use_cpu_cores()
-        model, filling = load_model(arguments.checkpoint), load_model(arguments.inpaint)
-        rows, tables = [], []
-        print("| task | images | level | measured | required | target | |\n|" + "---|" * 7)
+        models = {False: load_model(arguments.checkpoint), True: load_model(arguments.inpaint)}
+        known = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
         for row in ROWS:
-            measured, more = measure(row, filling if row.task == "inpaint" else model, arguments)
-            tables += more
-            columns = zip(row.levels, measured, row.required, row.target, strict=True)
-            for level, value, required, target in columns:
-                rows.append(
-                    {
-                        "task": row.task,
-                        "dataset": row.dataset,
-                        "scale": row.scale,
-                        "level": level,
-                        "gain_over": row.rivals,
-                        "measured": value,
-                        "required": required,
-                        "target": target,
-                    }
-                )
-                print_row(rows[-1])
-        if arguments.json is not None:
-            about = {"step": model.step, "model": model.fingerprint}
-            about["inpaint"] = {"step": filling.step, "model": filling.fingerprint}
-            save_json(arguments.json, {**about, "rows": rows, "tables": tables})
+            if arguments.datasets and row.dataset not in arguments.datasets:
+                continue
+            model = models[row.task == "inpaint"]
+            part = (1, None) if arguments.whole else (row.every, row.first)
+            for level in row.levels:
+                if find(known, row, level, model=model.fingerprint, part=list(part)) is None:
+                    old = find(known, row, level)
+                    known = [result for result in known if result is not old]
+                    known.append(measure(row, level, model, part, arguments.data_dir))
+                    print(known[-1]["psnr"], flush=True)
+                    save_json(arguments.json, known)
+        table = to_table(known)
+        print(table)
+        head, _, rest = arguments.page.read_text().partition(BEGIN)
+        tail = rest.partition(END)[2]
+        arguments.page.write_text(f"{head}{BEGIN}\n{table}{END}{tail}")
+
+
+def find(
+    results: Iterable[dict[str, Any]], row: Row, level: float | str, **more: Any
+) -> dict[str, Any] | None:
+    """Find what was measured of a row at a level."""
+    wanted = {"task": row.task, "dataset": row.dataset, "scale": row.scale, "level": level, **more}
+    return next((x for x in results if all(x[key] == y for key, y in wanted.items())), None)
 
 
 def measure(
-    row: Row, model: Model, arguments: Arguments
-) -> tuple[list[float], list[dict[str, Any]]]:
-    """Measure the numbers of a row, one for each level, and return the tables, too."""
-    source = open_dataset(row.dataset, data_dir=arguments.data_dir)
-    restorers, _ = load_restorers(None, row.task, row.scale, checkpoint=model)
-    ours = [name for name in restorers if name.startswith("hyperfunc")]
-    tables = []
+    row: Row,
+    level: float | str,
+    model: Model,
+    part: tuple[int, int | None],
+    data_dir: Path | None,
+) -> dict[str, Any]:
+    """Measure a row at one level, on one image of so many, and at most so many."""
+    source = open_dataset(row.dataset, data_dir=data_dir)
+    every, first = part
+    source = source.select(range(0, len(source), every)[:first])
+    names = ["observed", *row.rivals, "hyperfunc"]
+    restorers, _ = load_restorers(names, row.task, row.scale, checkpoint=model)
+    table = evaluate_restoration(source, restorers, row.task, [level], scale=row.scale)
+    return {
+        "task": row.task,
+        "dataset": row.dataset,
+        "scale": row.scale,
+        "level": level,
+        "model": model.fingerprint,
+        "step": model.step,
+        "images": len(source),
+        "part": list(part),
+        "protocol": table.protocol,
+        "psnr": {line.method: line.psnr for line in table.rows},
+        "seconds": {line.method: round(line.seconds, 1) for line in table.rows},
+        "per_image": {
+            line["image"]: {name: round(line[name], 3) for name in names}
+            for line in table.per_image
+        },
+    }
 
-    def run(names: list[str], count: int | None) -> dict[tuple[str, float], float]:
-        part = source.select(range(min(count or len(source), len(source))))
-        methods = {name: restorers[name] for name in names}
-        table = evaluate_restoration(part, methods, row.task, row.levels, scale=row.scale)
-        tables.append(dataclasses.asdict(table))
-        return {(line.method, line.level): line.psnr for line in table.rows}
 
-    psnr = run(["observed", *ours], arguments.images)
-    has_classical = arguments.classical and row.scale == 1 and row.levels != (0,)
-    few = run(list(restorers), arguments.classical) if has_classical else {}
-    if row.rivals == "classical":
-        psnr = few
-    measured = []
-    for level in row.levels:
-        value = psnr.get(("hyperfunc", level), math.nan)
-        if row.rivals:
-            others = [x for x in psnr if x[1] == level and x[0] not in ("observed", "hyperfunc")]
-            value -= max((psnr[x] for x in others), default=math.nan)
-        measured.append(value)
-    return measured, tables
+def to_table(results: list[dict[str, Any]]) -> str:
+    """Format a line for each row, its levels beside each other."""
+    lines = [
+        "| images and damage | damaged | best other method | ours | required | target | reached |",
+        "|" + "---|" * 7,
+    ]
+    for row in ROWS:
+        found = [find(results, row, level) for level in row.levels]
+        measured = [result for result in found if result is not None]
+        if not measured:
+            continue
+        every, first = measured[0]["part"]
+        count = f"the first {first}" if first else f"{measured[0]['images']}"
+        count += f", one of {every}" if every > 1 else ""
+        levels = " / ".join(f"{result['level']}" for result in measured)
+        what = f"{row.damage} {levels}" if row.damage else "as they are"
+        enlarged = f", enlarged x{row.scale:g}" if row.scale > 1 else ""
+        asked = [
+            (required, target)
+            for result, required, target in zip(found, row.required, row.target, strict=True)
+            if result is not None
+        ]
+        others = [best_rival(row, result["psnr"]) for result in measured]
+        sign = "+" if row.rivals else ""
+        cells = [
+            f"{NAMES[row.dataset]} ({count}), {what}{enlarged}",
+            join(result["psnr"]["observed"] for result in measured),
+            " / ".join(f"{name} {psnr:.2f}" for name, psnr in others if name),
+            join(result["psnr"]["hyperfunc"] for result in measured),
+            join((required for required, _ in asked), sign),
+            join((target for _, target in asked), sign),
+            " / ".join(
+                judge(result["psnr"]["hyperfunc"] - psnr, *wanted)
+                for result, (_, psnr), wanted in zip(measured, others, asked, strict=True)
+            ),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
-def print_row(row: dict[str, Any]) -> None:
-    """Print one line of the table."""
-    verdict = "missed"
-    if row["measured"] >= row["required"]:
-        verdict = "target" if row["measured"] >= row["target"] else "required"
-    scale = f" x{row['scale']:g}" if row["scale"] > 1 else ""
-    quantity = f" (gain over {row['gain_over']})" if row["gain_over"] else ""
-    print(
-        f"| {row['task']}{scale}{quantity} | {row['dataset']} | {row['level']:g} "
-        f"| {row['measured']:.2f} | {row['required']:.2f} | {row['target']:.2f} | {verdict} |",
-        flush=True,
-    )
+def best_rival(row: Row, psnr: dict[str, float]) -> tuple[str, float]:
+    """Return the best of the methods that the model is compared with; ("", 0) if there is none."""
+    return max(((name, psnr[name]) for name in row.rivals), key=lambda x: x[1], default=("", 0.0))
+
+
+def judge(value: float, required: float, target: float) -> str:
+    """Say which aim a value reaches."""
+    return "target" if value >= target else "required" if value >= required else "no"
+
+
+def join(values: Iterable[float | None], sign: str = "") -> str:
+    """Write values beside each other; infinity is stored as null."""
+    texts = ("exact" if x is None or x == math.inf else f"{sign}{x:.2f}" for x in values)
+    return " / ".join(texts)
 
 
 if __name__ == "__main__":
