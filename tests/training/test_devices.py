@@ -170,3 +170,44 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on_alone(
     )
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert [line["loss"] for line in lines] == pytest.approx([x["loss"] for x in alone], rel=1e-5)
+
+
+KILL_AFTER = """
+import os, signal, sys, time, jax, train
+from hyperfunc.training import recording
+
+is_due = recording.is_due
+saved = sys.argv[1].partition("=")[2] + "/checkpoints/LAST_STEP"
+
+def patched(step, every, last):
+    if step == LAST_STEP + 1:
+        while not os.path.isdir(saved):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return is_due(step, every, last)
+
+recording.is_due = patched
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_then_two_then_four_train_what_one_trains(flags, tmp_path, start_python):
+    flags = [*flags, "--run.steps=6"]
+    alone = start_python(TRAIN, f"--workdir={tmp_path / 'alone'}", *flags)
+    output = alone.communicate(timeout=300)
+    assert alone.returncode == 0, output
+    together = f"--workdir={tmp_path / 'together'}"
+    for count, last_step in ((4, "2"), (2, "4"), (4, "")):
+        code = KILL_AFTER.replace("LAST_STEP", last_step) if last_step else TRAIN
+        sizes = {"count": count, "devices": 4 // count}
+        processes = start_processes(start_python, code, together, *flags, **sizes)
+        outputs = [process.communicate(timeout=300) for process in processes]
+        assert any(x.returncode for x in processes) == bool(last_step), outputs
+        assert Workdir(tmp_path / "together").latest() == int(last_step or 6), outputs
+    losses = {}
+    for name in ("alone", "together"):
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        losses[name] = {line["step"]: line["loss"] for line in map(json.loads, lines)}
+    assert list(losses["together"]) == [1, 2, 3, 4, 5, 6]
+    assert losses["together"] == pytest.approx(losses["alone"], rel=1e-5)
