@@ -21,6 +21,7 @@ EXTRAS = {
     "eval": ("pywt", "skimage"),
     "cloud": ("fsspec", "gcsfs", "s3fs"),
     "onnx": ("onnx", "onnxruntime"),
+    "ray": ("ray",),
 }
 """The modules of the packages that each optional part of the installation brings."""
 

@@ -15,6 +15,7 @@ from hyperfunc.errors import EXTRAS, UserError, check_extra
 
 PACKAGE = Path(hyperfunc.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+PICTURE = str(PACKAGE.parent / "docs" / "images" / "cell.png")
 DISTRIBUTIONS = packages_distributions()
 MODULES = {module for modules in EXTRAS.values() for module in modules}
 
@@ -114,6 +115,10 @@ def test_the_core_needs_no_extra(start_python):
         (["train", "--workdir=unused"], "training needs the extra 'train'"),
         (["evaluate", "--dataset=sample"], "evaluation needs the extra 'eval'"),
         (["export", "--onnx=unused"], "--onnx needs the extra 'onnx'"),
+        (
+            ["upscale", PICTURE, "unused.png", "--scale=2", "--ray", "--quiet"],
+            "--ray needs the extra 'ray'",
+        ),
     ],
 )
 def test_a_command_names_the_extra_that_is_missing(start_python, words, message):

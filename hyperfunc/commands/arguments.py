@@ -16,6 +16,9 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 T = TypeVar("T")
 
+MAY_BE_EMPTY = ("--ray",)
+"""Flags with a text that may be left out."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Common:
@@ -47,7 +50,7 @@ def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None)
     """
     arguments = tyro.cli(
         kind,
-        args=words,
+        args=[f"{word}=" if word in MAY_BE_EMPTY else word for word in words],
         prog=prog,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )

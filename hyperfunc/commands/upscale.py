@@ -4,6 +4,7 @@ What imports JAX is imported where it is used, so that ``--help`` answers at onc
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import sys
@@ -35,7 +36,7 @@ SMALL_IMAGE = 160**2
 """Pixels up to which one image is not divided among cores: a program for one device compiles and
 starts sooner."""
 
-RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256)}
+RANGES = {"quality": (1, 100), "tile": (8, 4096), "threads": (1, 256), "ray_cores": (1, 1024)}
 """The smallest and the largest number that these flags may have."""
 
 
@@ -76,6 +77,9 @@ class Arguments:
         tile: the largest side of a tile in input pixels. A smaller one needs less memory and more
             time. If not given, 512 on one or two cores (or accelerators), and 256 on more.
         threads: number of threads that decode files ahead of the model.
+        ray: work on a Ray cluster, whose head is at host:port. Alone, --ray takes a cluster of this
+            machine, and starts one if there is none.
+        ray_cores: cores of each process on the cluster.
     """
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
@@ -99,6 +103,8 @@ class Arguments:
     report: OptionalPath = None
     tile: OptionalNumber = None
     threads: int = 4
+    ray: Annotated[str | None, tyro.conf.arg(metavar="[=ADDRESS]", help_behavior_hint="")] = None
+    ray_cores: int = 1
     common: Annotated[Common, tyro.conf.arg(name="")] = Common()
 
 
@@ -139,19 +145,21 @@ def run(
         model.check_filling()
         request = dataclasses.replace(request, mask=Mask(mask))
     request = dataclasses.replace(request, model=model.fingerprint)
-    batches = plan_batches(
+    plan = functools.partial(
+        plan_batches,
         [as_path(source) for source in sources],
         target,
         request,
         overwrite=arguments.overwrite,
         suffix=f".{arguments.format}" if arguments.format else None,
     )
+    batches = plan()
     first = next(batches)
     _check_report(arguments.report, first)
-    is_single = not arguments.source.is_dir() and not arguments.more
+    is_single = not (arguments.source.is_dir() or arguments.more or arguments.ray is not None)
     tally = Tally(arguments.report)
     try:
-        _enlarge(first, batches, model, arguments, say, tally, is_single=is_single)
+        _enlarge(first, batches, plan, model, arguments, say, tally, is_single=is_single)
     finally:
         tally.finish(
             command=command,
@@ -231,6 +239,7 @@ def _check_report(report: Path | None, batch: "Batch") -> None:
 def _enlarge(
     first: "Batch",
     others: "Iterator[Batch]",
+    plan: "Callable[[], Iterator[Batch]]",
     model: "Model",
     arguments: Arguments,
     say: Callable[[str], None],
@@ -239,7 +248,13 @@ def _enlarge(
     is_single: bool,
 ) -> None:
     """Enlarge the files of the batches, of which the first one decides whether that is possible."""
-    from hyperfunc.upscaling import Upscaler, advise, advise_against_noise, run_batches
+    from hyperfunc.upscaling import (
+        Upscaler,
+        advise,
+        advise_against_noise,
+        run_batches,
+        run_on_ray,
+    )
 
     def finish(batch: "Batch") -> None:
         tally.add(batch)
@@ -250,27 +265,30 @@ def _enlarge(
             say(advice)
 
     batches = _check_batches(first, others, finish, is_single=is_single)
+    is_on_ray = arguments.ray is not None
     for batch in batches:
-        if batch.jobs:
+        if batch.jobs or is_on_ray:  # There, all batches are planned again.
             break
         finish(batch)
     else:
         return
     if arguments.checkpoint == "sr" and (advice := advise(batch)):
         say(advice)
-    upscaler = Upscaler.of_model(
-        model, largest_tile=arguments.tile, wrap=arguments.wrap, linear=arguments.linear
+    make_upscaler = functools.partial(
+        Upscaler.of_model,
+        model,
+        largest_tile=arguments.tile,
+        wrap=arguments.wrap,
+        linear=arguments.linear,
     )
+    if arguments.ray is None:
+        run = functools.partial(run_batches, itertools.chain([batch], batches), make_upscaler())
+    else:
+        options = {"cores": arguments.ray_cores, "overwrite": arguments.overwrite}
+        run = functools.partial(run_on_ray, plan, make_upscaler, address=arguments.ray, **options)
     with noting_interrupt() as is_interrupted:
         try:
-            run_batches(
-                itertools.chain([batch], batches),
-                upscaler,
-                threads=arguments.threads,
-                say=say,
-                is_interrupted=is_interrupted,
-                finish=finish,
-            )
+            run(threads=arguments.threads, say=say, is_interrupted=is_interrupted, finish=finish)
         except (KeyboardInterrupt, UserError):  # The disk is full.
             say(f"{tally.counts['done']} done; the same command goes on from here")
             raise

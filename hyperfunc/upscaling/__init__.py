@@ -9,6 +9,7 @@ from hyperfunc.upscaling.batch_progress import print_above_bar
 from hyperfunc.upscaling.batch_run import run_batches
 from hyperfunc.upscaling.batch_summary import advise, advise_against_noise
 from hyperfunc.upscaling.missing import Mask
+from hyperfunc.upscaling.on_ray import run_on_ray
 from hyperfunc.upscaling.places import check_places
 from hyperfunc.upscaling.records import Records, append_record
 from hyperfunc.upscaling.tally import Tally
@@ -32,4 +33,5 @@ __all__ = [
     "plan_encoding",
     "print_above_bar",
     "run_batches",
+    "run_on_ray",
 ]

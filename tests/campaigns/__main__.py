@@ -3,6 +3,7 @@
 python -m tests.campaigns mutated_files --count 10000
 python -m tests.campaigns killed_training --count 100
 python -m tests.campaigns killed_upscale --count 100
+python -m tests.campaigns lost_nodes --count 64
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from hyperfunc.files import save_json
 
-CAMPAIGNS = ("mutated_files", "killed_training", "killed_upscale")
+CAMPAIGNS = ("mutated_files", "killed_training", "killed_upscale", "lost_nodes")
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "reliability.json"
 
 
