@@ -74,6 +74,7 @@ def make_page(function: FunctionalImage, *, title: str | None = None) -> bytes:
         "message": "Loading the image …",
         "tools": "",
         "menu": "",
+        "inputs": "",
     }
     page = fill_in("%%page.html%%", values, PARTS)
     encoded = page.encode("utf-8", "replace")  # A file's name, as a title, may not be valid UTF-8.

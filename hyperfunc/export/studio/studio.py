@@ -54,7 +54,7 @@ MODEL_FILES = ("encoder.onnx", "kernel.bin")
 USES = {
     "sr": "for clean pictures",
     "sr_jpeg": "for JPEGs",
-    "restore": "against noise, blur and JPEG artefacts",
+    "restore": "for noise and blur",
 }
 """What bundled models are for, as the menu says it."""
 
@@ -109,6 +109,7 @@ def export_studio(models: Sequence[Model], folder: Path) -> int:
         "tools": fill_in("%%tools.html%%", {}, *FOLDERS) + "\n",
         "menu": fill_in("%%menu.html%%", {"models": "".join(map(_show_choice, names))}, *FOLDERS)
         + "\n",
+        "inputs": fill_in("%%inputs.html%%", {}, *FOLDERS) + "\n",
         "samples": "".join(map(_show_sample, SAMPLES)),
         "licences": "; ".join(_link_licences(models)),
     }

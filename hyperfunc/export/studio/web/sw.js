@@ -2,7 +2,9 @@
 // models. In front of this, studio.py defines FILES, and NAME, which changes with all files.
 
 addEventListener("install", (event) => {
-  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(FILES)).then(() => skipWaiting()));
+  // The browser's own cache may still have files of an earlier version: it has to ask.
+  const requests = FILES.map((name) => new Request(name, { cache: "no-cache" }));
+  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(requests)).then(() => skipWaiting()));
 });
 
 addEventListener("activate", (event) => {

@@ -2,6 +2,7 @@
 // has been at rest for a moment the full resolution, band by band.
 
 const FRAME_BUDGET = 20; // ms of drawing per frame
+const MAX_RATIO = 8; // screen pixels for each pixel of a preview, on each axis
 const REST_DELAY = 110; // ms without a change before the full resolution is drawn
 
 const makeFrames = (canvas, viewer, labels) => {
@@ -39,7 +40,8 @@ const makeFrames = (canvas, viewer, labels) => {
   const drawPreview = (time) => {
     const { width: w, height: h } = canvas;
     if (viewer.isGliding) viewer.step(time);
-    const ratio = clamp(Math.sqrt(w * h * cost / FRAME_BUDGET), 1, 8);
+    const coarsest = Math.min(MAX_RATIO, renderer.coarsest(viewer.view));
+    const ratio = clamp(Math.sqrt(w * h * cost / FRAME_BUDGET), 1, coarsest);
     const isFull = ratio < 1.15;
     renderer.preview(viewer.view, w, h, isFull ? 1 : ratio);
     startTimer(w * h / ratio ** 2);

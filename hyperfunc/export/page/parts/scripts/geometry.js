@@ -9,8 +9,10 @@
 const MAX_ZOOM = 128;
 const MIN_COMPARED_WIDTH = 64; // CSS pixels. The line would hide a narrower image.
 const MARGIN = 18; // around the image, CSS pixels
+const SMALLEST = 32; // CSS pixels of the longer side of the image, in however small a window
+const WIDE_LEGEND = 0.6; // of the window's width: the image does not fit beside it
 
-const makeGeometry = (canvas, toolbar, config) => {
+const makeGeometry = (canvas, toolbar, legend, config) => {
   const pixelRatio = () => canvas.width / canvas.clientWidth || 1;
   const middle = () => [canvas.width / 2, canvas.height / 2];
 
@@ -20,16 +22,21 @@ const makeGeometry = (canvas, toolbar, config) => {
     return [(event.clientX - box.left) * r, (event.clientY - box.top) * r];
   };
 
-  // The whole image in the part of the screen that the toolbar leaves free.
+  // The whole image in the part of the screen that the toolbar and a wide legend leave free.
   const fit = () => {
     const r = pixelRatio(), margin = MARGIN * r;
     const bottom = (toolbar.offsetHeight + 16) * r + margin;
-    const zoom = Math.max(1e-3, Math.min(
+    const below = (legend.offsetTop + legend.offsetHeight) * r + margin;
+    const isInTheWay = legend.offsetWidth * r > WIDE_LEGEND * canvas.width;
+    const top = isInTheWay && below + bottom < canvas.height / 2 ? below : margin;
+    const zoom = Math.max(smallest(), Math.min(
       (canvas.width - 2 * margin) / config.width,
-      (canvas.height - bottom - margin) / config.height));
-    const y = (config.height + (bottom - margin) / zoom) / 2;
+      (canvas.height - bottom - top) / config.height));
+    const y = (config.height + (bottom - top) / zoom) / 2;
     return { zoom, x: config.width / 2, y, rotation: 0 };
   };
+
+  const smallest = () => Math.min(1, SMALLEST * pixelRatio() / Math.max(config.width, config.height));
 
   // The view with which the page opens: beside the base, where the image is wide enough.
   const opening = () => {
@@ -47,7 +54,8 @@ const makeGeometry = (canvas, toolbar, config) => {
   const constrain = (view) => {
     view.zoom = clampZoom(view.zoom);
     view.x = clamp(view.x, 0, config.width);
-    view.y = clamp(view.y, 0, Math.max(config.height, fit().y));
+    const { y } = fit();
+    view.y = clamp(view.y, Math.min(0, y), Math.max(config.height, y));
     view.rotation -= 2 * Math.PI * Math.round(view.rotation / (2 * Math.PI));
     view.split = clamp(view.split, 0, 1);
     return view;

@@ -5,7 +5,7 @@ const STATUS_DELAY = 700; // ms without a change, after which a screen reader is
 const makeLabels = (config) => {
   const format = (x) => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
   const group = (n) => Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
-  let statusTimer = 0;
+  let statusTimer = 0, left = "bicubic"; // what is left of the line
 
   $("compare").hidden = $("corrects").hidden = !config.base;
   $("count").textContent = config.frequencies;
@@ -28,8 +28,19 @@ const makeLabels = (config) => {
       statusTimer = setTimeout(() => {
         $("status").textContent = `Zoom ${format(view.zoom)}, rotation ${degrees} degrees` +
           (view.gradient ? ", gradient magnitude" : "") +
-          (view.compare ? ", beside bicubic" : "");
+          (view.compare ? `, beside ${left}` : "");
       }, STATUS_DELAY);
+    },
+
+    // Name what is on both sides of the comparison line. Its labels leave out the article.
+    nameSides(newLeft, right) {
+      left = newLeft;
+      $("split").querySelector(".left").textContent = left.replace("the ", "");
+      $("split").querySelector(".right").textContent = right.replace("the ", "");
+      const line = `Comparison line: ${left} on its left, ${right} on its right`;
+      $("split").setAttribute("aria-label", line);
+      $("compare").setAttribute("aria-label", `Compare with ${left}`);
+      $("compare").title = `Compare with ${left} (C)`;
     },
 
     // Put the comparison line where it is in a view.

@@ -21,7 +21,7 @@ const makeRenderer = (gl, config) => {
       gl.uniform1i(at("places"), PLACES_UNIT);
       gl.uniform1i(at("corrections"), CORRECTIONS_UNIT);
       gl.uniform4fv(at("waves"), new Float32Array(
-        config.waves.flatMap(([x, y]) => [x, y, config.kappa * (x * x + y * y), 0])));
+        config.waves.flatMap(([x, y]) => [x, y, config.kappa * x * x, config.kappa * y * y])));
       gl.uniform2f(at("size"), config.width, config.height);
       gl.uniform3fv(at("ground"), config.ground ?? GROUND);
     }
@@ -38,7 +38,7 @@ const makeRenderer = (gl, config) => {
     gl.uniformMatrix2fv(at("turn"), false, [cos, -sin, sin * tall, cos * tall]);
     gl.uniform2f(at("view"), w, h);
     gl.uniform1f(at("ratio"), ratio);
-    gl.uniform1f(at("footprint"), ratio / view.zoom);
+    gl.uniform2f(at("footprint"), ratio / view.zoom, ratio / view.zoom * tall);
     gl.uniform1f(at("split"), view.compare ? view.split * w : 0);
     gl.viewport(0, 0, Math.ceil(w / ratio), Math.ceil(h / ratio));
     gl.drawArrays(gl.TRIANGLES, 0, 3);
@@ -62,6 +62,9 @@ const makeRenderer = (gl, config) => {
   const bindCanvas = () => gl.bindFramebuffer(gl.FRAMEBUFFER, null);
 
   return {
+    // The largest ratio for `preview`. The base adds up all that a pixel covers, one pixel after the
+    // other: a few pixels that cover a large picture would take seconds.
+    coarsest: (view) => Math.max(1, view.zoom * Math.max(config.width, config.height) / 32),
     // Draw the whole view at a lower resolution, enlarged onto the canvas.
     preview(view, w, h, ratio) {
       if (ratio <= 1) { bindCanvas(); draw(view, w, h); return; }

@@ -2,7 +2,7 @@
 
 const config = JSON.parse($("config").textContent);
 const canvas = $("canvas");
-const geometry = makeGeometry(canvas, $("tools"), config);
+const geometry = makeGeometry(canvas, $("tools"), $("legend"), config);
 const viewer = makeViewer(geometry, config, () => frames.invalidate());
 const labels = makeLabels(config);
 const frames = makeFrames(canvas, viewer, labels);

@@ -25,16 +25,16 @@ vec3 pixelAt(ivec2 at, bool isInput) {
 Jet base(vec2 p, bool isInput) {  // isInput: of the picture itself, not of the corrected one
   Jet jet = Jet(vec3(0.0), vec3(0.0), vec3(0.0));
 #if BASE
-  float width = max(footprint, 1.0);
-  int taps = int(ceil(4.0 * width)) + (width > 1.0 ? 1 : 0);
+  vec2 width = max(footprint, 1.0);
+  ivec2 taps = ivec2(ceil(4.0 * width)) + ivec2(greaterThan(width, vec2(1.0)));
   ivec2 first = ivec2(floor(p - 0.5 - 2.0 * width)) + 1;
   vec2 across = vec2(0.0), down = vec2(0.0);  // sums of the kernel and of its slope
-  for (int j = 0; j < taps; j++) {
-    vec2 v = cubic((p.y - 0.5 - float(first.y + j)) / width);
+  for (int j = 0; j < taps.y; j++) {
+    vec2 v = cubic((p.y - 0.5 - float(first.y + j)) / width.y);
     vec3 row = vec3(0.0), slope = vec3(0.0);
     across = vec2(0.0);
-    for (int i = 0; i < taps; i++) {
-      vec2 u = cubic((p.x - 0.5 - float(first.x + i)) / width);
+    for (int i = 0; i < taps.x; i++) {
+      vec2 u = cubic((p.x - 0.5 - float(first.x + i)) / width.x);
       ivec2 at = ivec2(mirrored(first.x + i, int(size.x)), mirrored(first.y + j, int(size.y)));
       vec3 pixel = pixelAt(at, isInput);
       row += u.x * pixel;
@@ -47,8 +47,8 @@ Jet base(vec2 p, bool isInput) {  // isInput: of the picture itself, not of the 
     down += v;
   }
   jet.value /= across.x * down.x;
-  jet.x = (jet.x / (across.x * down.x) - jet.value * across.y / across.x) / width;
-  jet.y = (jet.y / (across.x * down.x) - jet.value * down.y / down.x) / width;
+  jet.x = (jet.x / (across.x * down.x) - jet.value * across.y / across.x) / width.x;
+  jet.y = (jet.y / (across.x * down.x) - jet.value * down.y / down.x) / width.y;
 #endif
   return jet;
 }

@@ -1,8 +1,8 @@
 // The field: the target networks, blended with the weights of their windows.
 
 #define WAVE(H, RE, IM) { \
-    vec3 w = waves[H].xyz; \
-    float phase = dot(w.xy, d), decay = exp(-w.z * footprint * footprint); \
+    vec4 w = waves[H]; \
+    float phase = dot(w.xy, d), decay = exp(-dot(w.zw, footprint * footprint)); \
     float c = cos(phase) * decay, s = sin(phase) * decay; \
     vec3 re = RE, im = IM; \
     jet.value += re * c - im * s; \
@@ -13,7 +13,7 @@ Jet network(ivec2 cell, vec2 d) {  // one target network, at d from the centre o
   Jet jet = Jet(vec3(0.0), vec3(0.0), vec3(0.0));
   for (int g = 0; g < WAVES / 4; g++) {
     // The waves are sorted by frequency: the footprint has damped all that follow.
-    if (waves[4 * g].z * footprint * footprint > 12.0) break;
+    if (dot(waves[4 * g].zw, footprint * footprint) > 12.0) break;
     uvec4 a = texelFetch(coefficients, ivec3(cell, 3 * g), 0);
     uvec4 b = texelFetch(coefficients, ivec3(cell, 3 * g + 1), 0);
     uvec4 e = texelFetch(coefficients, ivec3(cell, 3 * g + 2), 0);

@@ -1,6 +1,6 @@
 // The inputs of the shader that draws a view. It computes, at a position p in input pixels,
 //   f(p) = base(p) + share * sum over the four windows that cover p of weight * T(d),
-//   T(d) = Re sum over h of c_h exp(i w_h . d) exp(-kappa |w_h|^2 footprint^2),
+//   T(d) = Re sum over h of c_h exp(i w_h . d) exp(-kappa (w_hx^2 footprint_x^2 + w_hy^2 footprint_y^2)),
 // where d is p relative to the centre of the window.
 //
 // Defined by renderer.js: GRADIENT, BASE and CORRECTED (0 or 1), WAVES (a multiple of four), LAYERS,
@@ -13,13 +13,13 @@ uniform highp sampler2D pixels;
 #if CORRECTED
 uniform highp sampler2D corrections;  // corrected pixels; their alpha is 0 where there are none yet
 #endif
-uniform vec4 waves[WAVES];  // (x, y) in radians per input pixel, kappa |w|^2
+uniform vec4 waves[WAVES];  // (x, y) in radians per input pixel, kappa (x^2, y^2)
 uniform vec2 size;          // of the image, input pixels
 uniform vec2 centre;        // position in the middle of the view, input pixels
 uniform mat2 turn;          // from screen pixels to input pixels
 uniform vec2 view;          // size of the view, screen pixels
 uniform float ratio;        // screen pixels per pixel that is drawn
-uniform float footprint;    // input pixels per pixel that is drawn
+uniform vec2 footprint;     // input pixels per pixel that is drawn, (x, y)
 uniform float split;        // screen pixels: to the left is the base alone
 uniform vec3 ground;        // colour outside of the image
 out vec4 colour;

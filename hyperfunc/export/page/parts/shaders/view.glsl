@@ -8,9 +8,9 @@ void main() {
   }
   bool isBesideLine = screen.x < split;
   Jet jet = base(p, isBesideLine);
-  // The field fades where the pixels of the screen are larger than 0.8 input pixels; both axes.
-  float beyond = BASE == 1 ? max(footprint - 0.8, 0.0) : 0.0;
-  float share = exp(-16.0 * beyond * beyond);
+  // The field fades where the pixels of the screen are larger than 0.8 input pixels.
+  vec2 beyond = BASE == 1 ? max(footprint - 0.8, 0.0) : vec2(0.0);
+  float share = exp(-8.0 * dot(beyond, beyond));
   if (!isBesideLine && share > 1e-4) blend(jet, field(p), share, vec2(0.0));
 #if GRADIENT
   float magnitude = sqrt((dot(jet.x, jet.x) + dot(jet.y, jet.y)) / 3.0);

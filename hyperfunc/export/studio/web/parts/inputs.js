@@ -31,8 +31,10 @@ const listenToInputs = (open, openSave) => {
   });
   for (const button of document.querySelectorAll("#samples button"))
     button.onclick = async () => {
-      const response = await fetch(button.dataset.path);
-      open(await response.blob(), button.dataset.name);
+      try {
+        const response = await fetch(button.dataset.path);
+        open(await response.blob(), button.dataset.name);
+      } catch { $("problem").textContent = "The sample cannot be loaded: check the network."; }
     };
 
   addEventListener("keydown", (event) => {

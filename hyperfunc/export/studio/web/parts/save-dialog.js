@@ -64,7 +64,7 @@ const makeSaveDialog = (getPicture, save, labels) => {
       if (file instanceof Blob) download(file, name);
       if (file) $("status").textContent = "Saved";
       dialog.close();
-    } catch (error) { dialog.close(); labels.note(error.message); }
+    } catch (error) { dialog.close(); labels.warn(error.message); }
     finally { setBusy(false); }
   };
 

@@ -5,7 +5,8 @@ const KEPT = 64; // tiles whose features are kept in memory, of 3 MB each
 
 // encode(index, extra): resolves to the features of a tile; extra: see tiling.js.
 // correctsAll: whether tiles are encoded at any zoom, because the model corrects pixels.
-// onProgress({ done, wanted, seconds }): of the tiles on the screen; the seconds are estimated.
+// onProgress({ done, wanted, isPart, seconds, isChanged }): of the tiles on the screen. isPart: there
+// are more of them than the store has room for. The seconds are estimated.
 const makeSharpener = (
   { tiling, store, pool, encode, getView, correctsAll }, onProgress, onError) => {
   const kept = new Map(), pending = new Map(); // from tiles to features, or to promises of them
@@ -41,7 +42,8 @@ const makeSharpener = (
     }
     const done = wanted.filter(store.has).length;
     const seconds = encoded ? spent / encoded * (wanted.length - done) / pool.size : null;
-    onProgress({ done, wanted: wanted.length, seconds, isChanged });
+    const isPart = wanted.length < visible.length;
+    onProgress({ done, wanted: wanted.length, isPart, seconds, isChanged });
   };
 
   return {

@@ -3,7 +3,7 @@
 const { models, ...shared } = JSON.parse($("config").textContent);
 const config = { ...shared, ...models[0], width: 1, height: 1 }; // of the picture and the model
 const canvas = $("canvas"), isLight = matchMedia("(prefers-color-scheme: light)");
-const geometry = makeGeometry(canvas, $("tools"), config);
+const geometry = makeGeometry(canvas, $("tools"), $("legend"), config);
 const viewer = makeViewer(geometry, config, () => { frames.invalidate(); sharpener?.update(); });
 const labels = makeLabels(config);
 const frames = makeFrames(canvas, viewer, labels);
@@ -16,10 +16,14 @@ const waiting = []; // for all to be sharp
 let backend = "", losses = 0;
 
 labels.note = (text) => { $("cells").textContent = text; };
+// What has gone wrong, for the eyes and for a screen reader.
+labels.warn = (text) => { labels.note(text); $("status").textContent = text; };
+const spoken = canvas.getAttribute("aria-label").slice(document.title.length); // after the name
+let wasSharp = false; // all that is on the screen
 
-const describe = ({ done, wanted, seconds, isChanged }) => {
-  const { width, height, note } = picture;
-  const parts = [`${(width * height / 1e6).toFixed(1)} megapixels`];
+const describe = ({ done, wanted, isPart, seconds, isChanged }) => {
+  const { width, height, note } = picture, megapixels = width * height / 1e6;
+  const parts = [`${megapixels < 0.1 ? megapixels.toPrecision(1) : megapixels.toFixed(1)} megapixels`];
   if (note) parts.push(note);
   const [now, doing, ready] = config.margin ? ["restore", "restoring", "restored"]
     : ["sharpen", "sharpening", "sharp"];
@@ -27,10 +31,13 @@ const describe = ({ done, wanted, seconds, isChanged }) => {
   else if (done < wanted)
     parts.push(`${doing} ${done} of ${wanted}` +
       (seconds ? `, about ${Math.ceil(seconds)} s` : backend ? "" : ": loading the model"));
-  else parts.push(ready);
+  else parts.push(isPart ? `${ready} in the middle, zoom in for the rest` : ready);
   if (done === wanted) for (const resolve of waiting.splice(0)) resolve();
+  const isSharp = wanted > 0 && done === wanted;
+  if (isSharp && !wasSharp) $("status").textContent = parts.at(-1);
+  wasSharp = isSharp;
   if (backend) parts.push(`on ${backend}`);
-  labels.note(parts.join(" · "));
+  labels.note(parts.join("\u00a0· ")); // A line ends with the dot.
   if (isChanged) frames.invalidate();
 };
 
@@ -54,7 +61,7 @@ const showPicture = () => {
   const encode = (index, extra) => pool.encode(tiling.cut(picture.rgba, index, extra));
   const getView = () => ({ view: viewer.goal, width: canvas.width, height: canvas.height });
   const parts = { tiling, store, pool, encode, getView, correctsAll: config.margin > 0 };
-  sharpener = makeSharpener(parts, describe, (error) => labels.note(error.message));
+  sharpener = makeSharpener(parts, describe, (error) => labels.warn(error.message));
   makePictureRenderer();
   if (gl.getError() === gl.OUT_OF_MEMORY)
     throw new Error("This picture is too large for this device's graphics memory.");
@@ -72,12 +79,13 @@ const open = async (blob, name) => {
     picture = { ...await readPicture(blob, gl?.getParameter(gl.MAX_TEXTURE_SIZE) ?? 4096), name };
   } catch (error) {
     $("problem").textContent = error.message;
-    if ($("welcome").hidden) labels.note(error.message);
+    if ($("welcome").hidden) labels.warn(error.message);
     return;
   }
   $("welcome").hidden = true;
   document.title = `${name} · hyperfunc`;
   document.querySelector("#legend h1").textContent = name;
+  canvas.setAttribute("aria-label", name + spoken);
   URL.revokeObjectURL($("plain").src);
   Object.assign($("plain"), { src: URL.createObjectURL(blob), alt: name });
   Object.assign(config, { width: picture.width, height: picture.height });
@@ -90,6 +98,9 @@ const open = async (blob, name) => {
     $("stage").hidden = $("tools").hidden = $("legend").hidden = $("help-button").hidden = false;
     watchOnce();
     viewer.open();
+    const { activeElement } = document; // A button that opened the picture is gone.
+    if (activeElement === document.body || $("welcome").contains(activeElement))
+      canvas.focus({ preventScroll: true });
   } catch (error) { showPlain(error); }
 };
 let isWatched = false;
@@ -114,6 +125,7 @@ const useModel = async (model) => {
   kernel = loaded;
   backend = "";
   Object.assign(config, model);
+  labels.nameSides(...(config.margin ? ["the original", "restored"] : ["bicubic", "the function"]));
   store = makeStore(gl, config, kernel);
   const own = pool = makePool(model.name, (name) => {
     if (pool === own) { backend = name; sharpener?.update(); }
@@ -125,7 +137,7 @@ const chooseModel = () => {
   const model = models[$("model").selectedIndex];
   switched = Promise.all([ready, switched]).then(() => useModel(model)).catch((error) => {
     $("model").selectedIndex = models.findIndex(({ name }) => name === config.name);
-    labels.note(`The model cannot be loaded: check the network (${error.message}).`);
+    labels.warn(`The model cannot be loaded: check the network (${error.message}).`);
   });
 };
 
