@@ -71,7 +71,7 @@ def run_on_ray(
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         size, resources = _divide(nodes, cores)
-        say(f"Ray: {len(nodes)} machines, {size} processes")
+        say(f"Ray: machines: {len(nodes)}, processes that enlarge: {size}")
         parts = ray.data.from_items([0]).flat_map(
             _plan_parts, fn_args=(plan, Path.cwd()), num_cpus=0
         )

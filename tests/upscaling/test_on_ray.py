@@ -55,7 +55,7 @@ def test_the_command_does_what_it_does_without_ray(start, ray, tmp_path):
         process = start(out, ray)
         lines, err = process.communicate(timeout=300)
         assert process.returncode == 1, err
-        assert lines.splitlines() == ["Ray: 2 machines, 2 processes", summary]
+        assert lines.splitlines() == ["Ray: machines: 2, processes that enlarge: 2", summary]
         announcement, error = err.splitlines()
         assert announcement.startswith("loading ") and "bad.png: cannot be read" in error
     assert len(list_outputs(out)) == FILES and set(count_records(out).values()) == {1}
