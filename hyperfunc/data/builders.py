@@ -1,11 +1,8 @@
-"""TFDS builders of the four test sets, and of a folder of training images.
+"""TFDS builders of the four test sets of super-resolution, which download them.
 
 They write `array_record` files, which `hyperfunc.data.open_dataset` reads; neither needs
 TensorFlow. Each example is `{"hr": image, "name": text}`; examples are stored in the order of the
-names, images as lossless PNG. Two ways to prepare a dataset:
-
-    prepare("set5", data_dir)                           # download it
-    prepare("set5", data_dir, folder=Path("Set5"))      # take images that are on the disk
+names, images as lossless PNG.
 
 Set5, Set14 and Urban100 are read from one archive of the repository majedelhelou/denoising_datasets
 at commit 58234876 (folders CSet5, CSet14, CUrban100; one download serves all three). B100 is
@@ -22,30 +19,27 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from hyperfunc.errors import UserError
-from hyperfunc.images import SUFFIXES, ImageFile, find_images, name_files
+from hyperfunc.images import ImageFile, find_images
 
 _DENOISING_DATASETS = "https://github.com/majedelhelou/denoising_datasets/archive/58234876.zip"
 _BSDS500 = "https://github.com/BIDS/BSDS500/archive/a04b7c6c3a9f0ace74bf205c72a43d32e1c72722.zip"
 
 
 class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Images with their names, from an archive or a folder.
+    """Images with their names, from a zip archive.
 
     Attributes:
-        URL: address of the zip archive; None if there is nothing to download.
+        URL: address of the archive.
         FOLDER: folder of the archive that holds the images, below its top folder.
-        SPLIT: name of the only split.
-        EXPECTED: the number of images that the set has; None for any number.
+        EXPECTED: the number of images that the set has.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder of images; see hyperfunc.data.builders.prepare."
-    URL: str | None = None
-    FOLDER: str = ""
-    SPLIT: str = "test"
-    EXPECTED: int | None = None
-    CITATION: str = ""
+    URL: str
+    FOLDER: str
+    EXPECTED: int
+    CITATION: str
 
     # TFDS looks for checksums beside the code. To find the code it imports importlib_resources,
     # which it does not install. These builders have no checksums, so TFDS need not look.
@@ -66,7 +60,14 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        return {self.SPLIT: self._generate_examples(self._find(dl_manager))}
+        archive = Path(dl_manager.download(self.URL))
+        files = _inside(find_images(archive), self.FOLDER)
+        if len(files) != self.EXPECTED:
+            raise UserError(
+                f"{self.URL}: holds {len(files)} images in {self.FOLDER}, {self.name} needs "
+                f"{self.EXPECTED}; give a folder of its images as --dataset"
+            )
+        return {"test": self._generate_examples(files)}
 
     def _generate_examples(
         self, files: dict[str, ImageFile]
@@ -77,24 +78,6 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             Image.fromarray(file.read()).save(png, format="png")
             png.seek(0)
             yield i, {"hr": png, "name": name}
-
-    def _find(self, dl_manager: tfds.download.DownloadManager) -> dict[str, ImageFile]:
-        """Find the images, by name, in the order of the names."""
-        try:
-            root = Path(dl_manager.manual_dir)
-        except AssertionError:  # TFDS raises it where no folder was given, or an empty one.
-            root = None
-        if root is not None and (files := find_images(root)):
-            named = dict(zip(name_files(files), files, strict=True))
-        elif self.URL is not None:
-            root = Path(dl_manager.download(self.URL))
-            named = _inside(find_images(root), self.FOLDER)
-        else:
-            raise UserError(f"{self.name}: it cannot be downloaded; give a folder of images")
-        if not named or self.EXPECTED not in (None, len(named)):
-            wanted = self.EXPECTED or "at least one"
-            raise UserError(f"{root}: holds {len(named)} images, {self.name} needs {wanted}")
-        return named
 
 
 class Set5(_ImageBuilder):
@@ -141,39 +124,26 @@ class Urban100(_ImageBuilder):
     )
 
 
-class ImageFolder(_ImageBuilder):
-    """A folder of training images, at any depth."""
-
-    name = "train"
-    SPLIT = "train"
-
-
-BUILDERS = {builder.name: builder for builder in (Set5, Set14, B100, Urban100, ImageFolder)}
+BUILDERS = {builder.name: builder for builder in (Set5, Set14, B100, Urban100)}
 """The builders by the name of their dataset."""
 
 
-def prepare(name: str, data_dir: Path | None = None, *, folder: Path | None = None) -> Path:
-    """Prepare a dataset as `array_record` files, unless they exist, and return their folder.
+def prepare(name: str, data_dir: Path | None) -> Path:
+    """Download and prepare a dataset, unless this was done before, and return its folder.
 
-    It is `<data_dir>/<name>/<version>`; by default ``data_dir`` is TFDS's own folder. Without a
-    ``folder`` of images they are downloaded.
+    It is `<data_dir>/<name>/<version>`; if ``data_dir`` is None, in TFDS's own folder.
 
     Raises:
-        UserError: there is no such builder or no network, an image cannot be read, or the number of
-            images is not that of the set.
+        UserError: there is no network, an image cannot be read, or the number of images is not that
+            of the set.
         tfds.download.DownloadError: the download fails half-way; TFDS raises other exceptions, too.
     """
-    if name not in BUILDERS:
-        raise UserError(f"there is no builder for {name!r}; give one of {', '.join(BUILDERS)}")
-    if folder is not None and not find_images(folder):
-        raise UserError(f"{folder}: holds no images; give the folder with {', '.join(SUFFIXES)}")
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    if folder is None and builder.URL is not None and not builder.is_prepared():
+    if not builder.is_prepared():
         _check_reachable(builder.URL)
-    builder.download_and_prepare(
-        # By default TFDS first asks a bucket of its own for the prepared data.
-        download_config=tfds.download.DownloadConfig(manual_dir=folder, try_download_gcs=False)
-    )
+    # By default TFDS first asks a bucket of its own for the prepared data.
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    builder.download_and_prepare(download_config=config)
     return Path(builder.data_path)
 
 

@@ -1,4 +1,4 @@
-"""Data prepared by TFDS: made from folders, downloaded from a local server, and read."""
+"""Data prepared by TFDS: downloaded from a local server, and read."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ import pytest
 
 from hyperfunc.data import open_dataset
 from hyperfunc.errors import UserError
-from hyperfunc.images import read_image, write_image
+from hyperfunc.images import read_image
 from tests.drawing import draw, encode
 
 
@@ -30,40 +30,6 @@ def builders():
     from hyperfunc.data import builders
 
     return builders
-
-
-@pytest.mark.parametrize("name", ["set5", "train"])
-def test_prepared_data_hold_the_images_of_their_folder(builders, folder, tmp_path, name):
-    for i in (3, 4):
-        write_image(folder / f"more/{i}.png", draw(30 + i, 20, seed=i))
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    path = builders.prepare(name, data_dir, folder=folder)
-    assert path == data_dir / name / "1.0.0"
-
-    want, got = open_dataset(folder), open_dataset(name, data_dir=data_dir)
-    assert got.names == want.names
-    for a, b in zip(got, want, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert len(open_dataset(data_dir / name)) == 5
-    assert len(pickle.loads(pickle.dumps(got))) == 5
-    assert "tensorflow" not in sys.modules
-
-
-def test_a_wrong_number_of_images_is_an_error(builders, folder, tmp_path):
-    with pytest.raises(UserError, match="holds 3 images, set5 needs 5"):
-        builders.prepare("set5", tmp_path, folder=folder)
-    with pytest.raises(UserError, match="'set6'"):
-        builders.prepare("set6", tmp_path)
-    with pytest.raises(UserError, match="nowhere: holds no images"):
-        builders.prepare("set5", tmp_path, folder=tmp_path / "nowhere")
-
-
-def test_damaged_prepared_data_is_named(builders, folder, tmp_path):
-    path = builders.prepare("train", tmp_path, folder=folder)
-    (path / "features.json").unlink()
-    with pytest.raises(UserError, match=r"train/1\.0\.0: cannot be read"):
-        open_dataset("train", data_dir=tmp_path)
 
 
 def test_data_of_tfds_own_builders_are_read(builders, tmp_path):
@@ -114,20 +80,44 @@ def serve(folder):
         server.shutdown()
 
 
-def test_a_test_set_is_downloaded_and_prepared(builders, tmp_path, monkeypatch):
+@pytest.fixture
+def download(builders, tmp_path, monkeypatch):
+    """A function that opens set5 from an archive with this many images, and its data folder."""
     (tmp_path / "web").mkdir()
     (tmp_path / "data").mkdir()
-    with zipfile.ZipFile(tmp_path / "web/archive.zip", "w") as file:
-        for i in range(5):
-            file.writestr(f"denoising_datasets-58234876/CSet5/{i}.png", encode(draw(seed=i)))
-            file.writestr(f"denoising_datasets-58234876/CSet14/{i}.png", encode(draw(seed=9)))
-    with serve(tmp_path / "web") as url:
-        monkeypatch.setattr(builders.Set5, "URL", f"{url}/archive.zip")
-        source = open_dataset("set5", data_dir=tmp_path / "data")
+
+    def open_set5(count=5):
+        with zipfile.ZipFile(tmp_path / "web/archive.zip", "w") as file:
+            for i in range(count):
+                file.writestr(f"denoising_datasets-58234876/CSet5/{i}.png", encode(draw(seed=i)))
+                file.writestr(f"denoising_datasets-58234876/CSet14/{i}.png", encode(draw(seed=9)))
+        with serve(tmp_path / "web") as url:
+            monkeypatch.setattr(builders.Set5, "URL", f"{url}/archive.zip")
+            return open_dataset("set5", data_dir=tmp_path / "data")
+
+    return open_set5, tmp_path / "data"
+
+
+def test_a_test_set_is_downloaded_and_prepared(download):
+    open_set5, data_dir = download
+    source = open_set5()
     assert source.names == ("0", "1", "2", "3", "4")
     np.testing.assert_array_equal(source[3], draw(seed=3))
-    again = open_dataset("set5", data_dir=tmp_path / "data")  # The server is gone.
+    again = open_dataset("set5", data_dir=data_dir)  # The server is gone.
     np.testing.assert_array_equal(again[3], draw(seed=3))
+    assert len(open_dataset(data_dir / "set5")) == 5
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(again))[3], draw(seed=3))
+    assert "tensorflow" not in sys.modules
+
+    (data_dir / "set5/1.0.0/features.json").unlink()
+    with pytest.raises(UserError, match=r"set5/1\.0\.0: cannot be read"):
+        open_dataset("set5", data_dir=data_dir)
+
+
+def test_a_wrong_number_of_images_is_an_error(download):
+    open_set5, _ = download
+    with pytest.raises(UserError, match="holds 3 images in CSet5, set5 needs 5"):
+        open_set5(3)
 
 
 def test_a_missing_network_is_an_error_at_once(builders, tmp_path, monkeypatch):
