@@ -17,8 +17,8 @@ from hyperfunc.data import (
     make_batches,
     motion_kernel,
 )
+from hyperfunc.data.degradation import draw_missing
 from hyperfunc.data.host_operations import Setting
-from hyperfunc.data.missing import draw_missing
 
 ALL = Degradation(blur=0.5, noise=0.5, jpeg=0.5, jpeg_again=0.5)
 
