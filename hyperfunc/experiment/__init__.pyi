@@ -1,8 +1,8 @@
-from .bundling import export_model as export_model
-from .bundling import write_model as write_model
 from .checkpoints import Model as Model
+from .checkpoints import export_model as export_model
 from .checkpoints import init_variables as init_variables
 from .checkpoints import load_model as load_model
+from .checkpoints import write_model as write_model
 from .config import Experiment as Experiment
 from .config import to_dict as to_dict
 from .exported import BUNDLED as BUNDLED

@@ -1,4 +1,4 @@
-"""Trained models, loaded from a workdir or from the checkpoints that come with the package."""
+"""Trained models: loaded from a workdir, from an exported one or by a bundled name, and exported."""
 
 import dataclasses
 import functools
@@ -12,10 +12,12 @@ import numpy as np
 
 from hyperfunc.errors import UserError
 from hyperfunc.experiment.exported import (
+    Exported,
     find_folder,
     is_exported,
     read_exported,
     read_variables,
+    write_exported,
 )
 from hyperfunc.types import Neighbourhood
 
@@ -240,3 +242,31 @@ def _find_step(workdir: Path, step: int | None) -> tuple[Path, int]:
     if step is not None and step not in steps:
         raise UserError(f"{workdir} holds no checkpoint of step {step}: it has {steps}")
     return workdir, steps[-1] if step is None else step
+
+
+def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
+    """Write what inference needs of a checkpoint as a folder of two files, which `load_model` reads.
+
+    Args:
+        workdir: the training run.
+        destination: the new folder.
+        step: step of the checkpoint; by default the newest one.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is damaged, or the folder cannot be written.
+    """
+    write_model(load_model(workdir, step=step), destination)
+
+
+def write_model(model: Model, destination: Path) -> None:
+    """Write a model as `export_model` does.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from hyperfunc.experiment.config import to_dict
+
+    run = dataclasses.replace(model.experiment.run, start_from="")  # A path on this machine.
+    experiment = to_dict(dataclasses.replace(model.experiment, run=run))
+    exported = Exported.of(model.step, experiment, model.reads)
+    write_exported(destination, exported, model.variables)
