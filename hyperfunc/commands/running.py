@@ -8,6 +8,12 @@
 | 70 | a bug in hyperfunc: two lines say where to report it |
 | 130 | Ctrl-C |
 | 143 | SIGTERM |
+
+Python's own handler of Ctrl-C raises `KeyboardInterrupt` wherever the main thread is. That is not
+reliable here: in a callback of the garbage collector (JAX has one) Python prints the exception and
+drops it. And it is not clean: XLA's threads may crash while Python shuts down under them. So Ctrl-C
+ends the process of a command at once. Files are written beside their place and renamed, so none is
+left incomplete.
 """
 
 import contextlib
@@ -15,13 +21,14 @@ import errno
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from hyperfunc.cache import turn_off_cache
 from hyperfunc.commands.arguments import Common
-from hyperfunc.commands.interrupts import EXIT_CODE, exit_on_interrupt
 from hyperfunc.commands.logs import (
     hide_tracebacks_of_libraries,
     is_debug_requested,
@@ -32,6 +39,8 @@ from hyperfunc.errors import REPORT_ADDRESS, UserError
 USER_ERROR = 2
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of the BSD header sysexits.h."""
+INTERRUPTED = 130
+"""What shells report for a process that Ctrl-C has ended."""
 
 REMEDIES = {
     errno.EACCES: "check who may read and write",
@@ -74,7 +83,7 @@ def run_command(
         SystemExit: the command ends with another exit code than 0; see above.
     """
     if owns_process:
-        exit_on_interrupt()
+        signal.signal(signal.SIGINT, _exit)
         hide_tracebacks_of_libraries()
     with report_errors(ValueError):
         arguments = parse(words)
@@ -118,7 +127,7 @@ def report_errors(
             _end(f"{place}{error.strerror}; {REMEDIES[error.errno]}", USER_ERROR)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            raise SystemExit(EXIT_CODE) from None
+            raise SystemExit(INTERRUPTED) from None
         except Exception as error:
             if _is_out_of_memory(error):
                 reason = f"{type(error).__name__}: {error}"[:200]
@@ -165,3 +174,37 @@ def _printing_any_name() -> Iterator[None]:
     finally:
         for stream, errors in zip(streams, before, strict=True):
             stream.reconfigure(errors=errors)
+
+
+@contextlib.contextmanager
+def noting_interrupt() -> Iterator[Callable[[], bool]]:
+    """Note a first Ctrl-C instead of ending the process, and restore the previous handler.
+
+    Yields:
+        A function that tells whether Ctrl-C was pressed.
+    """
+    interrupted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # Signals do not arrive here.
+        yield lambda: False
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        del frame
+        interrupted.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(interrupted)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _exit(number: int, frame: Any) -> None:
+    del number, frame
+    # The signal may have interrupted a write to one of them, or nobody reads them any more.
+    with contextlib.suppress(RuntimeError, OSError):
+        sys.stdout.flush()
+        print("interrupted", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)

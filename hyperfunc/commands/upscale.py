@@ -24,7 +24,7 @@ from hyperfunc.commands.arguments import (
     Positional,
 )
 from hyperfunc.commands.functions import render_function
-from hyperfunc.commands.interrupts import noting_interrupt
+from hyperfunc.commands.running import noting_interrupt
 from hyperfunc.errors import UserError
 from hyperfunc.files import as_path, check_place
 

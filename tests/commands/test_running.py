@@ -213,7 +213,7 @@ def test_the_help_does_not_wait_for_jax():
 OWN_PROCESS = """if True:
     import dataclasses, gc, signal, time
     from hyperfunc.commands.arguments import Common
-    from hyperfunc.commands.interrupts import noting_interrupt
+    from hyperfunc.commands.running import noting_interrupt
     from hyperfunc.commands.running import run_command
 
     @dataclasses.dataclass
