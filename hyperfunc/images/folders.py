@@ -6,7 +6,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -73,22 +73,11 @@ class FileReader:
         return image if self.transform is None else self.transform(image)
 
 
-def find_images(
-    root: Path,
-    *,
-    note: Callable[[Path, UserError], None] | None = None,
-    others: list[str] | None = None,
-) -> list[ImageFile]:
+def find_images(root: Path) -> list[ImageFile]:
     """Find the image files in a folder or a zip archive, at any depth, sorted by path.
 
     Hidden files and folders, those that macOS adds to archives, and members of an archive with
     paths outside of it are ignored.
-
-    Args:
-        root: the folder or the archive.
-        note: called with each folder that cannot be listed and the error; the others are searched.
-            If None, the error is raised.
-        others: a list to which the files that are no images are added, except hidden ones.
 
     Raises:
         UserError: the file is no zip archive, or a folder cannot be listed.
@@ -96,17 +85,16 @@ def find_images(
     root = as_path(root)
     in_zip = root.is_file()
     if in_zip:
-        members: Iterable[str] = _open_zip(root, *_identity(root)).namelist()
+        names = _open_zip(root, *_identity(root)).namelist()
+        members = [name for name in names if _is_visible(name) and _is_image(name)]
     else:
-        members = (
-            "/".join((*folder.relative_to(root).parts, file))
-            for folder, files in _walk(root, note)
-            for file in files
-        )
-    visible = [member for member in sorted(members) if _is_visible(member)]
-    if others is not None:
-        others += [member for member in visible if not _is_image(member)]
-    return [ImageFile(root, m, in_zip) for m in visible if _is_image(m)]
+        walk = walk_images(root, _raise)
+        members = ["/".join((*folder.parts, name)) for folder, names, _ in walk for name in names]
+    return [ImageFile(root, member, in_zip) for member in sorted(members)]
+
+
+def _raise(folder: Path, error: UserError) -> None:
+    raise error
 
 
 def walk_images(
@@ -114,30 +102,23 @@ def walk_images(
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Walk through a folder as `find_images` does, and keep no more than one folder in memory.
 
+    Links are followed, except to a folder above them.
+
+    Args:
+        root: the folder.
+        note: called with each folder that cannot be listed and the error; the others are searched.
+
     Yields:
         Each folder, relative to ``root``; the sorted names of its images, a list that may be
         cleared to free memory; and the names of its other files, except hidden ones.
     """
-    for folder, files in _walk(root, note):
-        others = [name for name in files if _is_visible(name) and not _is_image(name)]
-        # In place: the walk keeps this list.
-        files[:] = sorted(name for name in files if _is_visible(name) and _is_image(name))
-        yield Path(*folder.relative_to(root).parts), files, others
-
-
-def _walk(
-    root: Path, note: Callable[[Path, UserError], None] | None
-) -> Iterator[tuple[Path, list[str]]]:
-    """Yield folders and the names of their files; follow links, except to a folder above them."""
 
     def note_folder(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):  # It never existed, or was removed meanwhile.
             return
         reason = f"{error.filename}: cannot be looked into ({error.strerror})"
-        refusal = UserError(f"{reason}; check who may read it, or move it away")
-        if note is None:
-            raise refusal
-        note(Path(error.filename), refusal)
+        remedy = "check who may read it, or move it away"
+        note(Path(error.filename), UserError(f"{reason}; {remedy}"))
 
     if isinstance(root, Address):
         steps = ((folder, folders, files) for folder, folders, files in root.walk())
@@ -145,7 +126,10 @@ def _walk(
         walk = os.walk(root, followlinks=True, onerror=note_folder)
         steps = ((Path(folder), folders, files) for folder, folders, files in walk)
     for folder, folders, files in steps:
-        yield folder, files
+        others = [name for name in files if _is_visible(name) and not _is_image(name)]
+        # In place: the walk keeps this list.
+        files[:] = sorted(name for name in files if _is_visible(name) and _is_image(name))
+        yield Path(*folder.relative_to(root).parts), files, others
         folders[:] = sorted(name for name in folders if _is_visible(name))
         links = [path for name in folders if (path := folder / name).is_symlink()]
         if links:  # Resolving is slow, and links are rare.
