@@ -1,4 +1,4 @@
-"""Trained models: loaded from a workdir, from an exported one or by a bundled name, and exported."""
+"""Trained models: loaded from a workdir, a folder of two files or the package, and exported."""
 
 import dataclasses
 import functools
@@ -245,7 +245,7 @@ def _find_step(workdir: Path, step: int | None) -> tuple[Path, int]:
 
 
 def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
-    """Write what inference needs of a checkpoint as a folder of two files, which `load_model` reads.
+    """Write what inference needs of a checkpoint: a folder of two files, which `load_model` reads.
 
     Args:
         workdir: the training run.
