@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from distributions import PrincipalComponents
 
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.evaluation import PrincipalComponents, to_vectors
+from hyperfunc.evaluation import to_vectors
 from hyperfunc.experiment import PRESETS, Workdir
 from hyperfunc.training import make_init, make_train_step
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from distributions import GaussianMixture, PrincipalComponents
 from scipy.cluster.vq import kmeans2, vq
 
 from hyperfunc.commands import report_errors
@@ -22,8 +23,6 @@ from hyperfunc.data import ImageSource, open_dataset
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.evaluation import (
     FeatureSpace,
-    GaussianMixture,
-    PrincipalComponents,
     WeightSpace,
     confidence_interval,
     cross_fade,

@@ -9,7 +9,6 @@ from hyperfunc.errors import check_extra
 check_extra("eval", "evaluation")
 
 from hyperfunc.evaluation.damage import LEVELS, RestorationTask, parse_levels
-from hyperfunc.evaluation.distributions import GaussianMixture, PrincipalComponents
 from hyperfunc.evaluation.methods import Method, bicubic, load_methods
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
@@ -34,11 +33,9 @@ from hyperfunc.evaluation.weight_space_evaluation import (
 __all__ = [
     "BATCH_DIVISOR",
     "FeatureSpace",
-    "GaussianMixture",
     "LEVELS",
     "Method",
     "PROTOCOL",
-    "PrincipalComponents",
     "Reproduction",
     "RestorationTask",
     "TITLES",
