@@ -76,12 +76,8 @@ def read_config(workdir: Path, step: int) -> Config:
 def read_arrays(workdir: Path, step: int, item: str, like: Any) -> Any:
     """Read the item ``model`` or ``training``.
 
-    Args:
-        workdir: the workdir.
-        step: of the checkpoint.
-        item: name of the item.
-        like: the tree to read, with a `jax.ShapeDtypeStruct` in place of each array: its shape, its
-            dtype and where to put it (sharding).
+    ``like`` is the tree to read, with a `jax.ShapeDtypeStruct` in place of each array: its shape,
+    its dtype and where to put it (sharding).
 
     Raises:
         UserError: a file is missing or damaged, or the item holds other arrays.

@@ -134,8 +134,8 @@ class Model:
     def with_strength(self, strength: float) -> "Model":
         """Return a model that changes its input by ``strength`` times as much.
 
-        Its functions are those of this model, mixed with the interpolation of the input: 0 leaves
-        nothing but that. What the network emits is linear in these variables.
+        Its functions lie between the interpolation of the input (0) and those of this model (1).
+        The functions are linear in what the last layers emit, and these in their own variables.
 
         Raises:
             UserError: the model does not restore: it corrects no base.
@@ -247,10 +247,7 @@ def _find_step(workdir: Path, step: int | None) -> tuple[Path, int]:
 def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
     """Write what inference needs of a checkpoint: a folder of two files, which `load_model` reads.
 
-    Args:
-        workdir: the training run.
-        destination: the new folder.
-        step: step of the checkpoint; by default the newest one.
+    The checkpoint is the newest one of the training run if no step is given.
 
     Raises:
         UserError: there is no such checkpoint, or it is damaged, or the folder cannot be written.

@@ -40,7 +40,6 @@ class Data:
     resident: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         check_range(self, "batch_size", least=1)
         check_range(self, "threads", least=0)
         check_range(self, "validation", least=0, most=0.5)
@@ -83,7 +82,6 @@ class Run:
     shard_parameters: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         intervals = ("log_every", "save_every", "keep", "validate_every")
         check_range(self, "steps", *intervals, least=1)
         check_range(self, "seed", least=0, most=2**32 - 1)
@@ -110,7 +108,6 @@ class Experiment:
     run: Run = dataclasses.field(default_factory=Run)
 
     def __post_init__(self) -> None:
-        """Check that the components fit each other."""
         self.task.check_model(self.model)
         if self.data.resident:
             self.task.check_resident()

@@ -81,12 +81,9 @@ def is_exported(folder: Path) -> bool:
 
 
 def write_exported(folder: Path, exported: Exported, variables: dict[str, Any]) -> None:
-    """Write an exported model.
+    """Write an exported model, whose variables are nested dictionaries of arrays.
 
-    Args:
-        folder: is created if it does not exist; the two files are replaced if they do.
-        exported: what to write to ``config.json``.
-        variables: nested dictionaries of arrays.
+    The folder is created if it does not exist; the two files are replaced if they do.
 
     Raises:
         UserError: the folder cannot be written to.

@@ -1,4 +1,4 @@
-"""Muon: which kernels it updates, and all kernels of a shape at once."""
+"""What Muon needs beside Optax's: the choice of the kernels, and one stack for all of a shape."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ import optax
 
 
 def muon_dimensions(is_pointwise_too: bool, stacks: Any) -> Any:
-    """Say which stacks are of hidden convolutions, and how their kernels are matrices.
+    """Choose the stacks that Muon updates, those of kernels between hidden layers.
 
-    [n, k, k, c_in, c_out] are n matrices [k k c_in, c_out].
+    A stack [n, k, k, c_in, c_out] holds n matrices [k k c_in, c_out]; None leaves it to AdamW.
     """
 
     def dimensions(stack: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
@@ -45,7 +45,7 @@ def on_stacks(inner: optax.GradientTransformation) -> optax.GradientTransformati
 
 
 def stack_alike(tree: Any) -> dict[str, jax.Array]:
-    """Stack the leaves of each shape, in the tree's order; what is done to a stack is done once."""
+    """Stack the leaves of each shape, in the order of the tree."""
     alike: dict[str, list[jax.Array]] = {}
     for leaf in jax.tree.leaves(tree):
         alike.setdefault(_shape_name(leaf), []).append(leaf)

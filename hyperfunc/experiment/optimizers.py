@@ -49,7 +49,6 @@ class Optimizer:
     b2: float = 0.999
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
         rates = ("learning_rate", "muon_learning_rate")
         check_range(self, *rates, "warmup", "weight_decay", "clip_norm", least=0)
         check_range(self, "decay", "final", least=0, most=1)

@@ -25,12 +25,10 @@ MAX_ITEMS = 64
 
 
 def to_plain(component: Any, kind: Any) -> dict[str, Any]:
-    """Turn a component into plain data (JSON types).
+    """Turn a component, such as a target network or a window layout, into plain data (JSON types).
 
-    Args:
-        component: a dataclass, such as a target network or a window layout.
-        kind: its class; or the union that it belongs to, such as `Target`: the data then name the
-            class as "type".
+    ``kind`` is its class; or the union that it belongs to, such as `Target`: the data then name the
+    class as "type".
 
     Raises:
         ValueError: the component, or one inside it, does not belong to its union.
@@ -42,12 +40,8 @@ def from_plain(data: Any, kind: Any, *, name: str = "data") -> Any:
     """Rebuild a component from plain data of unknown origin, such as a file from the internet.
 
     Every value must have the type of its field; nothing is converted. Numbers and lists are limited
-    to `MAX_NUMBER` and `MAX_ITEMS`, so that a file cannot ask for any amount of memory.
-
-    Args:
-        data: what `to_plain` returned.
-        kind: the class or the union that `to_plain` was given.
-        name: what to call the data in error messages.
+    to `MAX_NUMBER` and `MAX_ITEMS`, so that a file cannot ask for any amount of memory. Errors call
+    the data ``name``.
 
     Raises:
         ValueError: a field is unknown, or a value is refused. The message is one line.
@@ -72,10 +66,7 @@ def _check_limits(data: Any, name: str) -> None:
 def structure(data: Any, kind: Any, name: str) -> Any:
     """Rebuild a component from plain data of our own; numbers and lists are not limited.
 
-    Args:
-        data: what `to_plain` returned. Fields that are missing get their defaults.
-        kind: the class or the union that `to_plain` was given.
-        name: what to call the data in error messages.
+    Fields that are missing get their defaults. Errors call the data ``name``.
 
     Raises:
         ValueError: all that is wrong with the data, in one line.

@@ -24,7 +24,7 @@ from hyperfunc.experiment.config import Experiment
 from hyperfunc.files import Address, as_path
 
 _UNSUPPORTED_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""Error numbers of file systems without locks."""
+"""The errors of file systems without locks; filelock raises NotImplementedError for some."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,8 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
             f"{workdir}: another process{number} trains there: wait for it, stop it, or give "
             "another --workdir"
         ) from None
-    except NotImplementedError:  # filelock's way to report a file system without locks.
-        logger.warning("%s cannot be locked: start no second training there", workdir)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED_LOCK:
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _UNSUPPORTED_LOCK:
             raise _not_writable(workdir, error) from error
         logger.warning("%s cannot be locked: start no second training there", workdir)
     with contextlib.suppress(OSError):  # A full disk: messages will lack the number.
@@ -78,7 +76,7 @@ def _not_writable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be written ({error.strerror or error})")
 
 
-class Workdir:
+class Workdir(contextlib.AbstractContextManager):
     """The checkpoints of one training run.
 
     Saving is asynchronous and atomic: Orbax writes a checkpoint under a temporary name and renames
@@ -86,11 +84,7 @@ class Workdir:
     """
 
     def __init__(self, path: Path, *, keep: int = 2) -> None:
-        """Open or create a workdir.
-
-        Args:
-            path: the folder.
-            keep: number of newest checkpoints to keep; the best one is kept in addition.
+        """Open or create a workdir, which keeps so many newest checkpoints, and the best one.
 
         Raises:
             UserError: the folder cannot be written.
@@ -169,7 +163,7 @@ class Workdir:
             experiment: what is trained.
             model: the variables for inference.
             training: the other arrays that resuming needs.
-            psnr: PSNR of the held-out images (dB), which ranks checkpoints.
+            psnr: of the held-out images, in dB, which ranks checkpoints.
             data: the training images, see `hyperfunc.data.ImageSource.identify`.
 
         Raises:
@@ -197,16 +191,9 @@ class Workdir:
         return read_config(self.path, step)
 
     def restore(self, step: int, model: Any, training: Any) -> tuple[Any, Any]:
-        """Read a checkpoint to continue training.
+        """Read a checkpoint to continue training: the two trees of arrays that `save` was given.
 
-        Args:
-            step: of the checkpoint.
-            model: the tree of the variables for inference, with a `jax.ShapeDtypeStruct` in place
-                of each array.
-            training: the same for the other arrays that resuming needs.
-
-        Returns:
-            Both trees with their arrays.
+        ``model`` and ``training`` have a `jax.ShapeDtypeStruct` in place of each array.
 
         Raises:
             UserError: they cannot be read, or another version's optimiser wrote them.
@@ -243,10 +230,6 @@ class Workdir:
                 f"{self.path}: a checkpoint cannot be written ({reason}): if the disk is full, "
                 "free some space; run again to continue from the newest complete checkpoint"
             ) from error
-
-    def __enter__(self) -> "Workdir":
-        """Use as a context."""
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Wait until the checkpoints are written, also after an error: they are good."""
