@@ -128,7 +128,7 @@ def check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
             schedule, the length of the run.
     """
     free = {"run.log_every", "run.save_every", "run.keep", "run.validate_every", "data.threads"}
-    free |= {"run.start_from"}  # It matters at the start only.
+    free |= {"run.start_from"}  # It has had its effect.
     if wanted.optimizer.schedule == "trapezoid":
         # Before its fall, a trapezoid does not depend on the length of the run. A finished run may
         # continue, too: the rate then rises again to its peak.

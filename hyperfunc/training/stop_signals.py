@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: save and stop after the current step. And the loss of another process."""
+"""What ends a run early: SIGTERM, Ctrl-C, or the loss of another process that trains with it."""
 
 import contextlib
 import math
@@ -17,14 +17,14 @@ from tqdm import tqdm
 from hyperfunc.devices import is_out_of_memory
 
 LOST = 2
-"""The exit code when another process is lost: to start again helps."""
+"""The exit code when another process is lost, as for all that the user can fix."""
 
 
 class StopSignals:
-    """Tells after each step whether a signal asks to stop.
+    """Tells after each step whether a signal asks to save and stop.
 
-    Several processes that train together agree, through JAX, on the step after which they stop: JAX
-    catches SIGTERM in any of them, and Ctrl-C interrupts.
+    Processes that train together leave signals to JAX: it catches SIGTERM in any of them, and has
+    all of them stop after the same step. There, Ctrl-C interrupts at once.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class StopSignals:
         raise SystemExit(128 + signal.SIGTERM)
 
     def handle(self, number: int, frame: Any) -> None:
-        """Note a signal. Before the first step there is nothing to save, and it ends the run."""
+        """Note a signal; or end the run, before the first step and at a second Ctrl-C."""
         is_second = self._number == number == signal.SIGINT
         self._number = number
         if self._has_step and not is_second:
@@ -81,8 +81,8 @@ class StopSignals:
     def _ending_late(self, patience: float) -> Iterator[None]:
         """End the process when a step, or a compilation, lasts too long after a signal.
 
-        The main thread may be in a function of XLA, where Python cannot call `handle`. But the
-        number of a signal is written into a socket at once.
+        Python calls `handle` only once the main thread has returned from XLA. But it writes the
+        number of a signal into a socket at once, and another thread waits there.
         """
         receiver, sender = socket.socketpair()
         sender.setblocking(False)
@@ -109,7 +109,7 @@ class StopSignals:
 def ending_together() -> Iterator[None]:
     """End this process at once, with one line, if another one of the same training is lost.
 
-    Whatever waits for the others before Python ends, such as Orbax and JAX, would wait in vain.
+    Python's usual end would hang: Orbax and JAX wait for the other processes there.
     """
     try:
         yield

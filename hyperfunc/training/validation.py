@@ -17,16 +17,13 @@ from hyperfunc.pixels import EXACT, border_for, imresize, mean_psnr, psnr_rgb, p
 from hyperfunc.types import HostImage, Size
 
 RANKING_SCALES = (2.0, 3.0, 4.0)
-"""The scales whose mean PSNR ranks checkpoints; all scores where a model has none of these."""
+"""The mean PSNR at these scales ranks checkpoints; that of all trials if none has such a scale."""
 
-PICTURE_SCALE = 3.0
-"""The scale of the picture, where the model has it."""
-
-PICTURE_ROWS = 4
-"""Number of images in the picture."""
+PICTURE_SCALE, PICTURE_ROWS = 3.0, 4
+"""The scale of the picture, where the model has it, and the number of images in it."""
 
 MAX_IMAGES = 64
-"""Largest number of images that are used: they form one batch."""
+"""At most so many images are used: they form one batch."""
 
 logger = logging.getLogger(__name__)
 
