@@ -20,8 +20,9 @@ from hyperfunc.commands import report_errors
 from hyperfunc.experiment import load_model
 from hyperfunc.export import load_function, make_page, save_function
 from hyperfunc.function import FunctionalImage, encode, render_phases
-from hyperfunc.images import read_image, to_float
+from hyperfunc.images import read_image
 from hyperfunc.networks import PlainTheta
+from hyperfunc.values import to_unit_range
 
 BEGIN, END = "<!-- sizes:begin -->", "<!-- sizes:end -->"
 SIDE = 256
@@ -61,7 +62,7 @@ def main(args: list[str] | None = None) -> None:
         network = model.hypernetwork
         to_function = jax.jit(lambda v, x: encode(network, v, x)[0])
         functions = {
-            name: to_function(model.variables, jnp.asarray(to_float(_middle(image)))[None])
+            name: to_function(model.variables, jnp.asarray(to_unit_range(_middle(image)))[None])
             for name, image in _images(arguments.data_dir).items()
         }
         rows = _measure(functions)

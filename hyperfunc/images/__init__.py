@@ -3,7 +3,7 @@
 What a file says besides its pixels (orientation, colour profile, metadata) is handled here alone.
 """
 
-from hyperfunc.images.colours import to_float, to_uint8
+from hyperfunc.images.colours import to_uint8
 from hyperfunc.images.folders import (
     SUFFIXES,
     FileReader,
@@ -47,7 +47,6 @@ __all__ = [
     "read_image",
     "read_photo",
     "resize_tags",
-    "to_float",
     "to_uint8",
     "unwrap_pillow",
     "walk_images",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from hyperfunc.images import libvips
 from hyperfunc.images.exif import Directory, Tag, get_int
@@ -30,11 +30,6 @@ ROWS = 256
 def to_uint8(image: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """[0, 1] to 0..255, rounded half up; values outside the range are clipped."""
     return to_integers(image, np.uint8)
-
-
-def to_float(image: UInt8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    """0..255 to [0, 1]."""
-    return to_unit_range(image)
 
 
 def flatten(pixels: HostPixels) -> HostPixels:

@@ -7,8 +7,8 @@ import pytest
 
 from hyperfunc.errors import UserError
 from hyperfunc.evaluation.methods import make_fixed_scale_method
-from hyperfunc.images import to_float
 from hyperfunc.networks import RDN, SRCNN, RDNUpscaler
+from hyperfunc.values import to_unit_range
 
 
 def test_a_method_is_its_network_rounded(draw):
@@ -16,7 +16,7 @@ def test_a_method_is_its_network_rounded(draw):
     variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6, 8, 3)))
     image, size = draw(0, (6, 8)), (12, 16)
     result = make_fixed_scale_method(model, variables)(image, size)
-    expected = np.asarray(jax.jit(model.apply)(variables, to_float(image)[None])[0])
+    expected = np.asarray(jax.jit(model.apply)(variables, to_unit_range(image)[None])[0])
     assert result.shape == (*size, 3) and result.dtype == np.uint8
     assert np.abs(result - 255 * np.clip(expected, 0, 1)).max() <= 0.501
 

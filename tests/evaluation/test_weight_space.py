@@ -11,15 +11,16 @@ from hyperfunc.evaluation import weight_space
 from hyperfunc.evaluation.weight_space import WeightSpace, cross_fade, select
 from hyperfunc.evaluation.weight_space_figures import draw_figures
 from hyperfunc.function import encode, render
-from hyperfunc.images import read_image, to_float, to_uint8
+from hyperfunc.images import read_image, to_uint8
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork, mix
+from hyperfunc.values import to_unit_range
 
 SIDE = 16
 
 
 def represent(model, image) -> ContinuousImage:
     one = jax.jit(lambda images: encode(model.hypernetwork, model.variables, images)[0])
-    return ContinuousImage(one(to_float(image)[None]))
+    return ContinuousImage(one(to_unit_range(image)[None]))
 
 
 # Encoding and rendering.
@@ -36,7 +37,7 @@ def assert_renders(space, model, faces, scale):
 
     assert rendered.shape == (len(faces), *size, 3) and rendered.dtype == np.uint8
     for face, image in zip(faces, rendered, strict=True):
-        expected = to_uint8(np.asarray(alone(to_float(face))))
+        expected = to_uint8(np.asarray(alone(to_unit_range(face))))
         # A value near a tie may be rounded the other way.
         assert np.abs(image.astype(int) - expected).max() <= 1
     assert len(np.unique(rendered, axis=0)) == len(faces)

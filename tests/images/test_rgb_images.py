@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from hyperfunc.errors import UserError
-from hyperfunc.images import read_image, to_float, to_uint8, write_image
+from hyperfunc.images import read_image, to_uint8, write_image
+from hyperfunc.values import to_unit_range
 from tests.drawing import draw, encode
 
 
@@ -98,5 +99,5 @@ def test_floats_round_half_up_and_clip():
     values = np.array([-0.1, 0.0, 0.5 / 255, 0.49 / 255, 1.5 / 255, 1.0, 1.2])
     assert to_uint8(values).tolist() == [0, 0, 1, 0, 2, 255, 255]
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_uint8(to_float(every)), every)
-    assert to_float(every).dtype == np.float32
+    np.testing.assert_array_equal(to_uint8(to_unit_range(every)), every)
+    assert to_unit_range(every).dtype == np.float32

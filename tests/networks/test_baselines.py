@@ -13,10 +13,10 @@ from hyperfunc.errors import UserError
 from hyperfunc.evaluation import bicubic
 from hyperfunc.evaluation.methods import make_fixed_scale_method
 from hyperfunc.experiment import Experiment, Model
-from hyperfunc.images import to_float
 from hyperfunc.networks import RDN, SRCNN, RDNUpscaler
 from hyperfunc.networks.baselines import pixel_shuffle
 from hyperfunc.pixels import imresize
+from hyperfunc.values import to_unit_range
 
 SMALL_RDN = RDN(width=4, blocks=1, layers=2, growth=3)
 YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
@@ -53,8 +53,8 @@ def test_srcnn_starts_from_bicubic_interpolation(draw):
     assert last["kernel"].shape == (5, 5, 5, 1) and not np.any(last["bias"])
     last["kernel"] = jnp.zeros_like(last["kernel"])
     image, size = draw(0, (6, 8)), (6 * scale, 8 * scale)
-    enlarged = jax.jit(model.apply)(variables, to_float(image)[None])[0]
-    expected = imresize(to_float(image), size)
+    enlarged = jax.jit(model.apply)(variables, to_unit_range(image)[None])[0]
+    expected = imresize(to_unit_range(image), size)
     np.testing.assert_allclose(enlarged, expected, atol=1e-5)
     # MATLAB rounds after each axis, the method only once.
     as_method = make_fixed_scale_method(model, variables)(image, size)
@@ -65,7 +65,7 @@ def test_srcnn_changes_only_the_luma(draw):
     model = SRCNN(scale=2, widths=(4, 5), sizes=(5, 3, 3))
     variables = draw_variables(model)
     variables = jax.tree.map(lambda leaf: 10 * leaf + 0.01, variables)
-    image = to_float(draw(0, (9, 7)))
+    image = to_unit_range(draw(0, (9, 7)))
     change = jax.jit(model.apply)(variables, image[None])[0] - imresize(image, (18, 14))
     luma, *chroma = np.moveaxis(change @ YCBCR.T, -1, 0)
     assert np.abs(luma).max() > 1  # Grey levels.
