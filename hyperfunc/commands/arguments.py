@@ -36,6 +36,10 @@ class Common:
     no_cache: Flag = False
 
 
+CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
+"""The type of the field that holds them; their names get no prefix."""
+
+
 def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None) -> T:
     """Parse the words of a command line.
 

@@ -1,12 +1,9 @@
 """``hyperfunc cache``: where compiled programs are kept, and how to remove them."""
 
 import dataclasses
-from typing import Annotated
-
-import tyro
 
 from hyperfunc.cache import SWITCH, cache_folder, clear_cache, measure_cache
-from hyperfunc.commands.arguments import Common, Flag
+from hyperfunc.commands.arguments import Common, CommonFlags, Flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,15 +18,11 @@ class Arguments:
     """
 
     clear: Flag = False
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(arguments: Arguments) -> None:
-    """Print the folder and its size, after emptying it on request.
-
-    Raises:
-        UserError: the programs cannot be removed.
-    """
+    """Print the folder and its size, after emptying it on request."""
     folder = cache_folder()
     if folder is None:
         print(f"the cache is turned off (--no-cache or {SWITCH}=0)")

@@ -9,6 +9,7 @@ import tyro
 
 from hyperfunc.commands.arguments import (
     Common,
+    CommonFlags,
     OptionalPath,
     OptionalText,
     Positional,
@@ -52,15 +53,11 @@ class Arguments:
     checkpoint: str = "sr"
     quantize: Literal["int8", "float16", "none"] = "int8"
     title: OptionalText = None
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(arguments: Arguments) -> None:
-    """Write the files that were asked for.
-
-    Raises:
-        UserError: none was asked for, or one cannot be read or written.
-    """
+    """Write the files that were asked for."""
     _check_targets(arguments)
     checkpoint: str | Model = arguments.checkpoint
     if arguments.onnx is not None:

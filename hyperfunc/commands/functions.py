@@ -34,8 +34,7 @@ def open_functions(
         source: an image or a function file (.hfn).
         checkpoint: the model that represents images, or its workdir or name.
         for_file: whether the function of the whole image is needed.
-        for_page: whether a page will show it: a model that no page can show is refused before the
-            work.
+        for_page: whether a page will show it. A model that no page can show is refused at once.
 
     Raises:
         UserError: the file cannot be read, or the model cannot be used for it.

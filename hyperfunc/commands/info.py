@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Common, Positional
+from hyperfunc.commands.arguments import Common, CommonFlags, Positional
 from hyperfunc.errors import UserError
 
 
@@ -20,15 +20,11 @@ class Arguments:
     """
 
     path: Positional[Annotated[Path, tyro.conf.arg(metavar="PATH")]]
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(arguments: Arguments) -> None:
-    """Print what the file is, one property a line.
-
-    Raises:
-        UserError: there is no such file, or it cannot be read.
-    """
+    """Print what the file is, one property a line."""
     path = arguments.path
     if path.suffix.lower() == ".hfn" and path.is_file():
         _describe_function(path)

@@ -1,7 +1,6 @@
 """The log of a command: messages for people on stderr, tracebacks in a file.
 
-All modules log through ``logging.getLogger(__name__)``. This module alone decides where the
-messages go.
+All modules log through ``logging.getLogger(__name__)``; where that goes is decided here alone.
 """
 
 import contextlib
@@ -17,11 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-DEBUG_VARIABLE = "HYPERFUNC_DEBUG"
-"""The environment variable that has the effect of ``--debug``: "1" is on; "0" or nothing is off."""
-
 RAISING = ("absl", "asyncio")
-"""Loggers of Orbax and its tasks, which raise what they log, too."""
+"""Loggers of Orbax and of its tasks. All that they log as an error is raised as well."""
 
 
 class ErrorLog(logging.Handler):
@@ -119,9 +115,9 @@ def _log_warning(message: Warning | str, *_: Any) -> None:
 
 
 def hide_tracebacks_of_libraries() -> None:
-    """Log what ends a thread or a callback of a library as details, for the rest of the process.
+    """Show tracebacks from threads and callbacks of libraries with --debug only, until the end.
 
-    Where a disk is full, dozens of them fail, also when the command has ended, which tells it once.
+    On a full disk dozens of them fail, some after the command has told the user what is wrong.
     """
     for name in RAISING:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -131,8 +127,3 @@ def hide_tracebacks_of_libraries() -> None:
         logging.getLogger(__name__).debug("a thread or a callback has failed", exc_info=error)
 
     threading.excepthook = sys.unraisablehook = log
-
-
-def is_debug_requested() -> bool:
-    """Tell whether the environment asks for tracebacks."""
-    return os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")

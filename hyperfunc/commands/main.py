@@ -40,8 +40,9 @@ COMMANDS = {
     "evaluate": "Measure how well models enlarge, restore or reconstruct images.",
     "reproduce": "Make the paper's tables and figures, with its numbers beside ours.",
 }
-"""Each is a module here, with ``Arguments`` and ``run``; only the one that is needed is imported.
-``train`` has a ``parse`` of its own, because a preset sets its defaults."""
+"""Each is a module here, with ``Arguments`` and ``run``, which raises `UserError` for what the user
+can fix. Only the one that is needed is imported. ``train`` has a ``parse`` of its own, because a
+preset sets its defaults."""
 
 
 def main(args: list[str] | None = None) -> None:

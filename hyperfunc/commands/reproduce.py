@@ -2,12 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from hyperfunc.cache import keep_compilations
-from hyperfunc.commands.arguments import Common, Flag, OptionalPath
+from hyperfunc.commands.arguments import Common, CommonFlags, Flag, OptionalPath
 from hyperfunc.files import check_place
 
 
@@ -28,15 +25,11 @@ class Arguments:
     data_dir: OptionalPath = None
     runs: OptionalPath = None
     quick: Flag = False
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(arguments: Arguments) -> None:
-    """Make what is missing, and print where the page is.
-
-    Raises:
-        UserError: a dataset is missing, or a run cannot be used, or a file cannot be written.
-    """
+    """Make what is missing, and print where the page is."""
     from hyperfunc.devices import use_cpu_cores
     from hyperfunc.evaluation import BATCH_DIVISOR, Reproduction
 

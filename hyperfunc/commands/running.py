@@ -29,11 +29,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from hyperfunc.cache import turn_off_cache
 from hyperfunc.commands.arguments import Common
-from hyperfunc.commands.logs import (
-    hide_tracebacks_of_libraries,
-    is_debug_requested,
-    writing_log,
-)
+from hyperfunc.commands.logs import hide_tracebacks_of_libraries, writing_log
 from hyperfunc.errors import REPORT_ADDRESS, UserError
 
 USER_ERROR = 2
@@ -109,7 +105,7 @@ def report_errors(
     Raises:
         SystemExit: there was an exception.
     """
-    debug = debug or is_debug_requested()
+    debug = debug or os.environ.get("HYPERFUNC_DEBUG", "0") not in ("", "0")
     with writing_log(quiet=quiet, debug=debug) as errors:
         try:
             yield
@@ -129,7 +125,9 @@ def report_errors(
             print("interrupted", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
         except Exception as error:
-            if _is_out_of_memory(error):
+            from hyperfunc.devices import is_out_of_memory  # It imports JAX, which is there by now.
+
+            if is_out_of_memory(error):
                 reason = f"{type(error).__name__}: {error}"[:200]
                 remedy = "choose a smaller output, --tile or --data.batch_size"
                 _end(f"not enough memory ({reason}): {remedy}", USER_ERROR)
@@ -154,12 +152,6 @@ def _end_bug(error: Exception) -> NoReturn:
     logger.exception("unexpected %s", type(error).__name__)
     reason = f"{type(error).__name__}: {error}"
     _end(f"{reason}: this is a bug in hyperfunc", INTERNAL_ERROR, cause=error)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    from hyperfunc.devices import is_out_of_memory  # It imports JAX, which is there by now.
-
-    return is_out_of_memory(error)
 
 
 @contextlib.contextmanager

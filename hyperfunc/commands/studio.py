@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Common, Positional
+from hyperfunc.commands.arguments import Common, CommonFlags, Positional
 from hyperfunc.errors import check_extra
 from hyperfunc.files import check_place
 
@@ -30,16 +30,11 @@ class Arguments:
         "sr_jpeg",
         "restore",
     )
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(arguments: Arguments) -> None:
-    """Write the folder.
-
-    Raises:
-        UserError: ONNX or npm is missing, the model cannot be exported, or the folder cannot be
-            written.
-    """
+    """Write the folder."""
     check_extra("onnx", "the studio")
     check_place(arguments.output / "index.html")
     from hyperfunc.experiment import load_model

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hyperfunc.cache import keep_compilations
-from hyperfunc.commands.arguments import Common, OptionalPath, parse_arguments
+from hyperfunc.commands.arguments import Common, CommonFlags, OptionalPath, parse_arguments
 from hyperfunc.commands.running import run_command
 from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.errors import UserError
@@ -50,7 +50,7 @@ class Arguments:
     data_dir: OptionalPath = None
     distributed: Annotated[bool, tyro.conf.FlagConversionOff] = False
     amx: Annotated[bool, tyro.conf.FlagConversionOff] = False
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
     experiment: ExperimentFlags = dataclasses.field(default_factory=Experiment)
 
 
@@ -79,11 +79,7 @@ def _with_default(default: Experiment) -> type[Arguments]:
 
 
 def run(arguments: Arguments) -> None:
-    """Train on the devices of this process, or together with other processes.
-
-    Raises:
-        UserError: see `hyperfunc.training.train`.
-    """
+    """Train on the devices of this process, or together with other processes."""
     from hyperfunc.training import train  # The help needs no packages for training.
 
     if arguments.distributed:

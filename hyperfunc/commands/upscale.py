@@ -17,6 +17,7 @@ import tyro
 
 from hyperfunc.commands.arguments import (
     Common,
+    CommonFlags,
     Flag,
     OptionalNumber,
     OptionalPath,
@@ -105,7 +106,7 @@ class Arguments:
     threads: int = 4
     ray: Annotated[str | None, tyro.conf.arg(metavar="[=ADDRESS]", help_behavior_hint="")] = None
     ray_cores: int = 1
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from hyperfunc.commands.arguments import Common, Positional
+from hyperfunc.commands.arguments import Common, CommonFlags, Positional
 from hyperfunc.commands.functions import open_functions
 
 
@@ -23,15 +23,11 @@ class Arguments:
 
     source: Positional[Annotated[Path, tyro.conf.arg(metavar="IN")]]
     checkpoint: str = "sr"
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def run(arguments: Arguments) -> None:
-    """Write the page to a temporary folder, and open it.
-
-    Raises:
-        UserError: the source cannot be read, or is a function that no page can show.
-    """
+    """Write the page to a temporary folder, and open it."""
     opened = open_functions(arguments.source, arguments.checkpoint, for_file=False, for_page=True)
     from hyperfunc.export import export_html
 

@@ -65,7 +65,8 @@ class StopSignals:
     @contextlib.contextmanager
     def catching(self, patience: float) -> Iterator[None]:
         """Catch both signals; for ``patience`` see `hyperfunc.training.train`."""
-        if jax.process_count() > 1 or not _is_main_thread():  # It alone receives signals.
+        is_main = threading.current_thread() is threading.main_thread()
+        if jax.process_count() > 1 or not is_main:  # Signals arrive in the main thread only.
             yield
             return
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,7 +125,3 @@ def ending_together() -> Iterator[None]:
             flush=True,
         )
         os._exit(LOST)
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
