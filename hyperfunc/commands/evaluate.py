@@ -11,12 +11,16 @@ import dataclasses
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
-
-import tyro
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hyperfunc.cache import keep_compilations
-from hyperfunc.commands.arguments import Common, OptionalPath, OptionalText, parse_arguments
+from hyperfunc.commands.arguments import (
+    Common,
+    CommonFlags,
+    OptionalPath,
+    OptionalText,
+    parse_arguments,
+)
 from hyperfunc.commands.running import run_command
 from hyperfunc.errors import UserError
 from hyperfunc.files import check_place, save_json
@@ -37,7 +41,7 @@ FLAGS_OF_OTHER_TASKS = {
         RESTORATION, {"out": "give --save_dir", **dict.fromkeys(("pairs", "srcnn", "rdn"), "")}
     ),
 }
-"""For each task, the flags that it does not have, and what to do instead of leaving them out."""
+"""For each task, the flags that mean nothing to it, and which flag to give instead ("": none)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Arguments:
     save_dir: OptionalPath = None
     out: OptionalPath = None
     pairs: int = 500
-    common: Annotated[Common, tyro.conf.arg(name="")] = Common()
+    common: CommonFlags = Common()
 
 
 def main(args: list[str] | None = None) -> None:
@@ -105,11 +109,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run(arguments: Arguments) -> None:
-    """Evaluate, print a table, and write what was asked for.
-
-    Raises:
-        UserError: the dataset, the model or a flag cannot be used, or a file cannot be written.
-    """
+    """Evaluate, print a table, and write what was asked for."""
     from hyperfunc.devices import use_cpu_cores
 
     use_cpu_cores()
@@ -145,10 +145,8 @@ def _evaluate_super_resolution(arguments: Arguments) -> None:
     table = evaluate_super_resolution(source, methods, scale, save_dir=arguments.save_dir)
     print(table)
     if arguments.json is not None:
-        table.save(
-            arguments.json,
-            models={name: _describe(model) for name, model in models.items()},
-        )
+        described = {name: _describe(model) for name, model in models.items()}
+        save_json(arguments.json, {**dataclasses.asdict(table), "models": described})
 
 
 def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None:
@@ -177,7 +175,8 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     )
     print(table)
     if arguments.json is not None:
-        table.save(arguments.json, model=model and _describe(model))
+        described = model and _describe(model)
+        save_json(arguments.json, {**dataclasses.asdict(table), "model": described})
 
 
 def _split(text: str) -> list[str]:
@@ -196,15 +195,8 @@ def _evaluate_weight_space(arguments: Arguments) -> None:
     model = load_model(arguments.workdir or "faces_local")
     model.check_task("Reconstruction")
     size = cast(Reconstruction, model.experiment.task).size
-    images = open_image_sets(arguments.dataset or "faces", size, data_dir=arguments.data_dir)
-    result = evaluate_weight_space(
-        model,
-        images.test,
-        images.test_large,
-        images.reference,
-        pairs=arguments.pairs,
-        out=arguments.out,
-    )
+    sets = open_image_sets(arguments.dataset or "faces", size, data_dir=arguments.data_dir)
+    result = evaluate_weight_space(model, sets, pairs=arguments.pairs, out=arguments.out)
     print(summarize(result))
     if arguments.json is not None:
         save_json(arguments.json, result)

@@ -23,11 +23,10 @@ def compare(
 ) -> HostImage:
     """Put the same detail of several images side by side, each with a caption.
 
-    It shows the detail in which the last but one image gains most over the first one, in squared
-    error of luma. The last image is the original.
+    It is the detail where the last result gains most over the first one, in squared error of luma.
 
     Args:
-        images: images of one size by name, at least three.
+        images: two or more results by name, and the original last; all of one size.
         psnr: in decibels, of the images that have one. Captions show the name and the PSNR.
         side: side of the detail in pixels; smaller images are shown whole.
     """

@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -164,10 +164,10 @@ class Reproduction:
                 yield Job(f"train {name}", TRAINING_SECONDS[name], run)
         for scale in SCALES:
             for system in SYSTEMS:
-                if not (missing := self._list_missing(system, scale, self._datasets)):
+                if not (missing := self._list_missing(system, scale)):
                     continue
                 seconds = SECONDS_PER_MEGAPIXEL * sum(MEGAPIXELS[name] for name in missing)
-                run = functools.partial(self._measure, system, scale, self._datasets)
+                run = functools.partial(self._measure, system, scale)
                 yield Job(f"measure {system}, x{scale}", seconds, run)
         seconds = SECONDS_PER_MEGAPIXEL * MEGAPIXELS["set5"]
         for name in FIGURES:
@@ -202,14 +202,17 @@ class Reproduction:
     def _cells(self) -> dict[tuple[str, str, str], dict[str, Any]]:
         return {(c["dataset"], c["scale"], c["system"]): c for c in self._record["cells"]}
 
-    def _list_missing(self, system: str, scale: int, datasets: Iterable[str]) -> list[str]:
+    def _list_missing(self, system: str, scale: int) -> list[str]:
         """List the datasets on which a system is to be measured; none if it is not trained."""
         found = self._find_system(system, scale)
         if found is None:
-            return [] if self.is_quick else list(datasets)  # It will be trained first.
+            return [] if self.is_quick else list(self._datasets)  # It will be trained first.
         cells, (_, about) = self._cells(), found
-        keys = {name: (name, str(scale), system) for name in datasets}
-        return [x for x, key in keys.items() if cells.get(key, {}).get("model") != about["model"]]
+        return [
+            name
+            for name in self._datasets
+            if cells.get((name, str(scale), system), {}).get("model") != about["model"]
+        ]
 
     def _find_system(self, system: str, scale: int) -> tuple[Method, dict[str, Any]] | None:
         """Find the method of a system, and what it is; nothing if it is not trained."""
@@ -222,12 +225,12 @@ class Reproduction:
         about = {"model": model.fingerprint, "parameters": parameters, "step": model.step}
         return make_method(model), about
 
-    def _measure(self, system: str, scale: int, datasets: Iterable[str]) -> None:
+    def _measure(self, system: str, scale: int) -> None:
         """Measure a system at a scale on the datasets that are missing."""
         found = self._find_system(system, scale)
         assert found is not None, "it was trained before"
         method, about = found
-        for dataset in self._list_missing(system, scale, datasets):
+        for dataset in self._list_missing(system, scale):
             source = open_dataset(dataset, data_dir=self.data_dir)
             scales = (float(scale), float(scale))
             row = evaluate_super_resolution(source, {system: method}, scales).rows[0]
@@ -260,14 +263,13 @@ class Reproduction:
         if {name: faces.get(name) for name in about} == about:
             return
         size = cast(Reconstruction, model.experiment.task).size
-        images = open_image_sets("faces", size, data_dir=self.data_dir)
+        sets = open_image_sets("faces", size, data_dir=self.data_dir)
         if self.is_quick:
-            few = range(min(60, len(images.test)))
-            test, large = images.test.select(few), images.test_large
-            images = images._replace(test=test, test_large=large and large.select(few))
-        result = evaluate_weight_space(
-            model, *images, pairs=60 if self.is_quick else 500, out=self.out / "faces"
-        )
+            few = range(min(60, len(sets.test)))
+            test, large = sets.test.select(few), sets.test_large
+            sets = sets._replace(test=test, test_large=large and large.select(few))
+        pairs = 60 if self.is_quick else 500
+        result = evaluate_weight_space(model, sets, pairs=pairs, out=self.out / "faces")
         self._record["faces"] = {**about, **result}
 
     def _save(self) -> None:

@@ -52,10 +52,8 @@ img { max-width: 100% }
 def write_table(record: dict[str, Any], systems: Sequence[str], path: Path) -> None:
     """Write Tables 1 and 2 as Markdown.
 
-    Args:
-        record: "protocol", and "cells": for each dataset, scale and system its PSNR and SSIM.
-        systems: all columns, of which those without a cell are left out.
-        path: the file.
+    The record has "protocol", and "cells": the PSNR and the SSIM of each dataset, scale and system.
+    The columns are the systems that have cells.
 
     Raises:
         UserError: it cannot be written.
@@ -83,10 +81,7 @@ def write_table(record: dict[str, Any], systems: Sequence[str], path: Path) -> N
 def write_page(record: dict[str, Any], systems: Sequence[str], folder: Path) -> None:
     """Write ``index.html``: the tables, and the figures that the folder holds.
 
-    Args:
-        record: what `write_table` takes, and "faces", what `evaluate_weight_space` measured.
-        systems: all columns, of which those without a cell are left out.
-        folder: of the page and the figures.
+    The record is that of `write_table`, with "faces": what `evaluate_weight_space` measured.
 
     Raises:
         UserError: it cannot be written.

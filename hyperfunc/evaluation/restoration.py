@@ -27,7 +27,6 @@ from hyperfunc.evaluation.damage import (
 )
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.experiment import Model, load_model
-from hyperfunc.files import save_json
 from hyperfunc.images import write_image
 from hyperfunc.pixels import border_for, imresize, mean_psnr, psnr_rgb
 from hyperfunc.types import HostImage, HostPixels, Size
@@ -103,14 +102,6 @@ class RestorationTable:
             )
             lines += [f"{method:<18}{numbers}{sum(row.seconds for row in rows):>10.1f}"]
         return "\n".join(lines)
-
-    def save(self, path: Path, **more: Any) -> None:
-        """Write the table and more fields as JSON; an infinite number becomes null.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        save_json(path, {**dataclasses.asdict(self), **more})
 
 
 def load_restorers(

@@ -131,19 +131,19 @@ def roughness(path: UInt8[np.ndarray, "n t h w 3"]) -> Float[np.ndarray, " n"]:
 
 
 def confidence_interval(
-    statistic: Callable[[np.ndarray], float], count: int, *, level: float = 0.95, seed: int = 0
+    statistic: Callable[[np.ndarray], float], count: int
 ) -> tuple[float, float]:
-    """Estimate a confidence interval of a statistic by the bootstrap.
+    """Estimate the 95 % confidence interval of a statistic by the bootstrap.
 
     The interval is centred on the statistic of all samples, and has the width that the standard
     deviation of the bootstrap gives. Quantiles of the bootstrap would be too high for a Fréchet
     distance, which grows when samples are repeated. The statistic is a function of the indices of
     samples, of which there are ``count``.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     values = [statistic(rng.integers(count, size=count)) for _ in range(BOOTSTRAP_SAMPLES)]
     centre = statistic(np.arange(count))
-    reach = NormalDist().inv_cdf((1 + level) / 2) * float(np.std(values))
+    reach = NormalDist().inv_cdf(0.975) * float(np.std(values))
     return centre - reach, centre + reach
 
 

@@ -20,10 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from hyperfunc.data import ImageSource
-from hyperfunc.errors import UserError
 from hyperfunc.evaluation.methods import Method
 from hyperfunc.evaluation.panels import compare
-from hyperfunc.files import save_json
 from hyperfunc.images import write_image
 from hyperfunc.pixels import border_for, degrade, mean_psnr, psnr_y, ssim_y
 from hyperfunc.types import HostImage
@@ -79,14 +77,6 @@ class Table:
         ]
         return "\n".join(lines)
 
-    def save(self, path: Path, **more: Any) -> None:
-        """Write the table and more fields as JSON; an infinite number becomes null.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        save_json(path, {**dataclasses.asdict(self), **more})
-
 
 def evaluate_super_resolution(
     source: ImageSource,
@@ -108,11 +98,6 @@ def evaluate_super_resolution(
         UserError: an image cannot be read or is too small for the scale, or ``save_dir`` cannot be
             written to.
     """
-    if save_dir is not None:
-        try:
-            save_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{save_dir}: cannot be written ({error.strerror or error})") from error
     border = border_for(scale)
     per_image: list[dict[str, Any]] = []
     seconds = dict.fromkeys(methods, 0.0)

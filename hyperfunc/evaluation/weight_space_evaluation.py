@@ -28,14 +28,19 @@ FACES = ("faces", "celeb_a")
 
 
 class ImageSets(NamedTuple):
-    """The images of an evaluation, see `evaluate_weight_space`.
+    """The images of an evaluation.
 
-    There are up to twice as many in ``reference`` as in ``test``.
+    Attributes:
+        test: images that the model was not trained on, of the size that it was trained on.
+        test_large: the same images at twice the size, if there are any; larger renderings are
+            compared with them.
+        others: other natural images. One half defines the space of features. The other half is the
+            reference that every set of images is compared with.
     """
 
     test: ImageSource
     test_large: ImageSource | None
-    reference: ImageSource
+    others: ImageSource
 
 
 def open_image_sets(dataset: str, size: int, *, data_dir: Path | None) -> ImageSets:
@@ -57,40 +62,28 @@ def open_image_sets(dataset: str, size: int, *, data_dir: Path | None) -> ImageS
     def open_at(size: int, split: str) -> ImageSource:
         return open_dataset(dataset, data_dir=data_dir, split=split, size=size)
 
-    test, reference = open_at(size, "test"), open_at(size, "train")
-    if test.names == reference.names:
+    test, others = open_at(size, "test"), open_at(size, "train")
+    if test.names == others.names:
         every_third = range(0, len(test), 3)
-        reference = test.select([i for i in range(len(test)) if i not in every_third])
+        others = test.select([i for i in range(len(test)) if i not in every_third])
         test = test.select(every_third)
-    # Half of the reference fits the space of features. The other half has the size of the test set.
-    count = min(2 * len(test), len(reference))
-    reference = reference.select([i * len(reference) // count for i in range(count)])
+    # Each half of the others has the size of the test set.
+    count = min(2 * len(test), len(others))
+    others = others.select([i * len(others) // count for i in range(count)])
     has_large = is_faces and 2 * size in FACE_SIZES
-    return ImageSets(test, open_at(2 * size, "test") if has_large else None, reference)
+    return ImageSets(test, open_at(2 * size, "test") if has_large else None, others)
 
 
 def evaluate_weight_space(
-    model: Model,
-    test: ImageSource,
-    test_large: ImageSource | None,
-    others: ImageSource,
-    *,
-    pairs: int = 500,
-    out: Path | None = None,
-    seed: int = 0,
+    model: Model, sets: ImageSets, *, pairs: int = 500, out: Path | None = None
 ) -> dict[str, Any]:
     """Measure everything, and draw the figures.
 
     Args:
         model: a model that was trained to reconstruct images.
-        test: images that the model was not trained on, of the size that it was trained on.
-        test_large: the same images at twice the size, if there are any; larger renderings are
-            compared with them.
-        others: other natural images. One half defines the space of features. The other half is the
-            reference that every set of images is compared with.
+        sets: the images.
         pairs: number of random pairs of test images.
         out: folder for the figures, if they are wanted.
-        seed: of the choice of pairs.
 
     Returns:
         Numbers for JSON; docs/reproduction.md explains them.
@@ -98,6 +91,7 @@ def evaluate_weight_space(
     Raises:
         UserError: there are too few images, or they differ in size.
     """
+    test, test_large, others = sets
     if len(test) < 2 or len(others) < 4 or pairs < 1:
         raise UserError(
             f"{test.description}: {len(test)} test images, {len(others)} other images and {pairs} "
@@ -109,7 +103,7 @@ def evaluate_weight_space(
     features, reference = FeatureSpace.fit(other_images[:half]), other_images[half:]
     theta = space.encode(images)
     rebuilt = space.render(theta)
-    chosen = _choose_pairs(len(images), pairs, seed)
+    chosen = _choose_pairs(len(images), pairs)
     result = {
         "parameters": count_parameters(model.variables["params"]),
         "theta": count_parameters(theta) // len(images),
@@ -154,9 +148,9 @@ def _stack(source: ImageSource) -> ImageBatch:
     return np.stack(images)
 
 
-def _choose_pairs(images: int, pairs: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _choose_pairs(images: int, pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Pair every image, about equally often, with another image at random."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     first = np.concatenate([rng.permutation(images) for _ in range(-(-pairs // images))])
     second = (first + rng.integers(1, images, size=len(first))) % images
     return first[:pairs], second[:pairs]

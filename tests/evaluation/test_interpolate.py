@@ -138,8 +138,8 @@ def test_a_folder_is_split_into_test_images_and_others(faces_run, draw, tmp_path
         write_image(tmp_path / f"{i}.png", draw(i, (64, 64)))
     sets = []
 
-    def note(model, test, large, real, **_):
-        sets.extend([list(test.names), large, list(real.names)])
+    def note(model, images, **_):
+        sets.extend([list(images.test.names), images.test_large, list(images.others.names)])
         raise UserError("enough")
 
     monkeypatch.setattr("hyperfunc.evaluation.evaluate_weight_space", note)

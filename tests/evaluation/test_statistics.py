@@ -224,23 +224,21 @@ def test_each_path_has_its_own_roughness():
 
 def test_an_interval_contains_the_mean_as_often_as_its_level_says():
     rng, covered, widths = np.random.default_rng(0), 0, []
-    for seed in range(100):
+    for _ in range(100):
         x = rng.normal(3.0, 2.0, size=60)
-        low, high = confidence_interval(lambda i, x=x: float(x[i].mean()), 60, seed=seed)
+        low, high = confidence_interval(lambda i, x=x: float(x[i].mean()), 60)
         covered += low <= 3.0 <= high
         widths.append(high - low)
     assert 87 <= covered <= 99
     assert np.mean(widths) == pytest.approx(2 * 1.96 * 2 / np.sqrt(60), rel=0.1)
 
 
-def test_an_interval_depends_on_its_level_and_seed():
+def test_an_interval_lies_around_the_statistic_and_is_repeatable():
     x = np.random.default_rng(0).normal(size=40)
     mean = lambda i: float(x[i].mean())  # noqa: E731
     low, high = confidence_interval(mean, 40)
     assert (low, high) == confidence_interval(mean, 40)
-    assert (low, high) != confidence_interval(mean, 40, seed=1)
-    narrow = confidence_interval(mean, 40, level=0.5)
-    assert low < narrow[0] < x.mean() < narrow[1] < high
+    assert low < x.mean() < high
     assert confidence_interval(lambda i: 7.0, 40) == (7.0, 7.0)
 
 
