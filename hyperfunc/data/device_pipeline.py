@@ -41,13 +41,13 @@ from hyperfunc.types import HostImage
 from hyperfunc.values import round_levels
 
 MAX_PIXELS = 2**31 - 2**20
-"""Pixels that all images together may have: their numbers are int32, less a margin for rounding."""
+"""Pixels that all images together may have: int32 numbers them. The margin is for rounding."""
 
 SIZES_PER_IMAGE = 4
-"""Number of sizes in which each image is kept where the task shrinks images."""
+"""In so many sizes each image is kept where the task shrinks images."""
 
 BATCHES_AHEAD = 2
-"""Number of batches that are made before the training loop asks for them."""
+"""So many batches are made before the training loop asks for them."""
 
 
 class ResidentImages(NamedTuple):

@@ -17,19 +17,19 @@ from hyperfunc.errors import check_extra
 logger = logging.getLogger(__name__)
 
 MAX_EXAMPLES = 1_000_000
-"""Upper limit, approximately, of the examples in an epoch: it holds however small an image is."""
+"""An epoch has about so many examples at most, however small an image or a weight is."""
 
 EXAMPLES_AHEAD = 8
-"""Number of examples that are prepared before they are asked for."""
+"""So many examples are prepared before they are asked for."""
 
 
 def repeat_by_weight(
     source: ImageSource, weights: Sequence[tuple[str, float]] = ()
 ) -> Int64[np.ndarray, " examples"]:
-    """List the numbers of all images, each in proportion to its area and its folder's weight.
+    """List the numbers of all images, each as often as its area times its folder's weight demands.
 
     Every image is listed at least once. Proportions are accurate to a tenth of the share of the
-    rarest image. Weights are pairs (folder of the dataset, weight).
+    rarest image. ``weights`` are pairs (folder of the dataset, weight).
     """
     names = source.names
     shares = np.asarray([math.prod(size) for size in source.sizes()], np.float64)

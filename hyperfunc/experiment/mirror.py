@@ -1,4 +1,4 @@
-"""A workdir in an object store: a local copy of it, from which whatever is new is uploaded.
+"""A workdir in an object store: training goes on in a local copy, and what is new is uploaded.
 
 Orbax writes to local folders and to ``gs://``, not to ``s3://``, and nothing appends to an object.
 A checkpoint counts once ``.complete/STEP`` is there, which is uploaded last and removed first.
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_uploaded(workdir: Address) -> list[int]:
-    """List the steps of the checkpoints that are there as a whole, in ascending order."""
+    """List the steps of the checkpoints that were uploaded completely, in ascending order."""
     names = {name for name in read_folder(workdir / CHECKPOINTS) if name.isdigit()}
     complete = read_folder(workdir / COMPLETE)
     # A workdir that somebody has copied there has no marks.
@@ -33,7 +33,7 @@ def find_uploaded(workdir: Address) -> list[int]:
 
 @contextlib.contextmanager
 def fetching_model(workdir: Path, step: int) -> Iterator[Path]:
-    """Give a local workdir with what inference needs of a checkpoint, while the context lasts."""
+    """Give a local workdir that holds what inference needs of a checkpoint."""
     if not isinstance(workdir, Address):
         yield workdir
         return
@@ -46,14 +46,9 @@ def fetching_model(workdir: Path, step: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def mirroring(workdir: Path, *, processes: int = 1) -> Iterator[Path]:
-    """Give a local folder in place of a workdir, whose content is that of the workdir.
+    """Give a local copy of a workdir, and upload what is new every few seconds and at the end.
 
-    At the end, and every few seconds before it, what is new there is uploaded. A local workdir
-    stands for itself.
-
-    Args:
-        workdir: the workdir.
-        processes: that train together.
+    A local workdir stands for itself. ``processes`` is the number of those that train together.
 
     Raises:
         UserError: several processes train together, which needs a folder that they share; or the

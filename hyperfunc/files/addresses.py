@@ -1,7 +1,7 @@
 """Paths in object stores: addresses such as ``s3://bucket/photos/a.png``.
 
-They are paths of `pathlib`, and what they can do goes through fsspec. What they cannot do is
-refused, and happens nowhere else: the operating system is given no address as a path.
+They are paths of `pathlib` whose methods go through fsspec. What has no such method, such as
+globbing, is refused: in the hands of the operating system an address would name a local file.
 """
 
 import contextlib
@@ -19,18 +19,18 @@ from typing import Any, NamedTuple
 from hyperfunc.errors import UserError
 
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")
-"""The start of an address such as ``gs://bucket`` or ``https://``, also as a `Path`, which has one
-slash. The letter of a drive is none."""
+"""The start of an address such as ``gs://bucket`` or ``https://``, of whose slashes `Path` leaves
+one. Two letters at least: one is a drive."""
 
 STORES = ("gs", "memory", "s3")
-"""The schemes of addresses that can be used. Each of these stores replaces an object as a whole."""
+"""The schemes of addresses that can be used: of stores that replace an object as a whole."""
 
 TIMES = ("LastModified", "mtime", "created")
 """Where the stores say when a file was written."""
 
 
 class _Status(NamedTuple):
-    """As far as a store knows it, what `os.stat` returns."""
+    """What a store knows of the result of `os.stat`."""
 
     st_size: int
     st_mtime_ns: int
@@ -118,10 +118,10 @@ class Address(type(Path())):
         return self == as_path(other_path)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Do nothing: a folder needs not be made."""
+        """Do nothing: a folder exists as soon as there is a file in it."""
 
     def glob(self, *_: Any, **__: Any) -> Any:
-        """Refuse: pathlib finds nothing where the operating system knows no such folder."""
+        """Refuse: pathlib would look for the folder on the disk, and find nothing."""
         os.fspath(self)
 
     rglob = glob
@@ -207,10 +207,9 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def read_folder(folder: Path) -> dict[str, Any]:
-    """List what lies directly in a folder of a store, which is empty if it does not exist.
+    """List what lies directly in a folder of a store: sizes in bytes by name, None for folders.
 
-    Returns:
-        The sizes of files by their names, in bytes; of folders, None.
+    A folder that does not exist is empty.
     """
     assert isinstance(folder, Address)
     try:
@@ -228,7 +227,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def fetching(path: Path) -> Iterator[Path]:
-    """Give a local copy of a file of a store while the context lasts; a local file is itself."""
+    """Give the path of a local copy of a file of a store; of a local file, its own path."""
     path = as_path(path)
     if not isinstance(path, Address):
         yield path
@@ -253,7 +252,7 @@ def _open_store(scheme: str) -> Any:
 
 @contextlib.contextmanager
 def _asking(path: Address) -> Iterator[None]:
-    """Raise what the libraries of a store raise as an OSError of one line."""
+    """Turn whatever the libraries of a store raise into an OSError of one line."""
     try:
         yield
     except FileNotFoundError as error:

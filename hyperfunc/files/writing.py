@@ -21,7 +21,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.files.addresses import Address, as_path
 
 LEFTOVER = re.compile(r"\..*\.[0-9a-f]{8}\.([0-9a-f]{4})\.([0-9]+)\.tmp", re.DOTALL)
-"""The name of a temporary file: its machine and its process."""
+"""The name of a temporary file; the groups are its machine and its process."""
 
 
 @contextlib.contextmanager
@@ -113,7 +113,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Format as JSON, with null for the numbers that JSON lacks (infinity and not-a-number)."""
+    """Format as JSON, with null for infinity and not-a-number, which JSON lacks."""
 
     def finite(value: Any) -> Any:
         if isinstance(value, dict):

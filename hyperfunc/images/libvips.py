@@ -71,8 +71,9 @@ def reporting() -> Iterator[Callable[..., Any]]:
     """Raise an error of libvips as a ValueError of one line.
 
     Yields:
-        A function that guards a callback. No exception can pass through C, so that the first one
-        is raised at the end, and the callback returns the second argument.
+        A function ``guard(call, result)`` that makes a callback for libvips. No exception can pass
+        through C: where ``call`` raises one, the callback returns ``result``, and the first
+        exception is raised at the end of the context.
     """
     failures: list[BaseException] = []
 
@@ -131,7 +132,7 @@ def save_target(
         image: the image.
         file: the file.
         format_: one of `CODECS`.
-        insertion: bytes that libvips does not write, and how many of its bytes precede them.
+        insertion: (n, bytes): the bytes are inserted after the first n that libvips writes.
         options: of libvips' function.
     """
     place, inserted = insertion

@@ -105,12 +105,7 @@ def read_metadata(
 ) -> tuple[Metadata, int]:
     """Read the metadata and the orientation (1 to 8 as EXIF counts) of an opened image.
 
-    Args:
-        image: the opened image.
-        file: its file.
-        format_: of the file.
-        tags: of a TIFF.
-        notes: a list to which is added what cannot be kept.
+    ``tags`` are those of a TIFF. What cannot be kept is added to ``notes``.
     """
     block, texts, colour = get_field(image, "exif-data"), {}, {}
     if format_ == "PNG":

@@ -1,4 +1,4 @@
-"""Tags that describe the picture itself: false once its size has changed, or other parts are gone.
+"""Metadata that are no longer true once the size of the picture has changed, or parts are dropped.
 
 References: Adobe, "XMP Specification", Part 2; Adobe, "Gain Map 1.0"; Google, "Photo Sphere XMP
 Metadata"; Android, "Ultra HDR Image Format" and "Motion Photo format"; OME, "OME-TIFF
@@ -19,7 +19,7 @@ LOST_PARTS = {
     "motion picture": rb"GCamera",
     "second picture or sound": rb"GImage|GAudio|GContainer|Container|Item|xmpNote",
 }
-"""Prefixes of the XMP about parts of a file that are not read."""
+"""Prefixes of names in XMP that describe parts of a file which are not read."""
 
 XMP_SIZES = {
     1: rb"GPano:(?:FullPanoWidth|CroppedAreaImageWidth|CroppedAreaLeft)Pixels|tiff:ImageWidth"
@@ -30,17 +30,15 @@ XMP_SIZES = {
 """Numbers of pixels in XMP, along the columns and the rows."""
 
 IMAGEJ_COUNTS = (b"images=", b"channels=", b"slices=", b"frames=", b"hyperstack=")
-"""Lines of ImageJ's description that count the images of a file."""
+"""Starts of the lines in ImageJ's description that count the images of a file."""
 
 _NUMBER = rb"([0-9.]+(?:[eE][+-]?[0-9]+)?)"
 
 
 def drop_lost_parts(metadata: Metadata, frames: int) -> tuple[Metadata, list[str]]:
-    """Drop what metadata say about parts of a file that are not read, and name these.
+    """Drop what metadata say about parts of a file that are not read, and name these parts.
 
-    Args:
-        metadata: of the file.
-        frames: the images in the file, of which the first is read.
+    ``frames`` is the number of images in the file, of which the first is read.
     """
     lost: list[str] = []
     if metadata.xmp:
