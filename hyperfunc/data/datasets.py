@@ -108,11 +108,10 @@ def open_dataset(
     if name == "celeb_a":
         path = _find_or_download(name, root)
         return open_prepared(path, split=split, transform=make_face_transform(size))
-    if name == "div2k":
-        return open_prepared(_find_or_download(name, root), split=split)
     if name == "cbsd68":
         return _open_cbsd68(root)
-    return _open_folder(name, root, strict) or _open_prepared_name(name, root, split)
+    folder = _open_folder(name, root, strict)
+    return folder or open_prepared(_find_or_download(name, root), split=split)
 
 
 def _find_data_dir(data_dir: str | os.PathLike[str] | None) -> Path | None:
@@ -154,13 +153,6 @@ def _open_folder(name: str, root: Path | None, strict: bool) -> ImageSource | No
         if files := find_images(folder):
             return _open_files(name, files).verify(strict=strict)
     return None
-
-
-def _open_prepared_name(name: str, root: Path | None, split: str) -> ImageSource:
-    is_prepared = root is not None and find_prepared(root / name) is not None
-    if name in ("train", *RESTORATION_SETS) and not is_prepared:
-        raise _missing(root, name)
-    return open_prepared(_find_or_download(name, root), split=split)
 
 
 def _open_cbsd68(root: Path | None) -> ImageSource:
@@ -214,6 +206,8 @@ def _find_or_download(name: str, root: Path | None) -> Path:
     """Find prepared data, or have TFDS download and prepare them."""
     if root and (path := find_prepared(root / name)):
         return path
+    if name in ("train", *RESTORATION_SETS):
+        raise _missing(root, name)
     check_extra("train", f"downloading {name}, which no --data_dir holds,")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
