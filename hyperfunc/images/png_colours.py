@@ -72,11 +72,8 @@ def find_conversion(chunks: Mapping[bytes, bytes]) -> tuple[Curve, str]:
     Raises:
         ValueError: a code or a number is unknown or impossible.
     """
-    low, span, note = (
-        0.0,
-        1.0,
-        f"converted to sRGB by its {' and '.join(x.decode() for x in chunks)}",
-    )
+    note = f"converted to sRGB by its {' and '.join(x.decode() for x in chunks)}"
+    low, span = 0.0, 1.0
     if b"cICP" in chunks:
         primaries, transfer, matrix, is_full = chunks[b"cICP"]
         if matrix or primaries not in PRIMARIES or transfer not in CURVES:
