@@ -138,7 +138,7 @@ def from_dict(data: dict[str, Any]) -> Experiment:
 
 
 def _nest_jpeg(data: Any) -> Any:
-    """Move the field ``jpeg`` of a task to its degradation, where version 0.1 did not have it."""
+    """Move the field ``jpeg``, which tasks had in version 0.1, to the task's degradation."""
     task = data.get("task") if isinstance(data, dict) else None
     if not isinstance(task, dict) or "jpeg" not in task:
         return data

@@ -60,7 +60,10 @@ Directory = dict[int, Any]
 
 
 class Layout(NamedTuple):
-    """Byte order, and the formats of a count, of a row and of an offset: TIFF's or BigTIFF's."""
+    """How numbers are stored, as formats of `struct`; the defaults are those of TIFF and EXIF.
+
+    The byte order, and the types of the number of rows of a directory, of a row, and of an offset.
+    """
 
     order: str
     count: str = "H"
