@@ -93,8 +93,8 @@ RESTORE = Experiment(
             alone=0.6, blur=0.3, noise=0.6, jpeg=0.4, jpeg_again=0.1, jpeg_quality=(10, 95)
         ),
     ),
-    data=Data(dataset="train", batch_size=8, weights=(("bsds399", 0.4),)),
-    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1, clip_norm=0.05),
+    data=SR.data,
+    optimizer=SR.optimizer,
     run=Run(steps=60_000),
 )
 """The function of the clean image, from a blurred, noisy or compressed one (0.73 M parameters).
@@ -141,7 +141,7 @@ SR_LARGE = Experiment(
     ),
     task=SuperResolution(scales=(2, 3, 4), crop=48, shrink=1.5, noise=0.05),
     data=Data(dataset="train", batch_size=32, resident=True),
-    optimizer=Optimizer(method="muon", schedule="trapezoid", weight_decay=0.1, clip_norm=0.05),
+    optimizer=SR.optimizer,
     run=Run(steps=100_000, validate_every=5_000, save_every=2_500),
 )
 """The flagship's larger sister (1.3 M parameters), for a GPU: half an hour of an H100.
@@ -181,7 +181,7 @@ SR_PAPER = Experiment(
         sliding=True,
     ),
     task=SuperResolution(scales=(2, 3, 4), crop=32, protocol_phase=0.8, shrink=1.5, tries=2),
-    data=Data(dataset="train", batch_size=8, weights=(("bsds399", 0.4),)),
+    data=SR.data,
     optimizer=Optimizer(method="muon", learning_rate=1e-4, schedule="trapezoid", decay=0.166),
     run=Run(steps=2_400),
 )
