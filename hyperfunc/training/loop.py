@@ -123,7 +123,6 @@ def _train(
         # The first batch: it reports bad data before the compilation, which may take minutes.
         batches = itertools.chain([next(batches)], batches)
         train_steps = compile_train_steps(experiment, shapes, shardings, mesh)
-
         previous: dict[str, Array] = {}
         recorder.start_clock()
         for step, batch in zip(range(start + 1, run.steps + 1), batches, strict=False):
@@ -141,8 +140,5 @@ def _train(
             if is_stopping and step < run.steps:
                 recorder.tell(f"stopped at step {step}, which is saved: run again to continue")
                 signals.end()
-        if (best := checkpoints.best()) not in (None, checkpoints.latest()):
-            recorder.tell(
-                f"the best checkpoint is that of step {best}: {workdir}/checkpoints/{best}"
-            )
+        recorder.tell_best(workdir)
     return state

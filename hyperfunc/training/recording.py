@@ -1,6 +1,7 @@
 """What a run records between its steps: metrics, validation scores and checkpoints."""
 
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -51,6 +52,12 @@ class Recorder:
         """Print a message; one process does it for all."""
         if jax.process_index() == 0:
             self._progress.write(message)
+
+    def tell_best(self, workdir: Path) -> None:
+        """Print where the best checkpoint is, unless it is the newest one."""
+        best = self._checkpoints.best()
+        if best not in (None, self._checkpoints.latest()):
+            self.tell(f"the best checkpoint is that of step {best}: {workdir}/checkpoints/{best}")
 
     def record(
         self, step: int, state: TrainState, metrics: dict[str, Array], *, is_stopping: bool
