@@ -185,13 +185,9 @@ class Degradation:
 def draw_missing(
     size: Size, gaps: Gaps, share: tuple[float, float], rng: np.random.Generator
 ) -> Bool[np.ndarray, "h w"]:
-    """Draw which pixels are missing.
+    """Draw which pixels of an image of this size are missing.
 
-    Args:
-        size: of the image.
-        gaps: what is missing.
-        share: range of the share of single pixels; of the others it is `SHARE_OF_DRAWING`.
-        rng: the source of random numbers.
+    ``share`` is the range of the share of single pixels; that of the others is `SHARE_OF_DRAWING`.
     """
     if gaps == "pixels":
         return rng.uniform(size=size) < rng.uniform(*share)

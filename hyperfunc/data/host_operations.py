@@ -111,10 +111,7 @@ def compress(image: HostImage, rng: np.random.Generator, qualities: tuple[int, i
 def save_as_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2) -> np.ndarray:
     """Save an image, uint8 [h, w, 3] or grey [h, w], as a JPEG, and read it again.
 
-    Args:
-        image: what to save.
-        quality: from 1 to 100, in libjpeg's units.
-        subsampling: one of `SUBSAMPLINGS`.
+    The quality is 1 to 100, in libjpeg's units; ``subsampling`` is one of `SUBSAMPLINGS`.
     """
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)

@@ -18,14 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def split_validation(source: ImageSource, share: float) -> tuple[ImageSource, ImageSource]:
-    """Hold out a share of the images, evenly over their order; at least one if it is not zero.
+    """Divide images into those to train on and those held out, evenly over their order.
 
-    Args:
-        source: the images.
-        share: 0 to 0.5, rounded to a fraction with a denominator of at most 10,000.
-
-    Returns:
-        The images to train on, and the held-out ones.
+    At least one is held out if ``share`` is not zero. It is 0 to 0.5, and is rounded to a fraction
+    with a denominator of at most 10,000.
 
     Raises:
         UserError: no image would be left to train on.
