@@ -65,8 +65,8 @@ class StopSignals:
     @contextlib.contextmanager
     def catching(self, patience: float) -> Iterator[None]:
         """Catch both signals; for ``patience`` see `hyperfunc.training.train`."""
-        is_main = threading.current_thread() is threading.main_thread()
-        if jax.process_count() > 1 or not is_main:  # Signals arrive in the main thread only.
+        has_signals = threading.current_thread() is threading.main_thread()
+        if jax.process_count() > 1 or not has_signals:
             yield
             return
         for number in (signal.SIGTERM, signal.SIGINT):
