@@ -114,11 +114,8 @@ def run(
 ) -> None:
     """Plan the files to enlarge, enlarge them, and say what happened to each.
 
-    Args:
-        arguments: of the command line.
-        command: its name, for the report.
-        strength: of a model that restores; see `Model.with_strength`.
-        mask: which pixels are missing, see `hyperfunc.upscaling.Mask`; none if not given.
+    ``command`` is its name in the report; for the strength of a model that restores see
+    `Model.with_strength`, for the mask of missing pixels `hyperfunc.upscaling.Mask`.
 
     Raises:
         UserError: nothing can be enlarged, or the only file failed.

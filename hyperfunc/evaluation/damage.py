@@ -65,7 +65,7 @@ DEBLURRING_NOISE = 2.55
 """Standard deviation, in levels of 255."""
 
 SMALLEST_ERROR = 1e-4
-"""What methods are told of less: they divide by it."""
+"""Methods are told of no smaller error: they divide by it."""
 
 
 def parse_levels(task: RestorationTask, text: str) -> list[Level]:
