@@ -166,6 +166,9 @@ def decode_rare_tiff(file: File, tags: Directory) -> "pyvips.Image":
 
 
 def _wrap(pixels: HostPixels, bits: int, interpretation: str = "auto") -> "pyvips.Image":
+    if not pixels.size:
+        height, width = pixels.shape[:2]
+        raise ValueError(f"its size is {width} x {height} pixels")
     image = from_array(pixels, interpretation)
     set_field(image, "bits-per-sample", bits)
     return image

@@ -212,6 +212,12 @@ def test_bombs_are_refused(tmp_path, make_png):
         read_photo(tmp_path / "a.ppm")
 
 
+def test_an_image_without_pixels_is_refused(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 0 12 1023\n")
+    with pytest.raises(UserError, match="a.ppm.*its size is 0 x 12 pixels"):
+        read_photo(tmp_path / "a.ppm")
+
+
 def test_images_too_large_to_be_encoded_are_refused(tmp_path, monkeypatch, draw):
     monkeypatch.setattr("hyperfunc.images.read.MAX_PIXELS_TO_ENCODE", 100)
     write_image(tmp_path / "a.png", draw(0, (20, 10)))
