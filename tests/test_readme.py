@@ -32,6 +32,7 @@ NOT_RUN = {
     "README.md: not run: downloads the package",
     "docs/getting-started.md: not run: downloads the package",
     "docs/scale.md: not run: needs many machines",
+    "docs/scale.md: not run: needs Kaggle",
     "docs/train.md: not run: downloads photographs",
     "docs/train.md: not run: needs a GPU",
 }
