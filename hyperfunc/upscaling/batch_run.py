@@ -160,6 +160,8 @@ class _Pipeline:
             for group in groups:
                 self._groups.append((group, batch.quality))
                 yield from group.jobs
+            if not groups:  # What was rendered is written now, and its batch need not be kept.
+                yield None
             self._finish_batches()
 
     def _finish_batches(self) -> None:

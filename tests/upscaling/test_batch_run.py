@@ -30,7 +30,7 @@ from hyperfunc.upscaling import (
     plan_batches,
     run_batches,
 )
-from hyperfunc.upscaling.batch_plan import plan_batch
+from hyperfunc.upscaling.batch_plan import Batch, plan_batch
 from hyperfunc.upscaling.batch_run import run_batch
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.value_range import ValueRange
@@ -181,6 +181,20 @@ def test_a_bug_is_logged_and_told_as_one(tmp_path, monkeypatch, caplog, place):
     assert error.endswith("KeyError: 'a name'; this is a bug in hyperfunc")
     (record,) = caplog.records
     assert record.exc_info and record.exc_info[0] is KeyError and record.name == batch_run.__name__
+
+
+def test_batches_without_work_are_not_kept(tmp_path):
+    finished, kept = [], []
+
+    def plan():
+        yield plan_images(tmp_path, [10])
+        for i in range(100):
+            kept.append(i + 1 - len(finished))
+            time.sleep(0.01)
+            yield Batch([], [])
+
+    run_batches(plan(), FakeUpscaler(), finish=finished.append)
+    assert len(finished) == 101 and kept[-1] < 10
 
 
 def test_an_interruption_completes_what_is_being_written(tmp_path, monkeypatch):
