@@ -1,8 +1,13 @@
 """What the commands that people start most often import: imports take longer than small images."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
+import hyperfunc
 from hyperfunc import cache
 from hyperfunc.errors import EXTRAS
 
@@ -55,3 +60,18 @@ def test_upscale_needs_flax_only_to_compile(imports_of, tmp_path):
 
 def test_represent_imports_nothing_of_training(imports_of, tmp_path):
     assert imports_of(REPRESENT, tmp_path / "photo.png") == {"flax", "jax"}
+
+
+def test_public_names_exist():
+    for name in hyperfunc.__all__:
+        assert getattr(hyperfunc, name) is not None
+        assert not hasattr(getattr(hyperfunc, name), "__path__")
+    assert callable(hyperfunc.represent) and callable(hyperfunc.interpolate)
+    assert set(hyperfunc.__all__) <= set(dir(hyperfunc))
+    with pytest.raises(AttributeError, match="reprezent"):
+        hyperfunc.reprezent  # noqa: B018
+
+
+def test_the_package_itself_imports_nothing():
+    code = "import sys, hyperfunc; assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

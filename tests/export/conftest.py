@@ -19,6 +19,7 @@ from PIL import Image
 
 from hyperfunc.experiment import load_model
 from hyperfunc.export import export_html, export_studio
+from hyperfunc.export.studio.studio import WEB
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FactoredTheta, FourierField, PlainTheta, Target
 from hyperfunc.pixels import PER_PIXEL, WindowLayout
@@ -268,3 +269,15 @@ def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     yield page
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def web(studio, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source of the studio with its tools, and the script that it becomes."""
+    web = tmp_path_factory.mktemp("tools") / "web"
+    shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copy(studio.path.parent / "studio.js", web)
+    words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    process = subprocess.run(words, cwd=web, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return web

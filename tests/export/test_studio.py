@@ -3,8 +3,6 @@
 import base64
 import gzip
 import io
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from PIL import Image
 
 import hyperfunc
 from hyperfunc.commands import main
-from hyperfunc.export.studio.studio import WEB
 
 pytestmark = pytest.mark.browser
 
@@ -301,26 +298,6 @@ def test_from_a_file_the_page_says_how_to_serve_it(page) -> None:
     page.driver.get(page.path.as_uri())
     assert "python -m http.server" in page.find("problem").text
     page.driver.get_log("browser")  # Chromium tells of the manifest.
-
-
-@pytest.fixture(scope="module")
-def web(studio, tmp_path_factory) -> Path:
-    """The source of the studio with its tools, and the script that it becomes."""
-    web = tmp_path_factory.mktemp("tools") / "web"
-    shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
-    shutil.copy(studio.path.parent / "studio.js", web)
-    run_npm(web, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-    return web
-
-
-def run_npm(folder: Path, *words: str) -> None:
-    process = subprocess.run(["npm", *words], cwd=folder, capture_output=True, text=True)
-    assert process.returncode == 0, process.stdout + process.stderr
-
-
-def test_modules_pass_their_own_tests_and_linter(web: Path) -> None:
-    run_npm(web, "test")
-    run_npm(web, "run", "lint")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

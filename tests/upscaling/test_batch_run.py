@@ -1,6 +1,5 @@
 """Files are decoded, rendered and written side by side, and a failure stops no other file."""
 
-import functools
 import json
 import threading
 import time
@@ -8,23 +7,18 @@ import weakref
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
 from hyperfunc.images import read_photo, write_image
-from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE
 from hyperfunc.upscaling import (
     Request,
     Tally,
     Upscaler,
-    advise,
     advise_against_noise,
-    batch_groups,
     batch_progress,
     batch_run,
     plan_batches,
@@ -335,52 +329,3 @@ def test_restoring_is_recommended_where_there_is_noise(tmp_path):
     assert "noise of about 1" in (advise_against_noise(batch) or "")
     batch.outcomes[0].noise = 9.9
     assert advise_against_noise(batch) is None
-
-
-def test_the_model_for_jpegs_is_recommended(tmp_path):
-    def find_advice(source):
-        return advise(plan_batch(source, f"{tmp_path}/out/", SAME_SIZE))
-
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
-    (tmp_path / "in").mkdir()
-    for name, options in {"a.png": {}, "good.jpg": {"quality": 98}, "poor.jpg": {}}.items():
-        picture.save(tmp_path / "in" / name, **options)  # Pillow's default quality is 75.
-    assert find_advice(tmp_path / "in/a.png") is None
-    assert find_advice(tmp_path / "in/good.jpg") is None
-    assert str(find_advice(tmp_path / "in/poor.jpg")).startswith(
-        "a JPEG of quality 75: --checkpoint="
-    )
-    assert str(find_advice(tmp_path / "in")).startswith(
-        "1 of these are JPEGs of quality 95 or less: "
-    )
-
-
-def test_small_images_of_one_kind_are_rendered_together(tmp_path, draw):
-    """Each device renders one; what a device renders does not depend on the others."""
-    sizes = [(40, 30), (33, 30), (300, 20), (40, 28), (40, 30), (12, 9)]
-    for i, size in enumerate(sizes):
-        write_image(tmp_path / "in" / f"{i}.png", draw(i, size))
-    batch = plan_batch(tmp_path / "in", tmp_path / "out", Request(scale=(2.0, 2.0)))
-    network = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    upscaler = Upscaler(network, variables, devices=jax.devices()[:2])
-    groups = batch_groups.plan_groups(batch.jobs, upscaler)
-    assert sorted(job.source.stem for group in groups for job in group.jobs) == list("012345")
-    pairs = [group for group in groups if len(group.jobs) == 2]
-    assert len(pairs) >= 2 and all(group.is_small for group in pairs)
-    assert [len(x.jobs) for x in groups if x.jobs[0].source.stem == "2"] == [1]
-    run_batch(batch, upscaler)
-    assert batch.count("done") == 6
-    alone = Upscaler(network, variables, devices=jax.devices()[:1])
-    for i, (height, width) in enumerate(sizes):
-        expected = alone(draw(i, (height, width)), (2 * height, 2 * width))
-        result = read_photo(tmp_path / "out" / f"{i}.png").pixels
-        assert np.abs(result.astype(int) - expected).max() <= 1
-
-
-def test_what_cannot_be_rendered_together_is_refused(draw):
-    upscaler = FakeUpscaler()
-    upscaler.render_together = functools.partial(Upscaler.render_together, upscaler)
-    plans = [upscaler.plan((8, 8), (8, 8))] * 2
-    with pytest.raises(ValueError, match="cannot be rendered together"):
-        upscaler.render_together([draw(0, (8, 8)), draw(0, (8, 8)).astype(np.uint16)], plans)
