@@ -209,6 +209,7 @@ def test_a_folder_is_enlarged_from_and_to_a_store(store, trained, draw, capsys):
 UPSCALE = "from hyperfunc.commands import main; import sys; main(sys.argv[1:])"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_a_bucket(server, monkeypatch, start_python, trained, draw):
     for name, value in server.items():
         monkeypatch.setenv(name, value)

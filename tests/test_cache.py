@@ -183,6 +183,7 @@ class TestUpscale:
         assert process.returncode == 0, err
         return err
 
+    @pytest.mark.slow
     def test_two_processes_start_together_and_the_next_compiles_nothing(
         self, start, tmp_path, folder
     ):

@@ -132,7 +132,10 @@ def test_languages_are_known():
     assert "README.md" in PYTHON_PAGES and len(SHELL_LINES) > 20
 
 
-@pytest.mark.parametrize("page", PYTHON_PAGES)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(x, marks=() if x == "README.md" else pytest.mark.slow) for x in PYTHON_PAGES],
+)
 def test_the_python_of_a_page_runs(page, folder):
     names: dict[str, object] = {"__name__": page}
     for block in RUN:

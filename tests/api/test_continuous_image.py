@@ -214,6 +214,7 @@ class TestPytree:
         inside = jnp.array([[0.1, 0.3], [0.8, 0.3], [0.4, 0.25], [0.3, 0.5]])
         np.testing.assert_allclose(f(outside), f(inside), atol=1e-5)
 
+    @pytest.mark.slow
     def test_mirrors_a_blurred_grid_beyond_the_border(self, f: ContinuousImage) -> None:
         lines = jnp.array([-1.2, -0.3, 0.0, 0.4, 1.0, 1.3, 2.1])
         grid = jnp.stack(jnp.meshgrid(lines, lines[::-1], indexing="ij"), axis=-1)

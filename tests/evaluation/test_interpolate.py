@@ -57,6 +57,7 @@ def faces_run(tmp_path_factory, data):
     return workdir
 
 
+@pytest.mark.slow
 def test_faces_are_reconstructed_and_interpolated(faces_run, data, tmp_path, capsys):
     file, figures = tmp_path / "new" / "out.json", tmp_path / "figures"
     evaluate.main(

@@ -43,6 +43,7 @@ def runs(tmp_path_factory, photos):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("srcnn", SRCNN), ("rdn", RDNUpscaler)])
+@pytest.mark.slow
 def test_a_baseline_is_trained(runs, name, kind, distance):
     model = load_model(runs / name)
     assert isinstance(model.experiment.model, kind) and model.step == 2

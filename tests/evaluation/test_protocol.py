@@ -57,6 +57,7 @@ def test_bicubic_on_set5_at_large_scales(set5):
     ("name", "published"),
     [("classic5", (27.82, 30.12, 31.48, 32.43)), ("live1", (27.77, 30.07, 31.41, 32.35))],
 )
+@pytest.mark.slow
 def test_jpegs_of_the_restoration_sets(name, published):
     """The row "JPEG" of published tables (Dong et al. 2015)."""
     for quality, psnr in zip((10, 20, 30, 40), published, strict=True):

@@ -38,6 +38,7 @@ def systems(monkeypatch, trained):
     monkeypatch.setattr(reproduction, "SYSTEMS", systems)
 
 
+@pytest.mark.slow
 def test_a_quick_look_is_made_once(systems, trained, data, tmp_path, monkeypatch, capsys):
     words = ["reproduce", "--quick", f"--out={tmp_path}", f"--data_dir={data}"]
     words.append(f"--runs={trained.parent}")

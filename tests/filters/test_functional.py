@@ -77,6 +77,7 @@ def test_gradients_where_phases_vanish(field):
     check_grads(loss, (frequencies,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_any_other_pair_by_quadrature():
     """It is the layer on a fine rendering, at the centres of the result's pixels."""
     layer, variables = draw(NetworkKernel(target=CosineMLP((8,), channels=3, output="linear")))

@@ -192,6 +192,7 @@ class TestGaussian:
         crop = blurred.crop(0.2, 0.0, 1.0, 1 / 3, scale=1.5, clip=False)
         np.testing.assert_allclose(crop, values[3:, :7], atol=1e-5)
 
+    @pytest.mark.slow
     def test_the_points_of_a_grid_share_integrals(self, f: ContinuousImage) -> None:
         """Every row and column of a grid is integrated once; a list of points is not a grid."""
         blurred, grid = f.gaussian(0.4), pixel_centres((3, 4)) * 1.1 - 0.03
@@ -209,6 +210,7 @@ class TestGaussian:
         with pytest.raises(ValueError, match="points have shape"):
             blurred.laplacian(np.zeros((2, 2, 3)), FOOTPRINT)
 
+    @pytest.mark.slow
     def test_a_wide_blur_reads_no_more_than_the_image(self, f: ContinuousImage) -> None:
         """A band is no wider than the image, and the mirrored image repeats far beyond it."""
         grid = pixel_centres((2, 3))

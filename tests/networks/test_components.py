@@ -101,7 +101,8 @@ def models() -> list:
     """Return every hypernetwork, and one for every backbone and every target network."""
     found = members(Hypernetwork)
     patches = SMALL[PatchHypernetwork]
-    found += [patches.clone(backbone=backbone) for backbone in members(Backbone)]
+    small = patches.clone(target=SMALL[FourierField])
+    found += [small.clone(backbone=backbone) for backbone in members(Backbone)]
     found.append(patches.clone(backbone=KEEPS_RESOLUTION, sliding=True))
     for target in members(Target):
         found += [patches.clone(target=target), SMALL[PixelHypernetwork].clone(target=target)]

@@ -250,6 +250,7 @@ def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_
     assert_equal(training.train(gone, tmp_path).params, state.params)
 
 
+@pytest.mark.slow
 def test_it_starts_from_the_statistics_of_batches_too(experiment, tmp_path):
     experiment = faces_like(experiment)
     first = training.train(experiment, tmp_path / "first")
