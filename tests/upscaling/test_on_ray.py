@@ -9,6 +9,7 @@ import pytest
 from hyperfunc.commands import main
 from hyperfunc.images import write_image
 from tests.campaigns.test_lost_nodes import (
+    ALLOW_WARNINGS,
     count_records,
     find_actors,
     list_outputs,
@@ -16,10 +17,7 @@ from tests.campaigns.test_lost_nodes import (
     starting_cluster,
 )
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves files of processes open.
-]
+pytestmark = [pytest.mark.slow, ALLOW_WARNINGS]
 COMMAND = "from hyperfunc.commands import main; main()"
 FILES = 48
 
