@@ -1,21 +1,10 @@
 """Principal components and mixtures, against closed forms and distributions that are known."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.stats
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "distributions.py"
-spec = importlib.util.spec_from_file_location("distributions", SCRIPT)
-assert spec and spec.loader
-distributions = importlib.util.module_from_spec(spec)
-sys.modules["distributions"] = distributions
-spec.loader.exec_module(distributions)
-GaussianMixture = distributions.GaussianMixture
-PrincipalComponents = distributions.PrincipalComponents
+from benchmarks.distributions import GaussianMixture, PrincipalComponents
 
 
 @pytest.fixture

@@ -1,19 +1,13 @@
 """The list of photographs names licences, and free photographs don't mix with others."""
 
 import csv
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "photographs.py"
-spec = importlib.util.spec_from_file_location("photographs", SCRIPT)
-assert spec and spec.loader
-photographs = importlib.util.module_from_spec(spec)
-sys.modules["photographs"] = photographs
-spec.loader.exec_module(photographs)
+from benchmarks import photographs
 
 with photographs.LIST.open(newline="") as lines:
     ROWS = list(csv.DictReader(lines))

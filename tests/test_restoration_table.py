@@ -1,19 +1,12 @@
 """The model card shows what docs/results/restoration.json holds."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
+from benchmarks import restoration
 from hyperfunc.experiment import load_model
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "benchmarks" / "restoration.py"
-spec = importlib.util.spec_from_file_location("restoration", SCRIPT)
-assert spec and spec.loader
-restoration = importlib.util.module_from_spec(spec)
-sys.modules["restoration"] = restoration
-spec.loader.exec_module(restoration)
 
 RESULTS = json.loads((ROOT / "docs" / "results" / "restoration.json").read_text())
 

@@ -131,15 +131,17 @@ def test_sigterm_to_one_process_stops_all_at_the_same_step(flags, tmp_path, star
     assert f"stopped at step {step}" in outputs[0][0]
 
 
-KILL_AT_3 = """
+def kill_after(step: int, is_killed: str = "True") -> str:
+    """Code of a process that trains, and is killed in the next step once this one is saved."""
+    return f"""
 import os, signal, sys, time, jax, train
 from hyperfunc.training import recording
 
 is_due = recording.is_due
-saved = sys.argv[1].partition("=")[2] + "/checkpoints/2"
+saved = sys.argv[1].partition("=")[2] + "/checkpoints/{step}"
 
 def patched(step, every, last):
-    if step == 3 and jax.process_index() == 1:
+    if step == {step} + 1 and {is_killed}:
         while not os.path.isdir(saved):
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -155,7 +157,8 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on_alone(
     flags, experiment, trained, tmp_path, start_python, assert_close
 ):
     words = [f"--workdir={tmp_path}", *flags]
-    processes = start_processes(start_python, KILL_AT_3, *words, devices=1)
+    code = kill_after(2, "jax.process_index() == 1")
+    processes = start_processes(start_python, code, *words, devices=1)
     assert processes[1].wait(timeout=900) == -signal.SIGKILL
     killed = time.monotonic()
     _, error = processes[0].communicate(timeout=60)
@@ -172,25 +175,6 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on_alone(
     assert [line["loss"] for line in lines] == pytest.approx([x["loss"] for x in alone], rel=1e-5)
 
 
-KILL_AFTER = """
-import os, signal, sys, time, jax, train
-from hyperfunc.training import recording
-
-is_due = recording.is_due
-saved = sys.argv[1].partition("=")[2] + "/checkpoints/LAST_STEP"
-
-def patched(step, every, last):
-    if step == LAST_STEP + 1:
-        while not os.path.isdir(saved):
-            time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return is_due(step, every, last)
-
-recording.is_due = patched
-train.main(sys.argv[1:])
-"""
-
-
 @pytest.mark.slow
 def test_four_processes_then_two_then_four_train_what_one_trains(flags, tmp_path, start_python):
     flags = [*flags, "--run.steps=6"]
@@ -198,13 +182,13 @@ def test_four_processes_then_two_then_four_train_what_one_trains(flags, tmp_path
     output = alone.communicate(timeout=300)
     assert alone.returncode == 0, output
     together = f"--workdir={tmp_path / 'together'}"
-    for count, last_step in ((4, "2"), (2, "4"), (4, "")):
-        code = KILL_AFTER.replace("LAST_STEP", last_step) if last_step else TRAIN
+    for count, last_step in ((4, 2), (2, 4), (4, None)):
+        code = kill_after(last_step) if last_step else TRAIN
         sizes = {"count": count, "devices": 4 // count}
         processes = start_processes(start_python, code, together, *flags, **sizes)
         outputs = [process.communicate(timeout=300) for process in processes]
         assert any(x.returncode for x in processes) == bool(last_step), outputs
-        assert Workdir(tmp_path / "together").latest() == int(last_step or 6), outputs
+        assert Workdir(tmp_path / "together").latest() == (last_step or 6), outputs
     losses = {}
     for name in ("alone", "together"):
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
