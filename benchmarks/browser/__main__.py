@@ -197,7 +197,8 @@ def compare(
             large, again = enlarge(browser, system, small, scale)
             quality[system.name] = psnr_y(large, original, border_for((scale, scale)))
             times.setdefault(system.name, []).append((first, again))
-            loaded.setdefault(system.name, set()).update(browser.requests)
+            paths = {path.partition("?")[0].lstrip("/") for path in browser.requests}
+            loaded.setdefault(system.name, set()).update(paths)
             print(f"x{scale} {system.name}: {first:.1f} s, {again:.1f} s", flush=True)
     return {
         name: {

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from selenium import webdriver
-
 # ANGLE with SwiftShader: WebGL 2 by the processor, where there is no graphics card.
 FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
 --enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --disable-dev-shm-usage""".split()
+--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars""".split()
 
 
 class Browser:
@@ -24,7 +22,7 @@ class Browser:
     Attributes:
         driver: of Selenium.
         address: of the folder, with a slash at the end.
-        requests: the paths that were asked for, without queries.
+        requests: the paths that were asked for.
         downloads: the folder of what the browser saves.
     """
 
@@ -57,21 +55,36 @@ class Browser:
 
 
 @contextlib.contextmanager
-def open_browser(
-    folder: Path, seconds: float, size: tuple[int, int] = (320, 240)
-) -> Iterator[Browser]:
-    """Open Chromium on a folder, with a window of (width, height); scripts may take so long."""
+def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder on this machine; the values are its address and the paths asked for so far."""
     requests = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
-            requests.append(self.path.partition("?")[0].lstrip("/"))
+            requests.append(self.path)
 
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def open_browser(
+    folder: Path, seconds: float, size: tuple[int, int] = (320, 240)
+) -> Iterator[Browser]:
+    """Open Chromium on a folder, with a window of (width, height); scripts may take so long."""
+    from selenium import webdriver
+
+    with (
+        serving(folder) as (address, requests),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own,
+    ):
         options = webdriver.ChromeOptions()
         options.binary_location = shutil.which("chromium") or ""
         for flag in (*FLAGS, f"--user-data-dir={own}/profile"):
@@ -88,8 +101,6 @@ def open_browser(
         screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         try:
-            yield Browser(driver, f"http://127.0.0.1:{server.server_port}/", requests, downloads)
+            yield Browser(driver, address, requests, downloads)
         finally:
             driver.quit()
-            server.shutdown()
-            server.server_close()

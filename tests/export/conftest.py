@@ -2,11 +2,9 @@
 
 import base64
 import functools
-import http.server
 import io
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.browser.chromium import FLAGS, serving
 from hyperfunc.experiment import load_model
 from hyperfunc.export import export_html, export_studio
 from hyperfunc.export.studio.studio import WEB
 from hyperfunc.function import FunctionalImage
 from hyperfunc.networks import FactoredTheta, FourierField, PlainTheta, Target
 from hyperfunc.pixels import PER_PIXEL, WindowLayout
-
-# ANGLE with SwiftShader: WebGL 2 without a graphics card.
-CHROMIUM_FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
---enable-unsafe-swiftshader --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars""".split()
 
 SIZE = (24, 36)
 """(height, width) of the function that the page shows."""
@@ -187,7 +181,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver", reason='pip install -e ".[dev]"')
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(chromedriver, log_output=subprocess.DEVNULL)
@@ -254,21 +248,10 @@ def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         pytest.skip("needs npm (apt-get install npm) and its registry")
     folder = tmp_path_factory.mktemp("studio")
     export_studio([load_model(name) for name in ("sr", "sr_jpeg", "restore")], folder)
-    requests = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            requests.append(self.path)
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    page = Page(driver, folder / "index.html", f"http://127.0.0.1:{server.server_port}/")
-    page.requests = requests
-    yield page
-    server.shutdown()
-    server.server_close()
+    with serving(folder) as (address, requests):
+        page = Page(driver, folder / "index.html", address)
+        page.requests = requests
+        yield page
 
 
 @pytest.fixture(scope="session")
