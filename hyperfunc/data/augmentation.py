@@ -15,6 +15,10 @@ DITHERED_SHARE = 0.25
 """Share of the disturbed examples that are dithered to black and white."""
 
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma of ITU-R BT.601."""
+
+
 class Disturbance(NamedTuple):
     """Noise for one example, or for each example of a batch.
 
@@ -59,6 +63,13 @@ def turn(image: Any, flags: Any) -> Any:
 def permute_channels(image: Any, order: Any) -> Any:
     """Reorder the colour channels by their numbers, [..., 1, 1, c]."""
     return image.__array_namespace__().take_along_axis(image, order, axis=-1)
+
+
+def remove_colors(image: Any) -> Any:
+    """Give all channels the luma of each pixel, rounded, [..., h, w, 3] uint8."""
+    xp = image.__array_namespace__()
+    luma = image.astype(xp.float32) @ xp.asarray(LUMA, xp.float32)
+    return xp.broadcast_to(xp.round(luma).astype(xp.uint8)[..., None], image.shape)
 
 
 def disturb(

@@ -23,6 +23,7 @@ from hyperfunc.values import to_integers, to_unit_range
 
 RANGES = (
     "blur_sigma",
+    "blur_noise",
     "motion_length",
     "motion_angle",
     "noise_sigma",
@@ -59,6 +60,8 @@ class Degradation:
             their probabilities. Otherwise each of them happens or not, independently.
         blur: probability of blurring the photograph before it is reduced.
         blur_sigma: range of the standard deviation of a Gaussian blur, in pixels of the photograph.
+        blur_noise: range of the standard deviation of the noise in a blurred image that gets no
+            other noise, in levels of 255: without any, a blur could be inverted.
         motion: probability that a blur is that of a motion, and not Gaussian.
         motion_length: range of the length of its path, in pixels of the photograph.
         motion_angle: range of its angle, in degrees; see `motion_kernel`.
@@ -81,6 +84,7 @@ class Degradation:
     alone: float = 0.0
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.0, 3.0)
+    blur_noise: tuple[float, float] = (0.0, 0.0)
     motion: float = 0.0
     motion_length: tuple[float, float] = (1.0, 25.0)
     motion_angle: tuple[float, float] = (0.0, 180.0)
@@ -96,7 +100,8 @@ class Degradation:
     def __post_init__(self) -> None:
         check_range(self, "alone", "blur", "noise", "jpeg", "jpeg_again", least=0, most=1)
         check_range(self, "missing", "missing_share", "motion", least=0, most=1)
-        check_range(self, "blur_sigma", "noise_sigma", "motion_length", "motion_angle", least=0)
+        check_range(self, "blur_sigma", "blur_noise", "noise_sigma", least=0)
+        check_range(self, "motion_length", "motion_angle", least=0)
         check_range(self, "jpeg_quality", least=1, most=100)
         if not self.gaps:
             raise ValueError("gaps (): name at least one of pixels, strokes, rectangles and text")
@@ -113,7 +118,8 @@ class Degradation:
     @property
     def dtype(self) -> type[np.uint8] | type[np.float32]:
         """Type of a degraded image: float32 in [0, 1] with noise or missing pixels, else uint8."""
-        return np.float32 if self.noise or self.missing else np.uint8
+        is_noisy = self.noise or (self.blur and self.blur_noise[1])
+        return np.float32 if is_noisy or self.missing else np.uint8
 
     @property
     def margin(self) -> int:
@@ -164,9 +170,9 @@ class Degradation:
     ) -> UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w 3"]:
         """Add noise to the reduced image, compress it, and lose pixels; its type is `dtype`."""
         noisy: np.ndarray = image
-        if kinds.noise:
+        if kinds.noise or (kinds.blur and self.blur_noise[1]):
             noise = rng.standard_normal(image.shape, np.float32)
-            sigma = rng.uniform(*self.noise_sigma) / 255
+            sigma = rng.uniform(*(self.noise_sigma if kinds.noise else self.blur_noise)) / 255
             noisy = to_unit_range(image) + np.float32(sigma) * noise
         if kinds.jpeg:
             as_file = to_integers(noisy, np.uint8) if noisy.dtype == np.float32 else noisy

@@ -28,6 +28,7 @@ from hyperfunc.data.augmentation import (
     disturb,
     measure_detail,
     permute_channels,
+    remove_colors,
     turn,
 )
 from hyperfunc.data.host_operations import Setting, shrink_image
@@ -210,6 +211,9 @@ def make_examples(
         order = jax.random.permutation(draws[4], channels, axis=1, independent=True)
         order = jnp.where(is_permuted, order, channels)
         region = permute_channels(region, order[:, None, None])
+    if task.grey:
+        is_grey = jax.random.bernoulli(jax.random.fold_in(key, 6), task.grey, (count, 1, 1, 1))
+        region = jnp.where(is_grey, remove_colors(region), region)
     margin = crop_margin(scale)
     observed = _resample(resampling.reduce, region, round_levels).astype(jnp.uint8)
     target = region[:, margin:-margin, margin:-margin]

@@ -16,6 +16,7 @@ from hyperfunc.data.augmentation import (
     NOISE_SIGMA_RANGE,
     Disturbance,
     permute_channels,
+    remove_colors,
     turn,
 )
 from hyperfunc.pixels import imresize, mirror_indices
@@ -67,12 +68,18 @@ def augment(
     *,
     flips: bool,
     permute_colors: float,
+    grey: float = 0.0,
 ) -> UInt8[np.ndarray, "n n 3"]:
-    """Apply a random symmetry of the square, and with some probability permute the channels."""
+    """Apply a random symmetry of the square, and at times permute the channels or remove colours.
+
+    ``permute_colors`` and ``grey`` are the probabilities of the two.
+    """
     if flips:
         image = turn(image, rng.integers(2, size=3))
     if permute_colors and rng.uniform() < permute_colors:
         image = permute_channels(image, rng.permutation(3)[None, None])
+    if grey and rng.uniform() < grey:
+        image = remove_colors(image)
     return image
 
 

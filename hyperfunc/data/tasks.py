@@ -105,6 +105,7 @@ class SuperResolution:
             photographs are mostly sky and blur, which teach little.
         flips: mirror and transpose at random.
         permute_colors: probability of permuting the colour channels.
+        grey: probability of removing the colours.
         noise: probability of adding strong noise to the observed crop, or of dithering it to black
             and white. The target gets the bicubic enlargement of the same disturbance: the model
             learns to enlarge what is not a photograph as bicubic interpolation does.
@@ -119,6 +120,7 @@ class SuperResolution:
     tries: int = 1
     flips: bool = True
     permute_colors: float = 0.0
+    grey: float = 0.0
     noise: float = 0.0
     degradation: Degradation = Degradation()
 
@@ -131,7 +133,7 @@ class SuperResolution:
         if self.crop < 4:
             raise ValueError(f"a crop of {self.crop} pixels is too small: give at least 4")
         check_range(self, "shrink", "tries", least=1)
-        check_range(self, "protocol_phase", "permute_colors", "noise", least=0, most=1)
+        check_range(self, "protocol_phase", "permute_colors", "grey", "noise", least=0, most=1)
 
     @property
     def observed_size(self) -> Size:
@@ -203,7 +205,9 @@ class SuperResolution:
         """Crop, augment and degrade an image."""
         margin = crop_margin(setting.scale)
         region = self._draw_region(image, setting.scale, rng)
-        region = augment(region, rng, flips=self.flips, permute_colors=self.permute_colors)
+        region = augment(
+            region, rng, flips=self.flips, permute_colors=self.permute_colors, grey=self.grey
+        )
         kinds = self.degradation.draw_kinds(rng)
         blurred = self.degradation.blur_photograph(region, kinds, rng)
         inside = slice(self.degradation.margin, region.shape[0] - self.degradation.margin)

@@ -89,8 +89,15 @@ RESTORE = Experiment(
         crop=48,
         shrink=1.5,
         tries=2,
+        grey=0.15,
         degradation=Degradation(
-            alone=0.6, blur=0.3, noise=0.6, jpeg=0.4, jpeg_again=0.1, jpeg_quality=(10, 95)
+            alone=0.6,
+            blur=0.3,
+            blur_noise=(0.0, 5.0),
+            noise=0.6,
+            jpeg=0.5,
+            jpeg_again=0.1,
+            jpeg_quality=(10, 95),
         ),
     ),
     data=SR.data,

@@ -126,6 +126,16 @@ def test_blurring_by_zero_changes_nothing(draw):
     )
 
 
+def test_a_blurred_image_without_other_noise_has_the_noise_of_blurs():
+    image = np.full((64, 64, 3), 128, np.uint8)
+    certain = Degradation(blur=1.0, blur_noise=(3.0, 3.0), noise=1.0, noise_sigma=(20.0, 20.0))
+    rare = dataclasses.replace(certain, noise=0.0)
+    kept = dataclasses.replace(rare, blur=0.5)
+    assert abs(255 * degrade(certain, image).std() - 20) < 1
+    assert abs(255 * degrade(rare, image).std() - 3) < 0.15
+    assert {degrade(kept, image, seed).std() > 0 for seed in range(20)} == {False, True}
+
+
 def test_a_crop_is_blurred_like_the_image_around_it():
     """The blur of a ramp is the ramp, except at its border: the crop must not have one."""
     rows, cols = np.meshgrid(np.arange(80), np.arange(80), indexing="ij")

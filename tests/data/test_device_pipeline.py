@@ -19,6 +19,7 @@ from hyperfunc.data.augmentation import (
     disturb,
     measure_detail,
     permute_channels,
+    remove_colors,
     round_to_levels,
     turn,
 )
@@ -79,6 +80,18 @@ def test_the_observed_crop_is_the_reduced_target(source, mesh, scale, phase):
     difference = np.abs(expected.astype(int) - batch["observed"])[:, inside, inside]
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
+
+
+def test_colours_are_removed_as_on_the_host(source, mesh):
+    plain, grey = (
+        draw_batch(source, mesh, SuperResolution(crop=12, grey=share), 2, (0.0, 0.0))
+        for share in (0.0, 1.0)
+    )
+    expected = remove_colors(np.asarray(plain["target"])).astype(int)
+    difference = np.abs(expected - grey["target"])
+    assert difference.max() <= 1  # Where the luma lies between two levels.
+    assert (difference > 0).mean() < 1e-3
+    assert np.ptp(grey["observed"], axis=-1).max() == 0
 
 
 @pytest.mark.parametrize(("scale", "phase"), [(2, (0.0, 0.0)), (3, (0.7, -1.5))])

@@ -74,6 +74,16 @@ def test_permute_colors_is_the_share_of_permuted_examples():
     assert 0.45 < np.mean([colours == (0, 1, 2) for colours in drawn]) < 0.72  # 1/2 + 1/12
 
 
+def test_grey_is_the_share_of_examples_without_colours():
+    image = np.broadcast_to(np.uint8([10, 200, 90]), (2, 2, 3))
+    drawn = [
+        tuple(augment(image, rng(seed), flips=False, permute_colors=0.0, grey=0.3)[1, 0].tolist())
+        for seed in range(200)
+    ]
+    assert set(drawn) == {(10, 200, 90), (131, 131, 131)}  # 2.99 + 117.4 + 10.26 = 130.65
+    assert 0.2 < np.mean([colours == (131, 131, 131) for colours in drawn]) < 0.4
+
+
 def test_noise_is_grey_or_coloured_or_dithers_the_image():
     grey = np.full((32, 32, 3), 128, np.uint8)
     images = [
