@@ -4,6 +4,7 @@ There are two ways to divide an image: `hyperfunc.upscaling.tiles` for models wi
 pixel, `hyperfunc.upscaling.strips` for models that read windows.
 """
 
+import abc
 import dataclasses
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -36,49 +37,45 @@ class Piece:
 
 @runtime_checkable
 class Renderer(Hashable, Protocol):
-    """Renders one piece on one device.
-
-    It is traced and compiled. Equal renderers share the compiled function, so a renderer holds
-    everything that the function depends on besides its arguments.
-    """
+    """Renders one piece on one device. Equal renderers share the compiled function."""
 
     def __call__(self, model: "Hypernetwork", variables: Any, *inputs: jax.Array) -> jax.Array:
         """Render a piece from what `Plan.read` gave, each array with a leading axis of 1."""
         ...
 
 
-@runtime_checkable
-class Plan(Protocol):
-    """How one image is rendered at one size."""
+@dataclasses.dataclass(frozen=True)
+class Plan(abc.ABC):
+    """How one image is rendered at one size. Sizes are (height, width).
+
+    Attributes:
+        shape: size of the image.
+        size: size of the result.
+        padding: rows and columns of its other side that are put on each side of the image first.
+    """
+
+    shape: Size
+    size: Size
+    padding: Size = dataclasses.field(default=(0, 0), kw_only=True)
 
     @property
-    def shape(self) -> Size:
-        """(height, width) of the image."""
-        ...
+    def steps(self) -> tuple[float, float]:
+        """The pitch of the output (rows, columns), in input pixels."""
+        return self.shape[0] / self.size[0], self.shape[1] / self.size[1]
 
     @property
-    def size(self) -> Size:
-        """(height, width) of the result."""
-        ...
-
-    @property
-    def padding(self) -> Size:
-        """Rows and columns of its other side that are put on each side of the image first."""
-        ...
-
-    @property
+    @abc.abstractmethod
     def pieces(self) -> Sequence[Piece]:
-        """The parts, which cover the result without overlap."""
-        ...
+        """The parts, which cover the result without overlap, from the top left on."""
 
     @property
+    @abc.abstractmethod
     def renderer(self) -> Renderer:
         """Renders each of the pieces."""
-        ...
 
+    @abc.abstractmethod
     def read(self, image: HostPixels, piece: Piece) -> tuple[np.ndarray, ...]:
         """Collect the arguments with which the renderer renders a piece of the padded image."""
-        ...
 
 
 @runtime_checkable
@@ -86,13 +83,7 @@ class Planner(Protocol):
     """One way to divide images."""
 
     def plan(self, shape: Size, size: Size, parts: int) -> Plan:
-        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
-
-        Args:
-            shape: of the image.
-            size: of the result.
-            parts: divide the image into so many pieces at least, if it is not too small.
-        """
+        """Plan an image, in ``parts`` pieces at least, if it is not too small."""
         ...
 
     def plan_together(self, images: Sequence[tuple[Size, Size]]) -> Sequence[Plan]:

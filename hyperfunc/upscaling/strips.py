@@ -16,7 +16,7 @@ from hyperfunc.pixels import Axis, WindowLayout
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import from_rgb, to_rgb
 from hyperfunc.upscaling.linear_light import is_reduction, reduce_light
-from hyperfunc.upscaling.pieces import Piece
+from hyperfunc.upscaling.pieces import Piece, Plan
 from hyperfunc.upscaling.tile_grid import Span, find_samples, round_up
 
 if TYPE_CHECKING:
@@ -63,29 +63,18 @@ class StripRenderer:
 
 
 @dataclasses.dataclass(frozen=True)
-class StripPlan:
-    """An image in strips: see `hyperfunc.upscaling.pieces.Plan`.
+class StripPlan(Plan):
+    """An image in strips.
 
     Attributes:
-        shape: (height, width) of the image.
-        size: (height, width) of the result.
         extent: the number of rows that a strip reads.
         spans: the rows of each strip.
         linear: whether the light of integers is averaged.
-        padding: of the image, see the protocol.
     """
 
-    shape: Size
-    size: Size
     extent: int
     spans: list[Span]
     linear: bool = False
-    padding: Size = (0, 0)
-
-    @property
-    def steps(self) -> tuple[float, float]:
-        """The pitch of the output (rows, columns), in input pixels."""
-        return self.shape[0] / self.size[0], self.shape[1] / self.size[1]
 
     @property
     def pieces(self) -> list[Piece]:

@@ -16,7 +16,7 @@ from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.upscaling.alpha import GAP_RADIUS, NEIGHBOURHOOD_RADIUS, from_rgb, to_rgb
 from hyperfunc.upscaling.linear_light import reduce_light
-from hyperfunc.upscaling.pieces import Piece
+from hyperfunc.upscaling.pieces import Piece, Plan
 from hyperfunc.upscaling.tile_grid import (
     LARGEST_WASTE,
     Span,
@@ -159,31 +159,20 @@ class _PieceAxis(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class TilePlan:
-    """An image in tiles: see `hyperfunc.upscaling.pieces.Plan`.
+class TilePlan(Plan):
+    """An image in tiles.
 
     Attributes:
-        shape: (height, width) of the image.
-        size: (height, width) of the result.
         halo: pixels that a tile reads on each side of its own, see `place`.
-        rows: the tiles along the height.
-        cols: the tiles along the width.
+        rows: the tiles along the height of the padded image.
+        cols: the tiles along its width.
         tile: the shape of the tiles.
-        padding: of the image, see the protocol.
     """
 
-    shape: Size
-    size: Size
     halo: int
     rows: list[Span]
     cols: list[Span]
     tile: TileShape
-    padding: Size = (0, 0)
-
-    @property
-    def steps(self) -> tuple[float, float]:
-        """The pitch of the output (rows, columns), in input pixels."""
-        return self.shape[0] / self.size[0], self.shape[1] / self.size[1]
 
     @property
     def renderer(self) -> TileRenderer:
@@ -192,7 +181,7 @@ class TilePlan:
 
     @property
     def pieces(self) -> list[Piece]:
-        """The tiles, row by row, from left to right."""
+        """The tiles, row by row, except those in the padding."""
         rows, cols = (
             [self._cut(along, span) for span in spans]
             for along, spans in enumerate((self.rows, self.cols))
@@ -206,26 +195,36 @@ class TilePlan:
             )
             for row in rows
             for col in cols
+            if row.target.start < row.target.stop and col.target.start < col.target.stop
         ]
 
     def _cut(self, along: int, span: Span) -> _PieceAxis:
         extent, rendered = self.tile.extents[along], self.tile.rendered[along]
         first = rendered_from(span, extent, rendered)
-        # At real scales only the tile's own output pixels are rendered: none are skipped.
+        samples = find_samples(span, self.steps[along])
+        margin = self._margin(along)
+        target = slice(max(samples.start - margin, 0), min(samples.stop - margin, self.size[along]))
+        # At real scales only the tile's own output pixels are rendered.
         skipped = (span.own.start - first) * (self.tile.scale or 0)
-        target = find_samples(span, self.steps[along])
+        skipped += target.start + margin - samples.start
         return _PieceAxis(span.reads(extent), target, first, skipped)
+
+    def _margin(self, along: int) -> int:
+        """The output pixels of the padding before the image."""
+        return self.padding[along] * self.size[along] // self.shape[along]
 
     def read(self, image: HostPixels, piece: Piece) -> TileInputs:
         """Collect a tile's pixels, which of them exist, and where its samples lie."""
         indices, exist, samples = [], [], []
         for i, (source, target) in enumerate(zip(piece.source, piece.target, strict=True)):
-            index = np.arange(source.start, source.stop)
-            indices.append(mirror_indices(index, self.shape[i]))
-            exist.append((index < self.shape[i]).astype(np.float32))
-            # Positions are computed in the whole image, so that they round as without tiles.
+            index, pixels = np.arange(source.start, source.stop), image.shape[i]
+            indices.append(mirror_indices(index, pixels))
+            exist.append((index < pixels).astype(np.float32))
+            # Positions are computed in the whole image, so that they round as without tiles. At an
+            # integer scale they follow from the tile, and these are not used.
+            first = target.start + self._margin(i) - piece.skipped[i]
             cells, fractions = split_positions(
-                0.0, self.steps[i], target.start + np.arange(self.tile.count[i])
+                0.0, self.steps[i], first + np.arange(self.tile.count[i])
             )
             samples += [cells - np.int32(source.start + piece.rendered_from[i]), fractions]
         return TileInputs(

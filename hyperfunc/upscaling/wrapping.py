@@ -11,73 +11,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from hyperfunc.types import HostPixels, Size
-from hyperfunc.upscaling.pieces import Piece, Plan, Renderer
 from hyperfunc.upscaling.tile_grid import RENDER_MARGIN
 from hyperfunc.upscaling.tile_planner import TilePlanner
+from hyperfunc.upscaling.tiles import TilePlan
 
 Wrap = Literal["", "x", "y", "xy"]
 """The axes along which the sides of an image meet."""
-
-
-@dataclasses.dataclass(frozen=True)
-class WrappedPiece(Piece):
-    """The part of a piece of the padded image that lies in the image itself."""
-
-    whole: Piece = dataclasses.field(kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class WrappedPlan:
-    """A plan of the padded image: see `hyperfunc.upscaling.pieces.Plan`.
-
-    Attributes:
-        shape: (height, width) of the image.
-        size: (height, width) of the result.
-        padding: rows and columns that are put on each side of the image.
-        padded: the plan of the padded image.
-    """
-
-    shape: Size
-    size: Size
-    padding: Size
-    padded: Plan
-
-    @property
-    def renderer(self) -> Renderer:
-        """Renders each of the pieces."""
-        return self.padded.renderer
-
-    @property
-    def pieces(self) -> list[WrappedPiece]:
-        """The pieces of the padded image, cropped to the image."""
-        margins = [
-            padding * side // pixels
-            for padding, side, pixels in zip(self.padding, self.size, self.shape, strict=True)
-        ]
-        pieces = []
-        for piece in self.padded.pieces:
-            spans = [
-                (max(target.start, margin), min(target.stop, margin + side))
-                for target, margin, side in zip(piece.target, margins, self.size, strict=True)
-            ]
-            if all(first < end for first, end in spans):
-                (top, bottom), (left, right) = spans
-                target = (
-                    slice(top - margins[0], bottom - margins[0]),
-                    slice(left - margins[1], right - margins[1]),
-                )
-                skipped = (
-                    piece.skipped[0] + top - piece.target[0].start,
-                    piece.skipped[1] + left - piece.target[1].start,
-                )
-                parts = piece.source, target, piece.rendered_from, skipped
-                pieces.append(WrappedPiece(*parts, whole=piece))
-        return pieces
-
-    def read(self, image: HostPixels, piece: Piece) -> tuple[np.ndarray, ...]:
-        """Collect the arguments with which a piece of the padded image is rendered."""
-        assert isinstance(piece, WrappedPiece)
-        return self.padded.read(image, piece.whole)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,26 +31,26 @@ class WrappingPlanner:
     planner: TilePlanner
     wrap: Wrap
 
-    def plan(self, shape: Size, size: Size, parts: int) -> WrappedPlan:
+    def plan(self, shape: Size, size: Size, parts: int) -> TilePlan:
         """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``."""
         padding, padded_shape, padded_size = self._pad(shape, size)
         plan = self.planner.plan(padded_shape, padded_size, parts)
-        return WrappedPlan(shape, size, padding, plan)
+        return dataclasses.replace(plan, shape=shape, size=size, padding=padding)
 
-    def plan_together(self, images: Sequence[tuple[Size, Size]]) -> list[WrappedPlan]:
+    def plan_together(self, images: Sequence[tuple[Size, Size]]) -> list[TilePlan]:
         """Plan small images, given as (shape, size), that are rendered at the same time."""
         paddings, shapes, sizes = zip(*(self._pad(*image) for image in images), strict=True)
         plans = self.planner.plan_together(list(zip(shapes, sizes, strict=True)))
         return [
-            WrappedPlan(*image, padding, plan)
-            for image, padding, plan in zip(images, paddings, plans, strict=True)
+            dataclasses.replace(plan, shape=shape, size=size, padding=padding)
+            for plan, (shape, size), padding in zip(plans, images, paddings, strict=True)
         ]
 
     def _pad(self, shape: Size, size: Size) -> tuple[Size, Size, Size]:
         """Choose the padding; return it with the padded shape and size."""
         steps = (shape[0] / size[0], shape[1] / size[1])
         reach = self.planner.find_halo(steps) + RENDER_MARGIN
-        padding = [0, 0]
+        padding, padded_shape, padded_size = [0, 0], list(shape), list(size)
         for i, axis in enumerate("yx"):
             if axis in self.wrap:
                 # In whole pixels of the output, and whole squares that the trunk folds: both lie as
@@ -119,14 +58,13 @@ class WrappingPlanner:
                 pixels = shape[i] // math.gcd(shape[i], size[i])
                 unit = math.lcm(pixels, self.planner.reads.alignment)
                 padding[i] = math.ceil(reach / unit) * unit
-        padded_shape, padded_size = (
-            (
-                side[0] + 2 * padding[0] * side[0] // shape[0],
-                side[1] + 2 * padding[1] * side[1] // shape[1],
-            )
-            for side in (shape, size)
+                padded_shape[i] += 2 * padding[i]
+                padded_size[i] += 2 * padding[i] * size[i] // shape[i]
+        return (
+            (padding[0], padding[1]),
+            (padded_shape[0], padded_shape[1]),
+            (padded_size[0], padded_size[1]),
         )
-        return (padding[0], padding[1]), padded_shape, padded_size
 
 
 def check_wrap(wrap: str) -> None:
