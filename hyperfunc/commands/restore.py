@@ -4,10 +4,14 @@ It is ``hyperfunc upscale`` with another model, at scale 1 unless another one is
 """
 
 import dataclasses
+from typing import Annotated
+
+import tyro
 
 from hyperfunc.commands import upscale
 from hyperfunc.commands.arguments import OptionalText
 from hyperfunc.errors import UserError
+from hyperfunc.files import as_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +32,12 @@ class Arguments(upscale.Arguments):
             given, restore, or inpaint with --mask.
         strength: how much of the change to make, from 0 (none) to 1 (all of it).
         mask: fill missing pixels, and leave the others as they are. An image of the same size that
-            is white where pixels are missing; "alpha" where transparent pixels are; or a colour
-            such as "#ff00ff" that they have.
+            is white where pixels are missing; a folder with such an image for each input, of the
+            same name below it; "alpha" where transparent pixels are; or a colour such as "#ff00ff"
+            that they have.
     """
 
-    checkpoint: str = "restore"
+    checkpoint: Annotated[str, tyro.conf.arg(metavar="STR", help_behavior_hint="")] = ""
     strength: float = 1.0
     mask: OptionalText = None
 
@@ -54,11 +59,12 @@ def run(arguments: Arguments) -> None:
     if arguments.mask:
         from hyperfunc.upscaling import Mask
 
-        Mask(arguments.mask).check()
+        Mask(arguments.mask).check(arguments.source, as_path(arguments.target))
         if arguments.linear:
             raise UserError("--linear: is not possible with --mask: leave it out")
-    if arguments.mask and arguments.checkpoint == "restore":
-        arguments = dataclasses.replace(arguments, checkpoint="inpaint")
+    if not arguments.checkpoint:
+        name = "inpaint" if arguments.mask else "restore"
+        arguments = dataclasses.replace(arguments, checkpoint=name)
     if arguments.scale is None and arguments.size is None:
         arguments = dataclasses.replace(arguments, scale="1")
     upscale.run(

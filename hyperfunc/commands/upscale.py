@@ -142,6 +142,8 @@ def run(
     if mask:
         model.check_filling()
         request = dataclasses.replace(request, mask=Mask(mask))
+    elif command == "restore" and model.fills:
+        raise UserError(f"{model.path} fills missing pixels only: say with --mask which ones")
     request = dataclasses.replace(request, model=model.fingerprint)
     plan = functools.partial(
         plan_batches,
@@ -154,7 +156,7 @@ def run(
     batches = plan()
     first = next(batches)
     _check_report(arguments.report, first)
-    is_single = not (arguments.source.is_dir() or arguments.more or arguments.ray is not None)
+    is_single = not (arguments.source.is_dir() or arguments.more)
     tally = Tally(arguments.report)
     try:
         _enlarge(first, batches, plan, model, arguments, say, tally, is_single=is_single)
@@ -166,7 +168,7 @@ def run(
             size=arguments.size,
             seconds=round(time.perf_counter() - began, 3),
         )
-    _report_outcomes(first, tally, say, is_single=is_single)
+    _report_outcomes(tally, say, is_single=is_single)
 
 
 def _render_function_file(arguments: Arguments, request: "Request") -> str:
@@ -263,9 +265,9 @@ def _enlarge(
             say(advice)
 
     batches = _check_batches(first, others, finish, is_single=is_single)
-    is_on_ray = arguments.ray is not None
+    plans_again = arguments.ray is not None and not is_single
     for batch in batches:
-        if batch.jobs or is_on_ray:  # There, all batches are planned again.
+        if batch.jobs or plans_again:  # On the cluster.
             break
         finish(batch)
     else:
@@ -319,14 +321,13 @@ def _check_batches(
         yield batch
 
 
-def _report_outcomes(
-    first: "Batch", tally: "Tally", say: Callable[[str], None], *, is_single: bool
-) -> None:
+def _report_outcomes(tally: "Tally", say: Callable[[str], None], *, is_single: bool) -> None:
     """Say what happened to the files, and end with the exit code that it means."""
     from hyperfunc.upscaling import describe_counts
 
     if is_single:
-        (outcome,) = first.outcomes
+        outcome = tally.last
+        assert outcome is not None
         if outcome.error:
             raise UserError(outcome.error)
         if outcome.status == "skipped":

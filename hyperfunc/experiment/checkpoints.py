@@ -120,13 +120,18 @@ class Model:
                 f"preset for {kind}"
             )
 
+    @property
+    def fills(self) -> bool:
+        """Whether the model reads images with missing pixels, and changes nothing else."""
+        return self.description["model"].get("base") == "filled"
+
     def check_filling(self) -> None:
         """Check that the model reads images with missing pixels.
 
         Raises:
             UserError: it does not.
         """
-        if self.description["model"].get("base") != "filled":
+        if not self.fills:
             raise UserError(
                 f"{self.path} does not fill missing pixels: give a checkpoint such as inpaint"
             )

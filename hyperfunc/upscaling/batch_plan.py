@@ -242,6 +242,7 @@ def plan_batches(
     sources = [as_path(source)] if isinstance(source, Path) else [as_path(x) for x in source]
     files, records = pair_files(sources, target, suffix), Records()
     inputs, outputs = [one.resolve() for one in sources], as_path(target).resolve()
+    is_folder = len(sources) == 1 and sources[0].is_dir()
     while (pairs := list(itertools.islice(files.pairs, size))) or files.has_more:
         batch = Batch([], [], request.quality, files.passed_over)
         for folder, error in files.unreadable:
@@ -254,7 +255,8 @@ def plan_batches(
             batch.outcomes.append(outcome)
             try:
                 _check_target(*pair, inputs, outputs)
-                _plan_file(batch, *pair, outcome, request, None if overwrite else records)
+                own = _choose_mask(request, *pair, sources[0] if is_folder else pair[0].parent)
+                _plan_file(batch, *pair, outcome, own, None if overwrite else records)
             except UserError as error:
                 outcome.fail(str(error))
             except OSError as error:
@@ -278,6 +280,16 @@ def _plan_file(
         return
     job = _make_job(source, target, request, outcome, origin)
     batch.jobs.append(dataclasses.replace(job, is_made_again=state == "other"))
+
+
+def _choose_mask(request: Request, source: Path, target: Path, root: Path) -> Request:
+    """Return the request for one file, with the file's own mask."""
+    if request.mask is None:
+        return request
+    mask = request.mask.choose(source, root)
+    if mask.is_path and as_path(mask.source).resolve() == target.resolve():
+        raise UserError(f"{target}: the output would replace the mask; name another")
+    return dataclasses.replace(request, mask=mask)
 
 
 def _check_target(source: Path, target: Path, inputs: Sequence[Path], outputs: Path) -> None:

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import UserError
 from hyperfunc.files import is_full
-from hyperfunc.images import Photo, read_photo, resize_tags, write_photo
+from hyperfunc.images import Photo, resize_tags, write_photo
 from hyperfunc.pixels import estimate_noise
 from hyperfunc.upscaling.batch_groups import Group, plan_groups
+from hyperfunc.upscaling.batch_input import DECODED_AHEAD_BYTES, Input, decode_ahead
 from hyperfunc.upscaling.batch_plan import BATCH_SIZE, Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
@@ -30,12 +31,6 @@ from hyperfunc.upscaling.pieces import Plan
 from hyperfunc.upscaling.records import append_record
 from hyperfunc.upscaling.upscaler import Progress, Upscaler
 from hyperfunc.upscaling.value_range import ValueRange
-
-MIN_DECODED_AHEAD = 2
-"""Files that are decoded before the model needs them; one for each decoding thread, if more."""
-
-DECODED_AHEAD_BYTES = 2**29
-"""The most memory that these take, unless the next file alone takes more."""
 
 T = TypeVar("T")
 
@@ -99,8 +94,7 @@ class _Pipeline:
         self._renderers, self._planner = ThreadPoolExecutor(2), ThreadPoolExecutor(1)
         self._started: collections.deque[Batch] = collections.deque()
         self._groups: collections.deque[tuple[Group, int]] = collections.deque()
-        ahead = max(MIN_DECODED_AHEAD, threads)
-        self._decoding, self._number = _decode_ahead(self._find_jobs(), self._readers, ahead), 0
+        self._decoding, self._number = decode_ahead(self._find_jobs(), self._readers, threads), 0
         self._rendering: collections.deque[tuple[list[Job], int, Future[list[Photo]]]]
         self._rendering = collections.deque()
         self._writing: Future[None] | None = None
@@ -123,9 +117,9 @@ class _Pipeline:
 
     def run(self) -> None:
         """Render one group after the other, and write what was rendered."""
-        for photo in self._decoding:
-            if photo is not None:
-                self._render(*self._groups.popleft(), photo)
+        for decoded in self._decoding:
+            if decoded is not None:
+                self._render(*self._groups.popleft(), decoded)
             elif self._rendering:
                 self._write()
             self._finish_batches()
@@ -171,16 +165,16 @@ class _Pipeline:
         ):
             self._finish(self._started.popleft())
 
-    def _render(self, group: Group, quality: int, first: "Future[Photo]") -> None:
+    def _render(self, group: Group, quality: int, first: "Future[Input]") -> None:
         """Start to render a group, whose first file is given, and write what came before it."""
-        jobs, plans, photos = [], [], []
+        jobs, plans, inputs = [], [], []
         for i, (job, plan) in enumerate(zip(group.jobs, group.plans, strict=True)):
-            photo = next(self._decoding) if i else first
-            assert photo is not None  # The files of a group follow each other.
+            decoded = next(self._decoding) if i else first
+            assert decoded is not None  # The files of a group follow each other.
             self._number += 1
             self._progress.show_name(f"{self._number} {job.source.name}")
             with _recording_failure([job], [job.source]):
-                photos.append(_check(job, self._wait(photo)))
+                inputs.append(self._wait(decoded))
                 jobs.append(job)
                 plans.append(plan)
             if job.outcome.status == "failed":
@@ -188,7 +182,7 @@ class _Pipeline:
         if not jobs:
             return
         report = self._report(jobs)
-        future = self._renderers.submit(_enlarge, jobs, plans, photos, self._upscaler, report)
+        future = self._renderers.submit(_enlarge, jobs, plans, inputs, self._upscaler, report)
         self._rendering.append((jobs, quality, future))
         while len(self._rendering) > group.is_small:
             self._write()
@@ -218,28 +212,6 @@ class _Pipeline:
             self._progress.update(jobs, done, total)
 
         return report
-
-
-def _decode_ahead(
-    jobs: Iterable[Job | None], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator["Future[Photo] | None"]:
-    """Yield the files in order while the next ones are being decoded.
-
-    Where None stands for a file that is not known yet, no file waits for it.
-    """
-    waiting: collections.deque[tuple[Job, Future[Photo]]] = collections.deque()
-    for job in jobs:
-        if job is None:
-            yield waiting.popleft()[1] if waiting else None
-            continue
-        waiting.append((job, pool.submit(read_photo, job.source)))
-        while len(waiting) > 1 and (
-            len(waiting) > ahead
-            or sum(other.header.bytes for other, _ in waiting) > DECODED_AHEAD_BYTES
-        ):
-            yield waiting.popleft()[1]
-    while waiting:
-        yield waiting.popleft()[1]
 
 
 def _image_memory(jobs: list[Job]) -> int:
@@ -294,38 +266,23 @@ class _StoppedError(Exception):
     """Ends the rendering of an image that nobody waits for."""
 
 
-def _check(job: Job, photo: Photo) -> Photo:
-    if photo.pixels.shape[:2] != job.header.size:
-        raise UserError(f"{job.source}: was changed during the run; run again")
-    return photo
-
-
 def _enlarge(
     jobs: list[Job],
     plans: list[Plan],
-    photos: list[Photo],
+    inputs: list[Input],
     upscaler: Upscaler,
     report: Progress,
 ) -> list[Photo]:
     """Render decoded files, and record the time that it takes."""
     began = time.perf_counter()
+    photos = [x.photo for x in inputs]
     ranges = [ValueRange.of(photo.pixels) for photo in photos]
     images = [x.to_unit(photo.pixels) for photo, x in zip(photos, ranges, strict=True)]
     for job, image in zip(jobs, images, strict=True):
         job.outcome.noise = round(estimate_noise(image), 1)
-    mask = jobs[0].mask  # That of all.
-    if mask is None:
-        results = upscaler.render_together(images, plans, progress=report)
-    else:
-        gaps = [
-            mask.find(x.pixels, name=str(job.source)) for x, job in zip(photos, jobs, strict=True)
-        ]
-        for job, gap in zip(jobs, gaps, strict=True):
-            if not gap.any():
-                job.outcome.notes += (f"--mask {mask.source} names no pixel: nothing was filled",)
-        marked = [mark_missing(image, gap) for image, gap in zip(images, gaps, strict=True)]
-        results = upscaler.render_together(marked, plans, progress=report)
-        results = [unmark(*x) for x in zip(results, images, gaps, strict=True)]
+    marked = [mark_missing(x, gaps) for x, (_, gaps) in zip(images, inputs, strict=True)]
+    results = upscaler.render_together(marked, plans, progress=report)
+    results = [unmark(*x) for x in zip(results, images, (x.gaps for x in inputs), strict=True)]
     enlarged = []
     for job, photo, pixels, values in zip(jobs, photos, results, ranges, strict=True):
         metadata, notes = resize_tags(photo.metadata, job.header.size, job.size)

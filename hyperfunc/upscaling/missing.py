@@ -4,6 +4,7 @@ An image with missing pixels is float32; all colours of a missing pixel are NaN.
 """
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Bool
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import as_path
-from hyperfunc.images import read_image
+from hyperfunc.images import SUFFIXES, read_image
 from hyperfunc.types import HostPixels
 from hyperfunc.upscaling.records import identify_file
 from hyperfunc.values import has_alpha, split_alpha, to_integers, to_unit_range
@@ -23,28 +24,58 @@ class Mask(NamedTuple):
     """Which pixels are missing: see `find`."""
 
     source: str
-    """The path of an image that is white where pixels are missing; "alpha" for those that are
-    transparent; or a colour such as "#ff00ff" for those that have it."""
+    """The path of an image that is white where pixels are missing, or of a folder with such an
+    image for each input; "alpha" for those that are transparent; or a colour such as "#ff00ff" for
+    those that have it."""
 
-    def check(self) -> None:
-        """Check that the mask is a colour or a file, before any image is read.
+    def check(self, source: Path, target: Path) -> None:
+        """Check that the mask is a colour, or a file or a folder, before any image is read.
+
+        Args:
+            source: what is restored.
+            target: where it goes.
 
         Raises:
-            UserError: it is none.
+            UserError: it is none, or a folder of masks lies among the images.
         """
-        if self.source == ALPHA or self._colour is not None:
+        if not self.is_path:
             return
         path = as_path(self.source)
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "no such file"
+        if not path.exists():
             raise UserError(
-                f"--mask {self.source}: {what}; give an image, alpha, or a colour such as #ff00ff"
+                f"--mask {self.source}: no such file; give an image, a folder of images, alpha, or "
+                "a colour such as #ff00ff"
             )
+        if path.is_dir():
+            place = path.resolve()
+            for folder in (source, target):
+                if folder.resolve() in (place, *place.parents):
+                    raise UserError(
+                        f"--mask {self.source}: lies in {folder}; keep masks and images apart"
+                    )
+
+    def choose(self, image: Path, root: Path) -> "Mask":
+        """Return the mask of one image: of a folder, that of the same name, whatever the suffix.
+
+        Args:
+            image: the path of the image.
+            root: its path relative to this one is that of the mask in the folder.
+
+        Raises:
+            UserError: the folder has none.
+        """
+        if not self.is_path or not (folder := as_path(self.source)).is_dir():
+            return self
+        place = folder.joinpath(*image.relative_to(root).parts)
+        suffixes = [image.suffix, *(x for y in (".png", *SUFFIXES) for x in (y, y.upper()))]
+        for suffix in suffixes:
+            if (path := place.with_suffix(suffix)).is_file():
+                return Mask(str(path))
+        raise UserError(f"{image}: has no mask; give an image such as {place.with_suffix('.png')}")
 
     def describe(self) -> list[Any]:
         """Describe what determines the missing pixels of an image, for the record of an output."""
-        is_file = self.source != ALPHA and self._colour is None
-        return [self.source, *(identify_file(as_path(self.source)) if is_file else ())]
+        return [self.source, *(identify_file(as_path(self.source)) if self.is_path else ())]
 
     def find(self, pixels: HostPixels, *, name: str) -> Bool[np.ndarray, "h w"]:
         """Find the missing pixels of an image.
@@ -78,14 +109,21 @@ class Mask(NamedTuple):
         return is_missing
 
     @property
+    def is_path(self) -> bool:
+        """Whether it is an image or a folder, rather than a property of the images."""
+        return self.source != ALPHA and self._colour is None
+
+    @property
     def _colour(self) -> np.ndarray | None:
         if not re.fullmatch("#[0-9a-fA-F]{6}", self.source):
             return None
         return np.frombuffer(bytes.fromhex(self.source[1:]), np.uint8) / np.float32(255)
 
 
-def mark_missing(pixels: HostPixels, is_missing: Bool[np.ndarray, "h w"]) -> HostPixels:
+def mark_missing(pixels: HostPixels, is_missing: Bool[np.ndarray, "h w"] | None) -> HostPixels:
     """Turn an image into one with missing pixels; what was transparent there becomes opaque."""
+    if is_missing is None:
+        return pixels
     marked = np.array(to_unit_range(pixels))
     colours, alpha = split_alpha(marked)
     colours[is_missing], alpha[is_missing] = np.nan, 1.0
@@ -101,9 +139,11 @@ def keep_known(result: HostPixels, image: HostPixels) -> HostPixels:
 
 
 def unmark(
-    result: HostPixels, original: HostPixels, is_missing: Bool[np.ndarray, "h w"]
+    result: HostPixels, original: HostPixels, is_missing: Bool[np.ndarray, "h w"] | None
 ) -> HostPixels:
     """Give what was rendered of a marked image the type of the original, and its known pixels."""
+    if is_missing is None:
+        return result
     result = result if original.dtype == np.float32 else to_integers(result, original.dtype)
     if result.shape != original.shape:
         return result

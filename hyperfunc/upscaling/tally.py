@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hyperfunc.files import replacing, to_json
-from hyperfunc.upscaling.batch_plan import Batch
+from hyperfunc.upscaling.batch_plan import Batch, Outcome
 
 MAX_ERRORS = 1000
 """Errors that are kept for the end of the run; the report has all of them."""
@@ -19,6 +19,7 @@ class Tally(contextlib.ExitStack):
 
     Attributes:
         counts: files by their status.
+        last: what happened to the last file.
         errors: of the first `MAX_ERRORS` files that failed.
         passed_over: files of the folder that are no images, counted by their suffixes.
     """
@@ -32,6 +33,7 @@ class Tally(contextlib.ExitStack):
         super().__init__()
         names = ("done", "skipped", "failed", "pending")
         self.counts = collections.Counter[str](dict.fromkeys(names, 0))
+        self.last: Outcome | None = None
         self.errors: list[str] = []
         self.passed_over = collections.Counter[str]()
         self._file: IO[str] | None = None
@@ -44,6 +46,7 @@ class Tally(contextlib.ExitStack):
     def add(self, batch: Batch) -> None:
         """Count the files of a batch, and write what happened to each."""
         for outcome in batch.outcomes:
+            self.last = outcome
             if self._file is not None:
                 text = to_json(dataclasses.asdict(outcome), indent=1)
                 separator = "," * bool(self.counts.total())

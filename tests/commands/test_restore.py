@@ -11,7 +11,7 @@ from hyperfunc.commands import main
 from hyperfunc.data import Degradation, SuperResolution
 from hyperfunc.experiment import Experiment, exported, init_variables, load_model, to_dict
 from hyperfunc.experiment.exported import Exported, write_exported
-from hyperfunc.images import Photo, read_image, write_image, write_photo
+from hyperfunc.images import Photo, read_image, read_photo, write_image, write_photo
 from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
 from hyperfunc.upscaling import Upscaler
 
@@ -137,13 +137,92 @@ def test_a_mask_that_names_no_pixel_is_reported(filling, image, tmp_path, capsys
     np.testing.assert_array_equal(read_image(tmp_path / "b.png"), pixels)
 
 
+def write_mask(path, shape, column):
+    """Write a mask of one column."""
+    mask = np.zeros((*shape, 3), np.uint8)
+    mask[:, column] = 255
+    write_image(path, mask)
+
+
+def test_each_image_of_a_folder_has_its_own_mask(filling, noise, tmp_path, capsys):
+    """Those that have none, or one that cannot be used, fail alone: also of images of one size."""
+    masks, out = tmp_path / "masks", tmp_path / "out"
+    columns = {"a.png": 3, "below/b.jpg": 4, "c.v2.png": 5}
+    for name in (*columns, "d.png", "e.png", "f.png"):
+        write_image(tmp_path / "in" / name, noise)
+    for name, mask in (("a.png", "a.png"), ("below/b.jpg", "below/b.PNG"), ("c.v2.png",) * 2):
+        write_mask(masks / mask, noise.shape[:2], columns[name])
+    write_mask(masks / "d.png", (9, 9), 1)
+    (masks / "e.png").write_bytes(b"rubbish")
+    report = tmp_path / "report.json"
+    words = ["restore", f"{tmp_path}/in", str(out), f"--mask={masks}", f"--report={report}"]
+    words += ["--format=png"]
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    printed = capsys.readouterr()
+    assert caught.value.code == 1 and "3 done, 0 skipped, 3 failed" in printed.out
+    errors = {name: e for e in printed.err.splitlines() for name in "def" if f"/{name}.png: " in e}
+    assert "give a mask of the image's size" in errors["d"]
+    assert "e.png: cannot be read" in errors["e"]
+    assert f"f.png: has no mask; give an image such as {masks}/f.png" in errors["f"]
+    assert json.loads(report.read_text())["checkpoint"] == "inpaint"
+    for name, column in columns.items():
+        before = read_image(tmp_path / "in" / name)
+        changed = (read_image((out / name).with_suffix(".png")) != before).any(axis=-1)
+        assert changed[:, column].mean() > 0.8 and not np.delete(changed, column, axis=1).any()
+    # Another mask makes one output again.
+    write_mask(masks / "a.png", noise.shape[:2], 7)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "1 done, 2 skipped, 3 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mask", ["alpha", "#ff00ff"])
+def test_images_of_a_folder_say_what_they_miss(filling, noise, tmp_path, capsys, mask):
+    for name, column in (("a", 3), ("b", 4)):
+        pixels = np.concatenate([noise, np.full_like(noise[..., :1], 255)], axis=-1)
+        pixels[:, column] = 255, 0, 255, 0 if mask == "alpha" else 255
+        write_photo(tmp_path / "in" / f"{name}.png", Photo(pixels))
+    main(["restore", f"{tmp_path}/in", f"{tmp_path}/out", f"--mask={mask}"])
+    assert "2 done" in capsys.readouterr().out
+    for name, column in (("a", 3), ("b", 4)):
+        filled = read_photo(tmp_path / "out" / f"{name}.png").pixels
+        assert (filled[..., 3] == 255).all() and filled[:, column, 1].mean() > 30
+        np.testing.assert_array_equal(
+            np.delete(filled[..., :3], column, axis=1), np.delete(noise, column, axis=1)
+        )
+
+
+def test_a_checkpoint_that_is_named_is_used_or_refused(filling, image, tmp_path, refuse):
+    """Whether it fills or restores is its own."""
+    path, pixels = image
+    target = tmp_path / "b.png"
+    write_mask(tmp_path / "mask.png", pixels.shape[:2], 2)
+    mask = f"--mask={tmp_path / 'mask.png'}"
+    message = refuse(main, "restore", path, target, mask, "--checkpoint=restore")
+    assert "/restore does not fill missing pixels" in message and "inpaint" in message
+    message = refuse(main, "restore", path, target, "--checkpoint=inpaint")
+    assert "/inpaint fills missing pixels only" in message and "--mask" in message
+    main(["restore", str(path), str(target), mask, "--checkpoint=inpaint"])
+    assert target.exists()
+
+
 def test_masks_that_cannot_be_used(filling, image, tmp_path, refuse):
     path, pixels = image
     target = tmp_path / "b.png"
     assert "has no alpha" in refuse(main, "restore", path, target, "--mask=alpha")
-    for mask, what in (("none.png", "no such file"), ("red", "no such file"), ("..", "a folder")):
+    for mask in ("none.png", "red"):
         message = refuse(main, "restore", path, target, f"--mask={mask}")
-        assert f"--mask {mask}: " in message and what in message and "#ff00ff" in message
+        assert f"--mask {mask}: no such file" in message and "#ff00ff" in message
+    masks = tmp_path / "in" / "masks"
+    write_mask(masks / "a.png", (8, 8), 1)
+    for words in ((path, target), (tmp_path / "in", tmp_path / "out"), (tmp_path, masks)):
+        message = refuse(main, "restore", *words, f"--mask={masks}")
+        is_folder = words[0] != path
+        assert ("keep masks and images apart" in message) == is_folder
+        assert ("give a mask of the image's size" in message) != is_folder
+    message = refuse(main, "restore", path, masks / "a.png", f"--mask={masks}/a.png", "--overwrite")
+    assert "a.png: the output would replace the mask" in message
     assert "leave it out" in refuse(main, "restore", path, target, "--mask=alpha", "--linear")
     with pytest.raises(ValueError, match="give .21, 24. of bool"):
         hyperfunc.represent(pixels, checkpoint=str(filling.path), mask=pixels > 100)

@@ -19,6 +19,7 @@ from hyperfunc.upscaling import (
     Tally,
     Upscaler,
     advise_against_noise,
+    batch_input,
     batch_progress,
     batch_run,
     plan_batches,
@@ -109,10 +110,10 @@ def test_few_large_images_wait(tmp_path, monkeypatch):
         decoded.append(path)
         return read_photo(path)
 
-    monkeypatch.setattr(batch_run, "read_photo", decode)
+    monkeypatch.setattr(batch_input, "read_photo", decode)
     plan_images(tmp_path, [300] * 12)
     for allowed, waiting in ((2**29, 8), (27_000, 3), (1, 1)):
-        monkeypatch.setattr(batch_run, "DECODED_AHEAD_BYTES", allowed)
+        monkeypatch.setattr(batch_input, "DECODED_AHEAD_BYTES", allowed)
         decoded.clear(), ahead.clear()
         batch = plan_batch(tmp_path / "in", tmp_path / str(allowed), SAME_SIZE)
         run_batch(batch, SlowUpscaler(), threads=8)

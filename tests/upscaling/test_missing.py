@@ -108,3 +108,24 @@ def test_masks_that_cannot_be_used(tmp_path, draw):
         Mask("alpha").find(image, name="a.png")
     with pytest.raises(UserError, match="all pixels are missing by --mask #000000"):
         Mask("#000000").find(0 * image, name="a.png")
+
+
+def test_a_mask_is_found_by_the_name_of_its_image(tmp_path):
+    """The same name precedes another suffix."""
+    mask, root = Mask(str(tmp_path)), tmp_path / "photos"
+    for name in ("a.jpg", "a.png", "b.webp", "below/c.d.PNG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = {
+        "a.jpg": "a.jpg",
+        "a.tif": "a.png",
+        "b.png": "b.webp",
+        "below/c.d.jpg": "below/c.d.PNG",
+    }
+    for image, name in found.items():
+        assert mask.choose(root / image, root) == Mask(str(tmp_path / name))
+    for image in ("below/a.jpg", "below/c.png", "c.d.png"):
+        with pytest.raises(UserError, match=f"{image}: has no mask"):
+            mask.choose(root / image, root)
+    for source in (str(tmp_path / "a.png"), "alpha", "#ff00ff"):
+        assert Mask(source).choose(root / "c.png", root) == Mask(source)

@@ -38,8 +38,8 @@ def start(tmp_path, draw, start_python):
     for i in range(FILES):
         write_image(tmp_path / "in" / f"{i:02}.png", draw(i, (48, 64)))
 
-    def start(target, *flags):
-        return start_python(COMMAND, "upscale", f"{tmp_path}/in", target, "--scale=2", *flags)
+    def start(target, *flags, source=tmp_path / "in"):
+        return start_python(COMMAND, "upscale", source, target, "--scale=2", *flags)
 
     return start
 
@@ -59,6 +59,21 @@ def test_the_command_does_what_it_does_without_ray(start, ray, tmp_path):
     assert len(list_outputs(out)) == FILES and set(count_records(out).values()) == {1}
     for path in list_outputs(out):
         assert path.read_bytes() == (plain / path.name).read_bytes()
+
+
+def test_a_single_file_ends_as_it_does_without_ray(start, ray, tmp_path):
+    """Also if only an actor finds out that it cannot be read."""
+    bad = tmp_path / "bad.png"
+    bad.write_bytes((tmp_path / "in" / "00.png").read_bytes()[:-400])
+    for source, code in ((tmp_path / "in" / "00.png", 0), (bad, 2)):
+        answers = []
+        for flags in ((), (ray,)):
+            process = start(tmp_path / f"{len(flags)}.png", "--overwrite", *flags, source=source)
+            _, err = process.communicate(timeout=300)
+            answers.append([line for line in err.splitlines() if line.startswith("error")])
+            assert process.returncode == code, err
+        assert answers[0] == answers[1] and len(answers[0]) == (code == 2)
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
 
 
 def test_a_killed_actor_loses_nothing(start, ray, tmp_path):
