@@ -30,11 +30,7 @@ Orders = tuple[tuple[int, int], ...]
 
 
 def as_points(coords: Any) -> Coords:
-    """Convert points to an array.
-
-    Raises:
-        ValueError: the last axis is not (y, x).
-    """
+    """Convert points to an array, whose last axis must be (y, x)."""
     points = jnp.asarray(coords, jnp.float32)
     if points.ndim == 0 or points.shape[-1] != 2:
         raise ValueError(f"points have shape [..., 2], (y, x) last, not {list(points.shape)}")
@@ -83,10 +79,7 @@ def differentiate(
     *,
     sigma: float | int,
 ) -> Float[Array, "*points c n"]:
-    """Differentiate the blurred function at points, per unit of the coordinates.
-
-    The arguments are those of `evaluate`.
-    """
+    """Differentiate at points, per unit of the coordinates; arguments are those of `evaluate`."""
     widest = bound_footprint(footprint)
     if lines := _find_lines(function, coords, footprint, sigma):
         return differentiate_grid(function, lines, footprint, orders, sigma, widest)
@@ -106,14 +99,8 @@ def resample(
 ) -> Float[Array, "y x c"]:
     """Evaluate at the points that a transform shows, and average the samples of each pixel.
 
-    Args:
-        function: one image.
-        coords: the points, (y, x).
-        footprint: the pixel pitch (y, x) at each point, in input pixels.
-        fill: value or colour outside the image; the image is mirrored there if None.
-        samples: points per output pixel and axis.
-        sigma: as for `evaluate`.
-        widest: as for `evaluate`.
+    ``fill`` is the value or colour outside the image, which is mirrored there if None; otherwise
+    see `evaluate`.
     """
     coords = jnp.where(jnp.isfinite(coords), coords, -1.0)  # Infinite points are outside.
     image = evaluate(function, coords, footprint, sigma=sigma, widest=widest)

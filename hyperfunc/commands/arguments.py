@@ -41,17 +41,7 @@ CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
 
 
 def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None) -> T:
-    """Parse the words of a command line.
-
-    Args:
-        kind: the dataclass of the arguments.
-        words: the command line without the name of the command.
-        prog: the name of the command for its help; that of the running script if not given.
-
-    Raises:
-        UserError: a path is an address that cannot be used.
-        SystemExit: the words cannot be parsed (exit code 2), or ask for help (0).
-    """
+    """Parse the words of a command line, without the name of the command, which ``prog`` is."""
     arguments = tyro.cli(
         kind,
         args=[f"{word}=" if word in MAY_BE_EMPTY else word for word in words],

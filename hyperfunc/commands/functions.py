@@ -28,16 +28,10 @@ class Opened(NamedTuple):
 def open_functions(
     source: Path, checkpoint: "str | Model", *, for_file: bool, for_page: bool
 ) -> Opened:
-    """Represent an image as a function, or read a function from a file.
+    """Represent an image as a function, or read a function from a file (.hfn).
 
-    Args:
-        source: an image or a function file (.hfn).
-        checkpoint: the model that represents images, or its workdir or name.
-        for_file: whether the function of the whole image is needed.
-        for_page: whether a page will show it. A model that no page can show is refused at once.
-
-    Raises:
-        UserError: the file cannot be read, or the model cannot be used for it.
+    ``for_file`` tells whether the function of the whole image is needed, ``for_page`` whether a
+    page will show it: a model that no page can show is refused at once.
     """
     from hyperfunc.devices import use_cpu_cores
 
@@ -85,11 +79,7 @@ def _reduce(pixels: "HostPixels", size: "Size") -> "HostPixels":
 
 
 def render_function(source: Path, target: str, request: "Request", *, overwrite: bool) -> str:
-    """Render a function file as an image of 8 bits, and say what was done.
-
-    Raises:
-        UserError: the function cannot be read, or the image cannot be written.
-    """
+    """Render a function file as an image of 8 bits, and say what was done."""
     import numpy as np
 
     from hyperfunc.api import load

@@ -21,12 +21,7 @@ RAISING = ("absl", "asyncio")
 
 
 class ErrorLog(logging.Handler):
-    """Counts logged errors, and keeps them with their tracebacks in a temporary file.
-
-    Attributes:
-        count: number of errors.
-        path: the file, which the first error creates.
-    """
+    """Counts logged errors, and keeps them with their tracebacks in a temporary file."""
 
     def __init__(self, *, writes_file: bool) -> None:
         """Start without errors."""
@@ -67,17 +62,11 @@ class _MessageFormatter(logging.Formatter):
 
 @contextlib.contextmanager
 def writing_log(*, quiet: bool = False, debug: bool = False) -> Iterator[ErrorLog]:
-    """Send what the package logs where a user expects it, until the context ends.
+    """Send what the package logs where a user expects it, and yield the errors.
 
-    Announcements of slow steps and warnings go to stderr. Errors go to a file with their
-    tracebacks, because the command prints a message of its own.
-
-    Args:
-        quiet: leave out the announcements.
-        debug: send everything to stderr, with tracebacks.
-
-    Yields:
-        The errors that have been logged; with ``debug`` there is no file.
+    Announcements of slow steps (unless ``quiet``) and warnings go to stderr, and errors with their
+    tracebacks to a file, because the command prints a message of its own. With ``debug`` all goes
+    to stderr.
     """
     logger = logging.getLogger("hyperfunc")
     errors, console = ErrorLog(writes_file=not debug), _Console()

@@ -67,16 +67,9 @@ def run_command(
     *,
     owns_process: bool,
 ) -> None:
-    """Parse the words of a command line and run the command.
+    """Parse the words of a command line and run the command; SystemExit has the exit code.
 
-    Args:
-        parse: from words to arguments.
-        run: does the work.
-        words: the command line without the name of the command.
-        owns_process: whether the process exists for this command only, so that Ctrl-C may end it.
-
-    Raises:
-        SystemExit: the command ends with another exit code than 0; see above.
+    If the process exists for this command only (``owns_process``), Ctrl-C ends it.
     """
     if owns_process:
         signal.signal(signal.SIGINT, _exit)
@@ -170,11 +163,7 @@ def _printing_any_name() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting_interrupt() -> Iterator[Callable[[], bool]]:
-    """Note a first Ctrl-C instead of ending the process, and restore the previous handler.
-
-    Yields:
-        A function that tells whether Ctrl-C was pressed.
-    """
+    """Note a first Ctrl-C instead of ending the process; yield a function that tells of it."""
     interrupted: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Signals do not arrive here.
         yield lambda: False

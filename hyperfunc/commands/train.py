@@ -93,11 +93,7 @@ def run(arguments: Arguments) -> None:
 
 
 def _enable_amx() -> None:
-    """Register the training layers of contrib/amx.
-
-    Raises:
-        UserError: they are not installed, or the machine cannot run them.
-    """
+    """Register the training layers of contrib/amx."""
     try:
         import hyperfunc_amx  # pyright: ignore[reportMissingImports]
     except ImportError as error:

@@ -189,11 +189,7 @@ def _is_small(source: Path) -> bool:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read a size such as "3840x2160" (width x height, pixels), as (height, width).
-
-    Raises:
-        UserError: it is not two whole numbers of at least 1.
-    """
+    """Read a size such as "3840x2160" (width x height, pixels), as (height, width)."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         parts = ["0"]
@@ -301,11 +297,7 @@ def _check_batches(
     *,
     is_single: bool,
 ) -> "Iterator[Batch]":
-    """Yield the batches, and check before each that its outputs can be written.
-
-    Raises:
-        UserError: the only file cannot be enlarged, or nothing can be written.
-    """
+    """Yield the batches, and check before each that its outputs can be written."""
     from hyperfunc.upscaling import check_places
 
     try:

@@ -34,10 +34,9 @@ class Disturbance(NamedTuple):
 
 
 def measure_detail(image: Any) -> Any:
-    """Measure how much each image varies, in levels.
+    """Measure how much each image varies: the mean absolute difference of neighbours, in levels.
 
-    It is the mean absolute difference of vertical neighbours plus that of horizontal ones, of the
-    green channel only, because the channels of photographs vary alike.
+    Only the green channel counts, because the channels of photographs vary alike.
     """
     xp = image.__array_namespace__()
     green = image[..., 1].astype(xp.int16)
@@ -48,10 +47,9 @@ def measure_detail(image: Any) -> Any:
 
 
 def turn(image: Any, flags: Any) -> Any:
-    """Apply one of the eight symmetries of the square.
+    """Apply one of the eight symmetries of the square: reverse rows, columns, and transpose.
 
-    The flags say whether to reverse the rows, to reverse the columns, and then to transpose: three
-    scalars, or three arrays [..., 1, 1, 1].
+    The flags are three scalars, or three arrays [..., 1, 1, 1].
     """
     xp = image.__array_namespace__()
     reverse_rows, reverse_columns, transpose = flags

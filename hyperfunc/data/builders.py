@@ -26,13 +26,7 @@ _BSDS500 = "https://github.com/BIDS/BSDS500/archive/a04b7c6c3a9f0ace74bf205c72a4
 
 
 class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Images with their names, from a zip archive.
-
-    Attributes:
-        URL: address of the archive.
-        FOLDER: folder of the archive that holds the images, below its top folder.
-        EXPECTED: the number of images that the set has.
-    """
+    """Images with their names, so many, from a folder of a zip archive below its top folder."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
@@ -131,12 +125,9 @@ BUILDERS = {builder.name: builder for builder in (Set5, Set14, B100, Urban100)}
 def prepare(name: str, data_dir: Path | None) -> Path:
     """Download and prepare a dataset, unless this was done before, and return its folder.
 
-    It is `<data_dir>/<name>/<version>`; if ``data_dir`` is None, in TFDS's own folder.
-
     Raises:
         UserError: there is no network, an image cannot be read, or the number of images is not that
-            of the set.
-        tfds.download.DownloadError: the download fails half-way; TFDS raises other exceptions, too.
+            of the set. TFDS raises other exceptions, too.
     """
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
     if not builder.is_prepared():

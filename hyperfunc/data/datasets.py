@@ -247,11 +247,7 @@ def _shorten(error: Exception) -> str:
 
 
 def make_face_transform(size: int) -> Callable[[HostImage], UInt8[np.ndarray, "size size 3"]]:
-    """Return a function that turns a CelebA image into a face of `size` x `size` pixels.
-
-    Raises:
-        ValueError: the size is not one of `FACE_SIZES`.
-    """
+    """Return a function that turns a CelebA image into a face of one of `FACE_SIZES`."""
     if size not in FACE_SIZES:
         raise ValueError(f"faces come in sizes {FACE_SIZES}, got {size}")
     return functools.partial(_crop_face, size=size)

@@ -82,9 +82,6 @@ def load_resident(
 
     With ``shrink`` above 1 every image is kept in `SIZES_PER_IMAGE` sizes, evenly from its own down
     to 1 / shrink; all sizes are drawn equally often.
-
-    Raises:
-        UserError: the images have more than `MAX_PIXELS` pixels.
     """
     factors = np.linspace(1.0, shrink, SIZES_PER_IMAGE) if shrink > 1 else np.ones(1)
 
@@ -194,12 +191,7 @@ def make_examples(
     resampling: Resampling,
     phase: Float[Array, " 2"],
 ) -> dict[str, Array]:
-    """Make ``count`` examples as `SuperResolution.make_example` does: crop, augment and degrade.
-
-    Returns:
-        "observed" [count, crop, crop, 3], uint8; "target" [count, crop * scale, crop * scale, 3],
-        uint8; "phase" [count, 2].
-    """
+    """Make a batch of ``count`` examples as `SuperResolution.make_example` does."""
     draws = jax.random.split(key, 5)
     region = _draw_regions(task, count, scale, images, draws[0], draws[1])
     if task.flips:

@@ -41,10 +41,7 @@ class Setting(NamedTuple):
 def crop_at_random(
     image: HostImage, side: int, rng: np.random.Generator, *, margin: int = 0
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """Cut out a random square of ``side`` pixels with its margins.
-
-    A margin that reaches beyond the border of the image is mirrored.
-    """
+    """Cut out a random square of ``side`` pixels with its margins, mirrored beyond the border."""
     for axis, pixels in enumerate(image.shape[:2]):
         room = pixels - (side - 2 * margin)
         first = (int(rng.integers(room + 1)) if room > 0 else room // 2) - margin
@@ -103,8 +100,7 @@ def enlarge(
 def compress(image: HostImage, rng: np.random.Generator, qualities: tuple[int, int]) -> HostImage:
     """Save an image as a JPEG and read it again, as if it were a part of a larger image.
 
-    The quality (between two, in libjpeg's units), the chroma subsampling and the place of the grid
-    of blocks are drawn.
+    The quality (in libjpeg's units), the chroma subsampling and the place of the grid are drawn.
     """
     corner = rng.integers(BLOCK_SIDE, size=2)
     pad = [(c, -(c + n) % BLOCK_SIDE) for c, n in zip(corner, image.shape, strict=False)]

@@ -28,8 +28,7 @@ def repeat_by_weight(
 ) -> Int64[np.ndarray, " examples"]:
     """List the numbers of all images, each as often as its area times its folder's weight demands.
 
-    Every image is listed at least once. Proportions are accurate to a tenth of the share of the
-    rarest image. ``weights`` are pairs (folder of the dataset, weight).
+    Proportions are accurate to a tenth of the share of the rarest image.
     """
     names = source.names
     shares = np.asarray([math.prod(size) for size in source.sizes()], np.float64)

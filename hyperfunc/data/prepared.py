@@ -29,9 +29,6 @@ def open_prepared(path: Path, *, split: str, transform: Transform | None = None)
 
     Where the data lack the split (`train`, `val` or `test`), another evaluation split takes its
     place, or their only split. Examples without a `name` are named by their number.
-
-    Raises:
-        UserError: the data cannot be read, hold no images, or have no such split.
     """
     check_extra("train", "data prepared by TFDS")
     import tensorflow_datasets as tfds

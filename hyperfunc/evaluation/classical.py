@@ -109,9 +109,9 @@ def _deconvolve(
 
 
 def _join_sides(pixels: Pixels, kernel: Float64[np.ndarray, "n n"]) -> Pixels:
-    """Fade towards the border to the image blurred across it, so that opposite sides fit.
+    """Fade towards the border to the image blurred across it, as MATLAB's ``edgetaper`` does.
 
-    The weights are one minus the autocorrelation of the kernel, as in MATLAB's ``edgetaper``.
+    The weights are one minus the autocorrelation of the kernel.
     """
     blurred = scipy.ndimage.convolve(pixels, kernel[..., None], mode="wrap")
     weights = np.ones(pixels.shape[:2])

@@ -30,15 +30,10 @@ METHODS = ("bicubic", *BASELINES, "hyperfunc", "hyperfunc+")
 def load_methods(
     names: Sequence[str], *, checkpoint: str, baselines: Mapping[str, Path | None]
 ) -> tuple[dict[str, Method], dict[str, Model]]:
-    """Load methods and their models.
+    """Load methods, some of `METHODS`, and the models of those that have one, by name.
 
-    Args:
-        names: some of `METHODS`. ``hyperfunc+`` is ``hyperfunc`` with `self_ensemble`.
-        checkpoint: the model of ``hyperfunc``.
-        baselines: the training run of each of `BASELINES`, if there is one.
-
-    Returns:
-        The methods by name, in the order of ``names``, and the models of those that have one.
+    ``hyperfunc`` is the model at ``checkpoint``, ``hyperfunc+`` with `self_ensemble`. The baselines
+    are the training runs of `BASELINES`, as far as there are some.
 
     Raises:
         UserError: there is no such method, or no model for it.

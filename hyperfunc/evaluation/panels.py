@@ -21,14 +21,11 @@ ZOOM = 2
 def compare(
     images: Mapping[str, HostImage], psnr: Mapping[str, float], *, side: int = 160
 ) -> HostImage:
-    """Put the same detail of several images side by side, each with a caption.
+    """Put the same detail of several images side by side, with names and PSNR (dB) as captions.
 
-    It is the detail where the last result gains most over the first one, in squared error of luma.
-
-    Args:
-        images: two or more results by name, and the original last; all of one size.
-        psnr: in decibels, of the images that have one. Captions show the name and the PSNR.
-        side: side of the detail in pixels; smaller images are shown whole.
+    The images are two or more results, and the original last, all of one size. The detail has
+    ``side`` pixels, and lies where the last result gains most over the first one, in squared error
+    of luma.
     """
     names = list(images)
     top, left, height, width = _find_largest_gain(

@@ -108,14 +108,10 @@ def _train_for(scale: int, experiment: Experiment) -> Experiment:
 
 @dataclasses.dataclass
 class Reproduction:
-    """The paper's tables and figures in a folder.
+    """The paper's tables and figures in the folder ``out``, with training runs in ``runs``.
 
-    Attributes:
-        out: the folder.
-        runs: the folder of the training runs.
-        data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
-        is_quick: take the checkpoints that are there, train none, and measure Set5 and 60 faces.
-            The faces are those of `faces_local` if the paper's network was not trained.
+    If it is quick, nothing is trained, and Set5 and 60 faces are measured with what is there: the
+    faces with `faces_local` if the paper's network was not trained.
     """
 
     out: Path
@@ -191,11 +187,7 @@ class Reproduction:
         self._load.cache_clear()
 
     def _find(self, name: str) -> Model | None:
-        """Load a bundled model, or the newest checkpoint of a run, if there is one.
-
-        Raises:
-            UserError: it cannot be read.
-        """
+        """Load a bundled model, or the newest checkpoint of a run, if there is one."""
         if (BUNDLED / name).is_dir():
             return self._load(name)
         checkpoints = (self.runs / name).glob("checkpoints/*")

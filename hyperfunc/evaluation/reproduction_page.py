@@ -50,14 +50,7 @@ img { max-width: 100% }
 
 
 def write_table(record: dict[str, Any], systems: Sequence[str], path: Path) -> None:
-    """Write Tables 1 and 2 as Markdown.
-
-    The record has "protocol", and "cells": the PSNR and the SSIM of each dataset, scale and system.
-    The columns are the systems that have cells.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write Tables 1 and 2 as Markdown; the columns are the systems that have cells."""
     rows = [list(row) for row in _list_rows(record, systems)]
     rows.insert(1, ["---"] * len(rows[0]))
     counts = [list(row) for row in _list_counts(record, systems)]
@@ -79,13 +72,7 @@ def write_table(record: dict[str, Any], systems: Sequence[str], path: Path) -> N
 
 
 def write_page(record: dict[str, Any], systems: Sequence[str], folder: Path) -> None:
-    """Write ``index.html``: the tables, and the figures that the folder holds.
-
-    The record is that of `write_table`, with "faces": what `evaluate_weight_space` measured.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write ``index.html``: the tables, and the figures that the folder holds."""
     parts = [
         HEAD,
         "<h2>Super-resolution (Section 4.2, Tables 1 and 2)</h2>",

@@ -56,13 +56,7 @@ TWO_STEPS = ("hyperfunc-bicubic", "hyperfunc-sr", "sr-hyperfunc")
 
 @dataclasses.dataclass(frozen=True)
 class RestorationRow:
-    """The mean of one method at one level over a dataset.
-
-    Attributes:
-        level: of the damage; see `hyperfunc.evaluation.damage`.
-        psnr: mean PSNR in decibels, see `hyperfunc.pixels.mean_psnr`.
-        seconds: time for all images together, compilation included.
-    """
+    """The mean PSNR (dB) of one method at one level over a dataset, and the time of all images."""
 
     level: Level
     method: str
@@ -73,12 +67,7 @@ class RestorationRow:
 
 @dataclasses.dataclass(frozen=True)
 class RestorationTable:
-    """The result of an evaluation of restoration; its fields are those of the JSON file.
-
-    Attributes:
-        protocol: how the numbers were measured, in words.
-        per_image: for each level and image {"level": ..., "image": name, METHOD: dB, ...}.
-    """
+    """The result of an evaluation of restoration; its fields are those of the JSON file."""
 
     task: RestorationTask
     dataset: str
@@ -86,6 +75,7 @@ class RestorationTable:
     protocol: str
     rows: list[RestorationRow]
     per_image: list[dict[str, Any]]
+    """For each level and image {"level": ..., "image": name, METHOD: dB, ...}."""
 
     def __str__(self) -> str:
         """Lay the methods below each other, and the levels beside each other."""
@@ -107,16 +97,10 @@ class RestorationTable:
 def load_restorers(
     names: Sequence[str] | None, task: RestorationTask, scale: float, *, checkpoint: str | Model
 ) -> tuple[dict[str, Restorer], Model | None]:
-    """Load methods by their names.
+    """Load the methods that a task has at a scale, or some of them, and the model if one needs it.
 
-    Args:
-        names: some of those that the task has at this scale; all of them if not given.
-        task: what is to be undone. It decides which classical methods there are.
-        scale: by how much images are enlarged. Above 1 there are methods in two steps.
-        checkpoint: the model, or where it is; see `load_model`.
-
-    Returns:
-        The methods by name, and the model if one of them needs it.
+    The task decides which classical methods there are; at scales above 1 there are methods in two
+    steps. The checkpoint is the model, or where it is.
 
     Raises:
         UserError: there is no such method, or no such model.
@@ -186,16 +170,10 @@ def evaluate_restoration(
     scale: float = 1.0,
     save_dir: Path | None = None,
 ) -> RestorationTable:
-    """Measure how well methods undo damage, while they enlarge the image or not.
+    """Measure how well methods undo damage, while they enlarge the image (scale above 1) or not.
 
-    Args:
-        source: the images without damage.
-        restorers: methods by name.
-        task: the kind of damage.
-        levels: how strong it is; see `hyperfunc.evaluation.damage`.
-        scale: output pixels per input pixel, at least 1.
-        save_dir: folder for comparisons of all methods, which show where the last one gains most
-            over the first one.
+    The source has the images without damage; for the levels see `hyperfunc.evaluation.damage`.
+    ``save_dir`` gets comparisons, which show where the last method gains most over the first one.
 
     Raises:
         UserError: an image cannot be read or is too small for the scale, or ``save_dir`` cannot be

@@ -76,9 +76,7 @@ def gradient_histograms(images: Images) -> Float[np.ndarray, "n d"]:
 class FeatureSpace:
     """The principal components of the gradient histograms of a set of images.
 
-    Attributes:
-        mean: the mean histogram.
-        components: orthonormal columns, those of the largest variance first.
+    They are orthonormal columns, those of the largest variance first.
     """
 
     mean: Float[np.ndarray, " d"]
@@ -133,12 +131,10 @@ def roughness(path: UInt8[np.ndarray, "n t h w 3"]) -> Float[np.ndarray, " n"]:
 def confidence_interval(
     statistic: Callable[[np.ndarray], float], count: int
 ) -> tuple[float, float]:
-    """Estimate the 95 % confidence interval of a statistic by the bootstrap.
+    """Estimate the 95 % confidence interval of a statistic of ``count`` samples by the bootstrap.
 
-    The interval is centred on the statistic of all samples, and has the width that the standard
-    deviation of the bootstrap gives. Quantiles of the bootstrap would be too high for a Fréchet
-    distance, which grows when samples are repeated. The statistic is a function of the indices of
-    samples, of which there are ``count``.
+    It is centred on the statistic of all samples, with the standard deviation of the bootstrap.
+    Quantiles would be too high for a Fréchet distance, which grows when samples are repeated.
     """
     rng = np.random.default_rng(0)
     values = [statistic(rng.integers(count, size=count)) for _ in range(BOOTSTRAP_SAMPLES)]

@@ -36,12 +36,9 @@ PROTOCOL = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """The means of one method over a dataset.
+    """The mean PSNR (dB) and SSIM of luma of one method over a dataset, and the time of all images.
 
-    Attributes:
-        psnr_y: mean PSNR of luma in decibels, see `hyperfunc.pixels.mean_psnr`.
-        ssim_y: mean SSIM of luma.
-        seconds: time for all images together, compilation included.
+    The time includes compilation.
     """
 
     method: str
@@ -53,19 +50,14 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The result of a super-resolution evaluation; its fields are those of the JSON file.
-
-    Attributes:
-        scale: (rows, columns), output pixels per input pixel.
-        protocol: how the numbers were measured, in words.
-        per_image: for each image {"image": name, METHOD: {"psnr_y": dB, "ssim_y": SSIM}, ...}.
-    """
+    """The result of a super-resolution evaluation; its fields are those of the JSON file."""
 
     dataset: str
     scale: tuple[float, float]
     protocol: str
     rows: list[Row]
     per_image: list[dict[str, Any]]
+    """For each image {"image": name, METHOD: {"psnr_y": dB, "ssim_y": SSIM}, ...}."""
 
     def __str__(self) -> str:
         scale = " x ".join(f"{s:g}" for s in dict.fromkeys(self.scale))
@@ -85,14 +77,10 @@ def evaluate_super_resolution(
     *,
     save_dir: Path | None = None,
 ) -> Table:
-    """Measure how well methods enlarge the images of a dataset.
+    """Measure how well methods enlarge the images of a dataset by (rows, columns), at least 1.
 
-    Args:
-        source: the high-resolution images.
-        methods: methods by name. Saved comparisons show where the last one gains most over the
-            first one.
-        scale: (rows, columns), at least 1; need not be integers.
-        save_dir: folder for the results of the last method and for comparisons of all methods.
+    ``save_dir`` gets the results of the last method, and comparisons, which show where it gains
+    most over the first one.
 
     Raises:
         UserError: an image cannot be read or is too small for the scale, or ``save_dir`` cannot be

@@ -28,19 +28,14 @@ FACES = ("faces", "celeb_a")
 
 
 class ImageSets(NamedTuple):
-    """The images of an evaluation.
-
-    Attributes:
-        test: images that the model was not trained on, of the size that it was trained on.
-        test_large: the same images at twice the size, if there are any; larger renderings are
-            compared with them.
-        others: other natural images. One half defines the space of features. The other half is the
-            reference that every set of images is compared with.
-    """
+    """The images of an evaluation."""
 
     test: ImageSource
+    """Images that the model was not trained on."""
     test_large: ImageSource | None
+    """The same images at twice the size, if there are any."""
     others: ImageSource
+    """Half of them define the space of features, the others are the reference for all sets."""
 
 
 def open_image_sets(dataset: str, size: int, *, data_dir: Path | None) -> ImageSets:
@@ -77,16 +72,9 @@ def open_image_sets(dataset: str, size: int, *, data_dir: Path | None) -> ImageS
 def evaluate_weight_space(
     model: Model, sets: ImageSets, *, pairs: int = 500, out: Path | None = None
 ) -> dict[str, Any]:
-    """Measure everything, and draw the figures.
+    """Measure everything, on random pairs of test images, and draw the figures into ``out``.
 
-    Args:
-        model: a model that was trained to reconstruct images.
-        sets: the images.
-        pairs: number of random pairs of test images.
-        out: folder for the figures, if they are wanted.
-
-    Returns:
-        Numbers for JSON; docs/reproduction.md explains them.
+    The model was trained to reconstruct images. docs/reproduction.md explains the numbers.
 
     Raises:
         UserError: there are too few images, or they differ in size.

@@ -26,11 +26,7 @@ def draw_figures(
     pairs: tuple[np.ndarray, np.ndarray],
     folder: Path,
 ) -> None:
-    """Draw the figures and an animation.
-
-    Raises:
-        UserError: the folder cannot be written to.
-    """
+    """Draw the figures and an animation."""
     times = np.linspace(0, 1, COLUMNS)
     rows = min(ROWS, len(pairs[0]))
 

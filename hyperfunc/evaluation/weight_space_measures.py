@@ -136,9 +136,8 @@ def measure_similarity(
 ) -> dict[str, Any]:
     """Measure whether similar images have similar weights.
 
-    Weights are taken as they are, and divided by their standard deviation over the images
-    ("weights_scaled"). For slightly changed copies of the images it is measured how often the
-    original is the nearest image.
+    Weights are taken as they are, and divided by their standard deviation ("weights_scaled"). Of
+    slightly changed copies it is measured how often the original is the nearest image.
     """
     spread = to_vectors(theta).std(axis=0) + 1e-8
 
@@ -182,9 +181,8 @@ def measure_layer_effects(
 ) -> dict[str, Any]:
     """Measure what an image changes by when one layer is replaced by that of another image.
 
-    Each number is a root mean square in grey levels: "brightness" of the mean change of luma over
-    the image, "structure" of the change of luma less that mean, "chroma" of the change of Cb and
-    Cr.
+    Each number is a root mean square in grey levels: of the mean change of luma ("brightness"), of
+    the rest of it ("structure"), and of the change of Cb and Cr ("chroma").
     """
     start, end = (select(theta, index) for index in pairs)
     before = _to_ycbcr(space.render(start))

@@ -53,11 +53,7 @@ def make_config(step: int, experiment: Experiment, data: str) -> dict[str, Any]:
 
 
 def read_config(workdir: Path, step: int) -> Config:
-    """Read the item ``config``.
-
-    Raises:
-        UserError: it cannot be read, or another version of hyperfunc wrote it.
-    """
+    """Read the item ``config``."""
     with _reporting(workdir, step):
         config = json.loads((_item(workdir, step, "config") / "metadata").read_text("utf-8"))
         if not isinstance(config, dict):
@@ -76,8 +72,7 @@ def read_config(workdir: Path, step: int) -> Config:
 def read_arrays(workdir: Path, step: int, item: str, like: Any) -> Any:
     """Read the item ``model`` or ``training``.
 
-    ``like`` is the tree to read, with a `jax.ShapeDtypeStruct` in place of each array: its shape,
-    its dtype and where to put it (sharding).
+    ``like`` is the tree to read, with a `jax.ShapeDtypeStruct` in place of each array.
 
     Raises:
         UserError: a file is missing or damaged, or the item holds other arrays.

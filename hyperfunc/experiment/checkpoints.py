@@ -137,10 +137,9 @@ class Model:
             )
 
     def with_strength(self, strength: float) -> "Model":
-        """Return a model that changes its input by ``strength`` times as much.
+        """Return a model that changes its input by ``strength`` times as much, between 0 and 1.
 
-        Its functions lie between the interpolation of the input (0) and those of this model (1).
-        The functions are linear in what the last layers emit, and these in their own variables.
+        Its functions are linear in what the last layers emit, and these in their own variables.
 
         Raises:
             UserError: the model does not restore: it corrects no base.
@@ -250,9 +249,7 @@ def _find_step(workdir: Path, step: int | None) -> tuple[Path, int]:
 
 
 def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
-    """Write what inference needs of a checkpoint: a folder of two files, which `load_model` reads.
-
-    The checkpoint is the newest one of the training run if no step is given.
+    """Write what inference needs of a checkpoint, the newest by default; `load_model` reads it.
 
     Raises:
         UserError: there is no such checkpoint, or it is damaged, or the folder cannot be written.
@@ -261,11 +258,7 @@ def export_model(workdir: Path, destination: Path, *, step: int | None = None) -
 
 
 def write_model(model: Model, destination: Path) -> None:
-    """Write a model as `export_model` does.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write a model as `export_model` does."""
     from hyperfunc.experiment.config import to_dict
 
     run = dataclasses.replace(model.experiment.run, start_from="")  # A path on this machine.

@@ -58,11 +58,7 @@ class Exported(NamedTuple):
 
 
 def find_folder(path: str | Path) -> tuple[Path, bool]:
-    """Find the folder of a model, and whether it comes with the package.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Find the folder of a model, and whether it comes with the package."""
     bundled = {folder.name for folder in BUNDLED.glob("*/")}
     is_bundled = isinstance(path, str) and path in bundled
     folder = BUNDLED / path if is_bundled else as_path(path)
@@ -81,13 +77,7 @@ def is_exported(folder: Path) -> bool:
 
 
 def write_exported(folder: Path, exported: Exported, variables: dict[str, Any]) -> None:
-    """Write an exported model, whose variables are nested dictionaries of arrays.
-
-    The folder is created if it does not exist; the two files are replaced if they do.
-
-    Raises:
-        UserError: the folder cannot be written to.
-    """
+    """Write an exported model, whose variables are nested dictionaries of arrays."""
     leaves = dict(_flatten(variables))
     empty = [name for name, leaf in leaves.items() if isinstance(leaf, dict)]
     arrays = {
@@ -101,11 +91,7 @@ def write_exported(folder: Path, exported: Exported, variables: dict[str, Any]) 
 
 
 def read_exported(folder: Path) -> Exported:
-    """Read ``config.json``.
-
-    Raises:
-        UserError: it cannot be read, or another version of hyperfunc wrote it.
-    """
+    """Read ``config.json``."""
     path = folder / CONFIG
     try:
         config = json.loads(path.read_text("utf-8"))
@@ -123,11 +109,7 @@ def read_exported(folder: Path) -> Exported:
 
 
 def read_variables(folder: Path) -> dict[str, Any]:
-    """Read the variables from the mapped file, as arrays of NumPy.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
+    """Read the variables from the mapped file, as arrays of NumPy."""
     variables: dict[str, Any] = {}
     with _open_weights(folder) as file:
         for name in file.keys():
@@ -138,11 +120,7 @@ def read_variables(folder: Path) -> dict[str, Any]:
 
 
 def count_parameters(folder: Path) -> int:
-    """Count the numbers in ``model.safetensors`` from its header.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
+    """Count the numbers in ``model.safetensors`` from its header."""
     with _open_weights(folder) as file:
         return sum(int(np.prod(file.get_slice(name).get_shape())) for name in file.keys())
 

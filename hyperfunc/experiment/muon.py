@@ -8,10 +8,7 @@ import optax
 
 
 def muon_dimensions(is_pointwise_too: bool, stacks: Any) -> Any:
-    """Choose the stacks that Muon updates, those of kernels between hidden layers.
-
-    A stack [n, k, k, c_in, c_out] holds n matrices [k k c_in, c_out]; None leaves it to AdamW.
-    """
+    """Choose the stacks [n, k, k, c_in, c_out] of kernels between hidden layers, for Muon."""
 
     def dimensions(stack: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
         shape = stack.shape[1:]

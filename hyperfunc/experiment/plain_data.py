@@ -64,12 +64,9 @@ def _check_limits(data: Any, name: str) -> None:
 
 
 def structure(data: Any, kind: Any, name: str) -> Any:
-    """Rebuild a component from plain data of our own; numbers and lists are not limited.
+    """Rebuild a component from plain data of our own, without limits; otherwise as `from_plain`.
 
-    Fields that are missing get their defaults. Errors call the data ``name``.
-
-    Raises:
-        ValueError: all that is wrong with the data, in one line.
+    Fields that are missing get their defaults.
     """
     if not isinstance(data, dict):
         raise ValueError(f"{name}: {data!r:.80} is no mapping from fields to values")

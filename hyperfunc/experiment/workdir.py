@@ -163,7 +163,7 @@ class Workdir(contextlib.AbstractContextManager):
             experiment: what is trained.
             model: the variables for inference.
             training: the other arrays that resuming needs.
-            psnr: of the held-out images, in dB, which ranks checkpoints.
+            psnr: in dB, which ranks checkpoints.
             data: the training images, see `hyperfunc.data.ImageSource.identify`.
 
         Raises:
@@ -183,11 +183,7 @@ class Workdir(contextlib.AbstractContextManager):
             )
 
     def read_config(self, step: int) -> Config:
-        """Read the experiment and the data of a checkpoint.
-
-        Raises:
-            UserError: they cannot be read, or another version of hyperfunc wrote them.
-        """
+        """Read the experiment and the data of a checkpoint."""
         return read_config(self.path, step)
 
     def restore(self, step: int, model: Any, training: Any) -> tuple[Any, Any]:
@@ -209,11 +205,7 @@ class Workdir(contextlib.AbstractContextManager):
             ) from error
 
     def close(self) -> None:
-        """Wait until the checkpoints are written.
-
-        Raises:
-            UserError: one cannot be written.
-        """
+        """Wait until the checkpoints are written."""
         with self._writing():
             self._manager.wait_until_finished()
             self._manager.close()

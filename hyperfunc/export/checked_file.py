@@ -27,11 +27,7 @@ class InvalidFile(Exception):
 
 @contextlib.contextmanager
 def open_checked(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a file, and report what is wrong with it, also while it is read, as a `UserError`.
-
-    Yields:
-        The open file, of the type `safetensors.safe_open`.
-    """
+    """Open a file, and report what is wrong with it, also while it is read, as a `UserError`."""
     path = as_path(path)
     try:
         # Checked before opening: opening a pipe waits for its writer.
@@ -69,13 +65,9 @@ class ArrayReader:
         self.unread = set(file.keys())
 
     def read(self, name: str, shape: tuple[int | None, ...], *dtypes: str) -> np.ndarray:
-        """Read an array that must have this shape and one of these types of safetensors.
+        """Read an array of finite values that must have one of these types of safetensors.
 
-        None stands for any positive length of an axis.
-
-        Raises:
-            InvalidFile: it is missing, has another type or shape, or holds values that are not
-                finite.
+        It must have this shape, in which None stands for any positive length of an axis.
         """
         if name not in self.unread:
             raise InvalidFile(f"the array {name!r} is missing")
@@ -98,11 +90,7 @@ class ArrayReader:
         return values
 
     def read_theta(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        """Read an array of theta as float32; integers are multiplied by their scales.
-
-        Raises:
-            InvalidFile: as for `read`, also for the scales.
-        """
+        """Read an array of theta as float32; integers are multiplied by their scales."""
         levels = self.read(name, shape, "F32", "F16", "I8")
         values = levels.astype(np.float32)
         if levels.dtype != np.int8:

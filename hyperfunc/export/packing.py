@@ -13,11 +13,7 @@ MIN_WINDOWS_PER_SCALE = 32
 
 
 def without_padding(function: FunctionalImage) -> FunctionalImage:
-    """Remove the windows that only pad a tile, and the pixels under them.
-
-    Raises:
-        ValueError: the windows that exist are not a block, or windows hold several pixels.
-    """
+    """Remove the windows that only pad a tile, and the pixels under them."""
     spans = []
     for exists in function.exists:
         (present,) = np.nonzero(np.asarray(exists))
@@ -40,16 +36,11 @@ def without_padding(function: FunctionalImage) -> FunctionalImage:
 
 
 def quantize_int8(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Round theta to integers from -127 to 127, times a scale.
+    """Round theta [b, window rows, window columns, ...] to int8 and its scales, float32.
 
-    Args:
-        values: [b, window rows, window columns, ...], finite. Each parameter has its own scale for
-            each row of windows, so that a highlight coarsens its own row only. Where rows are
-            short, all windows share the scale of a parameter; where there are few windows, too,
-            parameters share the scale of their column of the last axis.
-
-    Returns:
-        The integers, int8, and their scales, float32, which broadcast against them.
+    Each parameter has its own scale for each row of windows, so that a highlight coarsens its own
+    row only. Where rows are short, all windows share the scale of a parameter; where there are few
+    windows, too, parameters share the scale of their column of the last axis.
     """
     if values.shape[2] >= MIN_WINDOWS_PER_SCALE:
         axes = (2,)
@@ -63,10 +54,7 @@ def quantize_int8(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantize_base(base: np.ndarray) -> np.ndarray:
-    """Restore the uint8 or uint16 image that a base image, nominally in [0, 1], was made of.
-
-    If it was made of none, it is returned as float32.
-    """
+    """Restore the uint8 or uint16 image that a base image was made of; float32 if of none."""
     for dtype in (np.uint8, np.uint16):
         top = np.float32(np.iinfo(dtype).max)
         levels = np.round(np.clip(base, 0, 1) * top)

@@ -44,8 +44,7 @@ def convolve(
 ) -> Float[Array, "b h2 w2 o"]:
     """Correlate images, zero beyond their border, with weights of odd height and width.
 
-    An odd stride s gives the values at the centres of blocks of s pixels, and the image has a whole
-    number of blocks.
+    An odd stride s gives the values at the centres of whole blocks of s pixels.
     """
     margins = (taps // 2 - step // 2 for taps, step in zip(weights.shape[:2], stride, strict=True))
     padding = [(margin, margin) for margin in margins]

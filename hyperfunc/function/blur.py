@@ -72,11 +72,7 @@ def sample_blurred(
     sigma: float | int,
     widest: float | int,
 ) -> Float[Array, "n c"]:
-    """Evaluate the blurred first image of a batch at points of the unit square.
-
-    The pixel pitch (y, x) at each point and sigma are in input pixels; ``widest`` is that of
-    `hyperfunc.function.sample`.
-    """
+    """Evaluate the blurred first image of a batch at points; otherwise see `sample`."""
     if not function.is_field_per_pixel:
         return _sample_hermite(function, coords, footprint, sigma, widest)
 
@@ -116,9 +112,8 @@ def differentiate_blurred(
 ) -> Float[Array, "y x c"]:
     """Differentiate the blurred first image (of a Fourier field per pixel) where lines cross.
 
-    All points of a row share the integrals along y, and all points of a column those along x, so
-    that a point costs a hundredth of its cost in `sample_blurred`. The y of the rows, the x of the
-    columns, and the units of the derivative are input pixels; otherwise see `sample_blurred`.
+    Points of a row share the integrals along y, those of a column the integrals along x: a point
+    costs a hundredth of its cost in `sample_blurred`. Positions and units are input pixels.
     """
     row_bands, col_bands = (
         _over_positions(
@@ -227,9 +222,8 @@ def _differentiate(weigh: Callable[[Array], Array], _: int) -> Callable[[Array],
 def _nodes(position: Array, sigma: float | int) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
     """Compute nodes and weights to integrate with a Gaussian around a position, in input pixels.
 
-    The pieces end at every half pixel, where f may have a kink. The nodes, except those of the two
-    end pieces, do not move with the position, so that a derivative with respect to the position
-    differentiates the Gaussian and not f.
+    The pieces end at every half pixel, where f may have a kink. Most nodes do not move with the
+    position, so that a derivative with respect to it differentiates the Gaussian and not f.
     """
     reach = CUTOFF * sigma
     whole = jax.lax.stop_gradient(jnp.floor(position))

@@ -19,11 +19,6 @@ def disagreement(
     channels and over four points, each a quarter of the windows' stride away on both axes. Where
     `FunctionalImage.field_share` fades the windows out, it fades, too.
 
-    Args:
-        function: what to evaluate.
-        coords: (y, x) in [0, 1].
-        footprint: the pixel pitch (y, x) of each point, in input pixels.
-
     Raises:
         ValueError: the windows do not overlap.
     """

@@ -36,10 +36,7 @@ class Intervals(NamedTuple):
 
 
 def find_intervals(axis: Axis | Samples, pixels: int) -> Intervals:
-    """Sort samples into pixels + 1 intervals; the first and the last one end at the border.
-
-    Every interval has as many slots as the fullest interval can need.
-    """
+    """Sort samples into pixels + 1 intervals, with as many slots as the fullest one can need."""
     slots = axis.slots
     cell, fraction = axis.split()
     is_right = fraction >= 0.5
@@ -133,10 +130,7 @@ def _weighted_basis(
     exists: Float[Array, " n"],
     footprint: float | Array,
 ) -> tuple[Array, Array]:
-    """Compute the real and imaginary factors [f, side, interval, slot] of one axis.
-
-    They include the weights of the windows, tents that sum to one.
-    """
+    """Compute the factors [f, side, interval, slot] of one axis, with the windows' weights."""
     t = intervals.fraction
     present = jnp.pad(exists, 1)[:, None]
     weights = jnp.stack([present[:-1] * (1 - t), present[1:] * t])

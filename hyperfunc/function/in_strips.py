@@ -168,7 +168,7 @@ def evaluate_points(
     sigma: float | int,
     widest: float | int,
 ) -> Float[Array, "n c"]:
-    """Evaluate at points, as many at once as `points_at_once` allows."""
+    """Evaluate at points, `points_at_once`."""
 
     def evaluate(points: Array, pitch: Array) -> Array:
         points = mirrored(points)
@@ -224,9 +224,9 @@ def differentiate_grid(
     Args:
         function: what to evaluate.
         lines: y of the rows and x of the columns, in [0, 1]; beyond, the image is mirrored.
-        footprint: the pixel pitch (y, x) everywhere, in input pixels.
+        footprint: the pixel pitch (y, x) everywhere; like sigma in input pixels.
         orders: of each derivative, along y and along x, per unit of the coordinates.
-        sigma: standard deviation of the Gaussian, in input pixels.
+        sigma: standard deviation of the Gaussian.
         widest: as for `hyperfunc.function.sample`.
     """
     rows, cols = (mirrored(line) * n for line, n in zip(lines, function.size, strict=True))

@@ -154,15 +154,9 @@ def sample(
 def evaluate_windows(
     function: FunctionalImage, positions: Float[Array, "n 2"], pitch: Float[Array, "n 2"]
 ) -> tuple[Float[Array, "n b i j c"], Float[Array, "n i j"]]:
-    """Evaluate the windows that cover each point, without adding them up.
+    """Evaluate the windows that cover each point, without adding them up; all in input pixels.
 
-    Args:
-        function: what to evaluate.
-        positions: (y, x), in input pixels.
-        pitch: the footprint (y, x) of each point, in input pixels.
-
-    Returns:
-        Values of i rows and j columns of windows, and their weights, which sum to one.
+    Return the values of i rows and j columns of windows, and their weights, which sum to one.
     """
     axes = [function.layout.axis(pixels) for pixels in function.size]
     row, col = (axis.cover(positions[:, i], function.exists[i]) for i, axis in enumerate(axes))
@@ -219,10 +213,7 @@ def _render_windows(
 def _window_slots(
     axis: WindowAxis, samples: Samplings, exists: Float[Array, " k"]
 ) -> tuple[Int[Array, "k s"], Float[Array, "k s"], Float[Array, "k s"]]:
-    """Find, for each window, the samples that it covers: index, local position, and weight.
-
-    The number of slots s is static; surplus slots have weight zero.
-    """
+    """Find the samples that each window covers: index, local position, and weight (zero: none)."""
     positions = samples.positions()
     cover = axis.cover(positions, exists)
     centres = axis.first + jnp.arange(axis.count) * axis.stride

@@ -28,10 +28,7 @@ LUMA_STEPS_AT_50 = 3688
 
 
 def read_chunks(file: File) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the name and the data of each chunk of a PNG, except the pixels.
-
-    Of a chunk that is too large, the data are empty.
-    """
+    """Yield the name and the data, empty if too large, of each chunk of a PNG but the pixels."""
     file.seek(8)  # After the signature.
     while len(start := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", start)
@@ -94,9 +91,7 @@ def has_second_picture(file: File) -> bool:
 
 
 def estimate_quality(file: File) -> int | None:
-    """Estimate the quality of a JPEG, 1 to 100 as libjpeg counts.
-
-    It is the one at which libjpeg would quantise the luma with about the same steps.
+    """Estimate at which quality, 1 to 100, libjpeg would quantise the luma about the same.
 
     Reference: libjpeg 6b, jcparam.c, jpeg_quality_scaling.
     """

@@ -60,10 +60,7 @@ Directory = dict[int, Any]
 
 
 class Layout(NamedTuple):
-    """How numbers are stored, as formats of `struct`; the defaults are those of TIFF and EXIF.
-
-    The byte order, and the types of the number of rows of a directory, of a row, and of an offset.
-    """
+    """The byte order, and formats of `struct` for the number of rows, a row, and an offset."""
 
     order: str
     count: str = "H"
@@ -78,10 +75,7 @@ class Layout(NamedTuple):
 def read_directory(file: File, *, max_bytes: int = 2**20) -> Directory:
     """Read the first directory of a TIFF or an EXIF block, and the EXIF and GPS directories in it.
 
-    Larger values than ``max_bytes`` are left out.
-
-    Raises:
-        ValueError: the file has no such structure.
+    Larger values than ``max_bytes`` are left out. A ValueError says that there is none.
     """
     try:
         layout, start = _read_start(file)

@@ -26,13 +26,7 @@ SUFFIXES = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class ImageFile:
-    """An image file in a folder or in a zip archive.
-
-    Attributes:
-        root: the folder or the archive.
-        member: the path below it, with `/` between its parts.
-        in_zip: whether `root` is an archive.
-    """
+    """An image file in a folder or a zip archive, by its path there with `/` between the parts."""
 
     root: Path
     member: str
@@ -158,10 +152,7 @@ def _is_image(member: str) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What an open archive depends on: the process and the version of the file.
-
-    A forked process would share the position in the file with its parent.
-    """
+    """The version of a file, and the process: a forked one would share the position in the file."""
     return os.getpid(), path.stat().st_mtime_ns
 
 

@@ -53,12 +53,7 @@ def name_kind(start: bytes) -> str | None:
 
 
 def refuse_kind(start: bytes) -> None:
-    """Refuse a file by its first `START` bytes.
-
-    Raises:
-        OtherKindError: it is of a known kind.
-        ValueError: it is empty or unknown.
-    """
+    """Refuse a file by its first `START` bytes: `OtherKindError` if their kind is known."""
     if not start:
         raise OtherKindError("cannot be read as an image (it is empty); copy or download it again")
     name = name_kind(start)

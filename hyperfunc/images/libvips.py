@@ -70,10 +70,8 @@ def load() -> Any:
 def reporting() -> Iterator[Callable[..., Any]]:
     """Raise an error of libvips as a ValueError of one line.
 
-    Yields:
-        A function ``guard(call, result)`` that makes a callback for libvips. No exception can pass
-        through C: where ``call`` raises one, the callback returns ``result``, and the first
-        exception is raised at the end of the context.
+    Yield ``guard(call, result)``, which makes a callback for libvips. No exception can pass through
+    C: where ``call`` raises, it returns ``result``, and the first exception is raised at the end.
     """
     failures: list[BaseException] = []
 
@@ -128,12 +126,7 @@ def save_target(
 ) -> None:
     """Encode an image into an open file, which has to be readable and seekable for TIFF.
 
-    Args:
-        image: the image.
-        file: the file.
-        format_: one of `CODECS`.
-        insertion: (n, bytes): the bytes are inserted after the first n that libvips writes.
-        options: of libvips' function.
+    An insertion (n, bytes) comes after the first n bytes that libvips writes, with its ``options``.
     """
     place, inserted = insertion
 

@@ -103,10 +103,7 @@ class Photo:
 def read_metadata(
     image: "pyvips.Image", file: File, format_: str, tags: Directory, notes: list[str]
 ) -> tuple[Metadata, int]:
-    """Read the metadata and the orientation (1 to 8 as EXIF counts) of an opened image.
-
-    ``tags`` are those of a TIFF. What cannot be kept is added to ``notes``.
-    """
+    """Read the metadata and the orientation (1 to 8 as EXIF counts); ``tags`` are a TIFF's."""
     block, texts, colour = get_field(image, "exif-data"), {}, {}
     if format_ == "PNG":
         chunks = list(containers.read_chunks(file))
@@ -229,11 +226,7 @@ def fit_metadata(metadata: Metadata, format_: str, notes: list[str]) -> Metadata
 
 
 def read_exif(block: bytes | None) -> Directory:
-    """Read the tags of an EXIF block.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """Read the tags of an EXIF block."""
     return read_directory(io.BytesIO(block)) if block else {}
 
 

@@ -36,10 +36,7 @@ _NUMBER = rb"([0-9.]+(?:[eE][+-]?[0-9]+)?)"
 
 
 def drop_lost_parts(metadata: Metadata, frames: int) -> tuple[Metadata, list[str]]:
-    """Drop what metadata say about parts of a file that are not read, and name these parts.
-
-    ``frames`` is the number of images in the file, of which the first is read.
-    """
+    """Drop what metadata say about parts of a file that are not read, and name these parts."""
     lost: list[str] = []
     if metadata.xmp:
         xmp, lost = _clean_xmp(metadata.xmp)

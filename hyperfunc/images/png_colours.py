@@ -64,14 +64,7 @@ CURVES: dict[int, Curve] = {
 
 
 def find_conversion(chunks: Mapping[bytes, bytes]) -> tuple[Curve, str]:
-    """Make a function from values [..., c] of a picture to sRGB, and describe the conversion.
-
-    Args:
-        chunks: cICP, or gAMA and cHRM or one of them.
-
-    Raises:
-        ValueError: a code or a number is unknown or impossible.
-    """
+    """Make a function from values [..., c] of a picture to sRGB, and describe the conversion."""
     note = f"converted to sRGB by its {' and '.join(x.decode() for x in chunks)}"
     low, span = 0.0, 1.0
     if b"cICP" in chunks:

@@ -55,17 +55,9 @@ def write_photo(
 
     TIFF holds 8 and 16 bits and floats, PNG 8 and 16 bits, AVIF 8 and 12 bits, JPEG and WebP 8
     bits. Deeper images are reduced, floats as [0, 1]. JPEG has no alpha: the image is laid on
-    white. The file appears when it is complete; a file that was there is replaced then.
-
-    Args:
-        path: the file; missing folders are made.
-        photo: the image.
-        quality: of JPEG (without chroma subsampling), WebP and AVIF, 1 to 100; WebP and AVIF are
-            lossless at 100.
-        before: called with the complete file before it takes its place.
-
-    Returns:
-        Notes about what the format cannot hold, for people to read.
+    white. Notes about what the format cannot hold are returned. The quality, 1 to 100, is that of
+    JPEG (without chroma subsampling), WebP and AVIF, which are lossless at 100. ``before`` is
+    called with the complete file before it takes its place.
 
     Raises:
         UserError: the suffix is unknown, the image is too large for the format, or the file cannot

@@ -29,9 +29,6 @@ from hyperfunc.types import Images
 class RDN(Trunk):
     """Residual dense network, without its upsampler.
 
-    Every layer of a dense block reads the outputs of all earlier layers of the block. A 1x1
-    convolution fuses them, and another one fuses the outputs of all blocks.
-
     Attributes:
         width: channels between the blocks (the paper's G0).
         blocks: dense blocks (D).

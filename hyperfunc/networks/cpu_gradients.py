@@ -88,12 +88,8 @@ def convolve_and_add(
 ) -> Outputs:
     """Convolve 3x3 or 1x1 with zeros around the image, add the bias, and apply a ReLU on request.
 
-    Values and gradients are those of XLA's convolution except for the order of sums, unless
-    registered layers compute in a lower precision. A 3x3 convolution has no forward-mode
-    derivatives, so it is for training only.
-
-    Raises:
-        ValueError: the kernel has another size.
+    Values and gradients are XLA's, unless registered layers compute in a lower precision. A 3x3
+    convolution has no forward-mode derivatives, so it is for training only.
     """
     if kernel.shape[:2] not in ((1, 1), (3, 3)):
         raise ValueError(f"the fast convolution is 3x3 or 1x1, not {kernel.shape[:2]}")
@@ -114,10 +110,7 @@ def add_gated(
     bias: Float[Array, " c"],
     factor: float,
 ) -> Features:
-    """Add ``factor * features * sigmoid(features * kernel + bias)`` to a shortcut, for training.
-
-    With registered layers there are no forward-mode derivatives.
-    """
+    """Add ``factor * features * sigmoid(features * kernel + bias)`` to a shortcut, for training."""
     if (layers := _find_layers(features, kernel)) and shortcut.dtype == features.dtype:
         return layers.add_gated(shortcut, features, kernel, bias, factor)
     logits = convolve_and_add(features, kernel, bias)
@@ -153,9 +146,8 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
     """Compute the gradient of the kernel as a product of shifted copies.
 
     Inputs with few channels, such as images, are copied nine times. Otherwise three copies of the
-    inputs, shifted by columns, are multiplied by three copies of the gradient, shifted by rows:
-    each factor is copied three times instead of nine, and the product's sides, 3 c and 3 d, are
-    long enough for its full rate.
+    inputs, shifted by columns, are multiplied by three of the gradient, shifted by rows: fewer
+    copies, and sides of 3 c and 3 d, which are long enough for a product's full rate.
     """
     height, width, channels = inputs.shape[1:]
     if 2 * channels <= gradient.shape[-1]:
@@ -169,11 +161,10 @@ def kernel_gradient_as_product(inputs: Features, gradient: Outputs) -> Kernel:
 
 
 def convolve_depthwise(inputs: Features, kernel: Float[Array, "n n c"]) -> Features:
-    """Convolve each channel with its own kernel, with zeros around the image.
+    """Convolve each channel with its own kernel of odd size, with zeros around the image.
 
-    On a CPU this is a sum of shifted products, which takes a ninth of the time of XLA's grouped
-    convolution (docs/experiments/cost-and-kernels.md); on a GPU the grouped convolution is faster.
-    The kernel's size is odd.
+    On a CPU a sum of shifted products takes a ninth of the time of XLA's grouped convolution
+    (docs/experiments/cost-and-kernels.md); on a GPU the grouped convolution is faster.
     """
     return lax.platform_dependent(
         inputs, kernel, cpu=depthwise_as_sum, default=depthwise_as_grouped
@@ -248,9 +239,6 @@ def dot_for_flax(
     JAX computes the kernel's gradient transposed, and XLA transposes it back, element by element,
     wherever the optimiser reads it. That takes longer than all other work on a wide layer. There
     are no forward-mode derivatives.
-
-    Raises:
-        ValueError: another product than of the last axis by the first is asked for, or a precision.
     """
     if axes != (((inputs.ndim - 1,), (0,)), ((), ())) or precision is not None:
         raise ValueError(

@@ -20,14 +20,9 @@ SIGMAS = (0.6, 1.2, 2.4, 4.8)
 def fill_missing(
     images: Images, mask: Mask | None = None
 ) -> tuple[Images, Float[Array, "b h w 1"]]:
-    """Fill missing pixels with the weighted mean of the known ones nearby, or with grey.
+    """Fill pixels that are NaN in any channel with the weighted mean of those nearby, or with grey.
 
-    Args:
-        images: NaN in any channel where a pixel is missing.
-        mask: 1 inside the image, 0 where a tile is padded, which is not known either.
-
-    Returns:
-        The filled images, and where pixels are known: 1, else 0.
+    Return the filled images, and 1 where pixels are known, else 0.
 
     Reference: Shepard 1968, "A two-dimensional interpolation function for irregularly-spaced data".
     """

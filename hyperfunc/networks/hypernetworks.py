@@ -231,10 +231,7 @@ def _count(parameters: Theta) -> int:
 
 
 def add_flat(mean: Theta, flat: Float[Array, "*windows n"]) -> Theta:
-    """Add flat offsets to ``mean``, the initial parameters of a target network, in every window.
-
-    So training starts from target networks with their usual initialisation.
-    """
+    """Add flat offsets to ``mean``, so that training starts from the usual initialisation."""
     _, unflatten = ravel_pytree(mean)
     ones = [1] * (flat.ndim - 1)
     for _ in ones:

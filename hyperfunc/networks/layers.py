@@ -163,10 +163,9 @@ def keep_inside(x: Float[Array, "b h w d"], mask: Mask | None) -> Float[Array, "
 
 
 def pool_to(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b y x c"]:
-    """Average to size x size pixels.
+    """Average to size x size pixels as adaptive average pooling does; 0 leaves the axes.
 
-    An axis that is no longer than ``size`` stays as it is; a size of 0 leaves both axes. The cells
-    are those of adaptive average pooling: where they cannot be equal, neighbours overlap.
+    An axis that is no longer than ``size`` stays as it is.
     """
     for axis in (1, 2):
         n = x.shape[axis]

@@ -40,17 +40,14 @@ class PlainTheta:
         return sum(math.prod(leaf.shape[3:]) for leaf in jax.tree.leaves(self.parameters))
 
     def map_windows(self, change: Callable[..., Any], *others: Any) -> "PlainTheta":
-        """Apply a function to every array that differs between windows.
-
-        It also gets the arrays of other thetas of the same structure.
-        """
+        """Apply a function to every array that differs between windows, with those of others."""
         trees = (theta.parameters for theta in (self, *others))
         return PlainTheta(jax.tree.map(change, *trees))
 
     def select(self, rows: Any, cols: Any) -> Theta:
         """Return the parameters of some windows of each image, [b, *index, ...].
 
-        ``rows`` and ``cols`` are integers; their shapes broadcast to ``index``.
+        The shapes of ``rows`` and ``cols`` broadcast to ``index``.
         """
         return jax.tree.map(lambda leaf: leaf[:, rows, cols], self.parameters)
 
@@ -70,10 +67,7 @@ class PlainTheta:
         return features, jnp.eye(d * c).reshape(d * c, d, c)
 
     def columns(self) -> tuple[Any, Callable[[Any], Float[Array, "d c b gh"]]]:
-        """Return the columns of windows, and a function that turns one into coefficients.
-
-        They are a pytree of arrays [window columns, ...], for a linear target network.
-        """
+        """Return the columns of windows, [window columns, ...], and what turns one into values."""
         return self.parameters["coefficients"].transpose(2, 3, 4, 0, 1), lambda column: column
 
     def average_channels(self, layer: str) -> "PlainTheta":

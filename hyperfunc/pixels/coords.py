@@ -43,8 +43,7 @@ class Axis(NamedTuple):
     def split(self) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
         """Split positions into the pixel of each and its distance from the pixel's edge, [0, 1].
 
-        As float32, a position of some hundreds has an error of 1e-5 or more. The two parts have
-        not, unless ``start`` is traced.
+        Unless ``start`` is traced they are exact, where float32 positions are off by 1e-5 or more.
         """
         if isinstance(self.start, float | int):
             cell, fraction = split_positions(self.start, self.step, np.arange(self.count))

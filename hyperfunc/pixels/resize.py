@@ -95,9 +95,6 @@ def imresize(
         scale: output pixels per input pixel, (rows, columns); the ratio of the sizes if not given.
         offset: shift of the output grid in output pixels, (rows, columns); see `axis_weights`.
 
-    Returns:
-        The resized image, of the same type.
-
     Raises:
         ValueError: the image has fewer than two axes or another type, or a size is below one.
     """

@@ -34,11 +34,7 @@ class Recorder:
         writer: Writer,
         progress: tqdm,
     ) -> None:
-        """Prepare to record a run.
-
-        ``data`` identifies the training images, ``start`` is the number of steps done before, and
-        messages are printed above the bar ``progress``.
-        """
+        """Prepare to record a run after ``start`` steps on the images that ``data`` identifies."""
         self._experiment, self._data = experiment, data
         self._validator, self._checkpoints = validator, checkpoints
         self._writer, self._progress = writer, progress
@@ -62,13 +58,7 @@ class Recorder:
     def record(
         self, step: int, state: TrainState, metrics: dict[str, Array], *, is_stopping: bool
     ) -> None:
-        """Log, validate and save as far as these are due after a step.
-
-        The last step of an interrupted run (``is_stopping``) is saved.
-
-        Raises:
-            UserError: a metric is not finite, or the disk is full.
-        """
+        """Log, validate and save as far as these are due; the last step is always saved."""
         run = self._experiment.run
         logs, validates, saves = (
             is_due(step, every, run.steps)
@@ -87,11 +77,7 @@ class Recorder:
         self._since += time.monotonic() - began  # Measure the speed of the steps alone.
 
     def check_finite(self, step: int, metrics: dict[str, Array]) -> None:
-        """Check that the loss, the gradient and the updated parameters are finite.
-
-        Raises:
-            UserError: they are not.
-        """
+        """Check that the loss, the gradient and the updated parameters are finite."""
         for name, value in jax.device_get(metrics).items():
             if not np.isfinite(value):
                 saved = self._checkpoints.latest()

@@ -19,12 +19,7 @@ logger = logging.getLogger(__name__)
 def start_state(
     experiment: Experiment, checkpoints: Workdir, shapes: TrainState, shardings: TrainState
 ) -> tuple[TrainState, int]:
-    """Make the state that a run starts with, and return the number of steps done, too.
-
-    Raises:
-        UserError: the checkpoints are another experiment's or cannot be read, or ``run.start_from``
-            holds no checkpoint of the same model.
-    """
+    """Make the state that a run starts with, and return the number of steps done, too."""
     # 1. The workdir has a checkpoint: continue there, exactly. If the newest is damaged, go back.
     if (steps := checkpoints.steps()) and jax.process_count() > 1:
         steps = steps[:1]  # Processes that train together might go back to different ones.
@@ -104,11 +99,7 @@ def _with_variables(state: TrainState, variables: Any) -> TrainState:
 
 
 def load_start(path: str, experiment: Experiment) -> Any:
-    """Load the variables to start from; the model must be the same except for its dtype.
-
-    Raises:
-        UserError: there is no checkpoint, or it is of another model.
-    """
+    """Load the variables to start from; the model must be the same except for its dtype."""
     start = load_model(path)
     for name, (new, old) in _compare(experiment, start.experiment).items():
         if name.startswith("model.") and not name.endswith(".dtype"):
@@ -120,13 +111,7 @@ def load_start(path: str, experiment: Experiment) -> Any:
 
 
 def check_same(wanted: Experiment, saved: Experiment, workdir: Path) -> None:
-    """Refuse to continue a run with another experiment.
-
-    Raises:
-        UserError: the experiments differ in more than the intervals of logging, saving and
-            validating, the number of checkpoints kept and of threads, and, with the "trapezoid"
-            schedule, the length of the run.
-    """
+    """Refuse to continue a run with an experiment that differs in more than what `train` allows."""
     free = {"run.log_every", "run.save_every", "run.keep", "run.validate_every", "data.threads"}
     free |= {"run.start_from"}  # It has had its effect.
     if wanted.optimizer.schedule == "trapezoid":
@@ -152,13 +137,7 @@ def _is_same_folder(one: str, other: str) -> bool:
 
 
 def check_data(wanted: str, saved: str, workdir: Path) -> None:
-    """Refuse to continue a run with other images, of which other ones would be held out.
-
-    Both texts are those of `hyperfunc.data.ImageSource.identify`; the saved one may be "", unknown.
-
-    Raises:
-        UserError: the images have changed.
-    """
+    """Refuse to continue a run with other images (`ImageSource.identify`), if they are known."""
     if saved and wanted != saved:
         raise UserError(
             f"{workdir} was trained on {saved}, and now there are {wanted}: files were added, "

@@ -123,13 +123,7 @@ def _average_statistics(running: Any, of_batch: Any, step: Array) -> Any:
 def compile_train_steps(
     experiment: Experiment, shapes: TrainState, shardings: TrainState, mesh: Mesh
 ) -> dict[int, TrainStep]:
-    """Compile the training step for each side that targets have (pixels), several at once.
-
-    The steps donate the memory of the state, whose shapes and shardings are given.
-
-    Raises:
-        UserError: registered training layers are of no use.
-    """
+    """Compile the training step, which donates the state, for each side that targets have."""
     size, task = experiment.data.batch_size, experiment.task
     sides = ", ".join(map(str, task.target_sides))
     logger.info(

@@ -82,8 +82,8 @@ class StopSignals:
     def _ending_late(self, patience: float) -> Iterator[None]:
         """End the process when a step, or a compilation, lasts too long after a signal.
 
-        Python calls `handle` only once the main thread has returned from XLA. But it writes the
-        number of a signal into a socket at once, and another thread waits there.
+        Python calls `handle` only once the main thread has returned from XLA, but it writes the
+        number of a signal into a socket at once, where another thread waits.
         """
         receiver, sender = socket.socketpair()
         sender.setblocking(False)

@@ -23,13 +23,7 @@ class Writer(contextlib.AbstractContextManager):
     """
 
     def __init__(self, workdir: Path, *, start: int | None = None, active: bool = True) -> None:
-        """Open the files, and create the folder if it is missing.
-
-        Lines of steps after ``start`` are removed, because a resumed run does these steps again.
-
-        Raises:
-            UserError: the folder cannot be written; the methods raise it, too.
-        """
+        """Open the files, and remove lines after ``start``, which a resumed run writes again."""
         self._workdir = workdir
         self._lines = self._board = None
         if not active:

@@ -41,10 +41,7 @@ Origin = tuple[int | jax.Array, int | jax.Array]
 
 
 def choose_channels(pixels: HostPixels) -> int:
-    """Count the channels of a part of an image that have to be rendered.
-
-    Zero if the part is transparent everywhere, all but alpha if it is opaque everywhere.
-    """
+    """Count the channels to render: none where all is transparent, no alpha where all is opaque."""
     channels = pixels.shape[2]
     if not has_alpha(channels):
         return channels
@@ -73,14 +70,7 @@ def repeat_grey(image: HostPixels, channels: int) -> HostPixels:
 
 
 def to_rgb(images: jax.Array) -> jax.Array:
-    """Turn an image into RGB images in [0, 1].
-
-    Args:
-        images: one image [1, h, w, c].
-
-    Returns:
-        RGB images [1, h, w, 3], or with alpha [2, h, w, 3]: colour times alpha, and alpha.
-    """
+    """Turn an image [1, h, w, c] into RGB in [0, 1]: with alpha colour times alpha, then alpha."""
     pixels = to_unit_range(images)
     if not has_alpha(images.shape[-1]):
         return _repeat_grey(pixels)
@@ -97,15 +87,14 @@ def from_rgb(
 ) -> jax.Array:
     """Turn rendered RGB images back into an image of the original's channels and dtype.
 
+    Integers are rounded and clipped, floats are not.
+
     Args:
         rgb: what was rendered of the images of `to_rgb`.
         images: the original [1, h, w, c].
-        axes: where the pixels of ``rgb`` lie, rows and columns.
-        origin: the pixel of the original that the axes count from.
+        axes: where the pixels of ``rgb`` lie, rows and columns, counted from ``origin``.
+        origin: a pixel of the original.
         radius: how many pixels away those are that bound a value.
-
-    Returns:
-        An image [1, y, x, c]. Integers are rounded and clipped, floats are not.
     """
     dtype, channels, pixels = images.dtype, images.shape[-1], to_unit_range(images)
     is_float = jnp.issubdtype(dtype, jnp.floating)
@@ -121,10 +110,7 @@ def from_rgb(
 
 
 def _hold(values: jax.Array, darkest: jax.Array, lightest: jax.Array, rounding: float) -> jax.Array:
-    """Keep values near those of the input around them: what is constant stays constant.
-
-    The input's own values may be off by ``rounding``.
-    """
+    """Keep values near those of the input around them, which may be off by ``rounding``."""
     spread = lightest - darkest
     margin = LARGEST_OVERSHOOT * spread + OVERSHOOT_AT_EDGES * jnp.maximum(spread - FLAT, 0)
     margin += rounding
@@ -192,10 +178,7 @@ def _reduce_nearby(
     origin: Origin,
     radius: int = NEIGHBOURHOOD_RADIUS,
 ) -> jax.Array:
-    """Reduce the values [1, h, w, c] near each output pixel: [1, y, x, c].
-
-    Those that are NaN take no part. Where all of them are, the result is no bound: infinite.
-    """
+    """Reduce the values [1, h, w, c] near each output pixel; infinite where all of them are NaN."""
     last = values.shape[1] - 1, values.shape[2] - 1
     values = jnp.where(jnp.isnan(values), reduction.start, values)
     for i, (axis, first) in enumerate(zip(axes, origin, strict=True)):

@@ -17,17 +17,13 @@ from hyperfunc.images import FORMATS, SUFFIXES, check_output, walk_images
 
 @dataclasses.dataclass
 class Files:
-    """The files of a run; what is found beside them, while the pairs are being iterated over.
-
-    Attributes:
-        pairs: inputs and outputs.
-        unreadable: folders that cannot be searched, and why.
-        passed_over: files of a folder that are no images, counted by their suffixes.
-    """
+    """The inputs and outputs of a run, and what is found beside them during the iteration."""
 
     pairs: Iterator[tuple[Path, Path]]
     unreadable: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    """Folders that cannot be searched, and why."""
     passed_over: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    """Files that are no images, counted by their suffixes."""
 
     @property
     def has_more(self) -> bool:
@@ -140,8 +136,7 @@ def describe_counts(counts: collections.Counter[str]) -> str:
 def _choose_names(names: Iterable[str], suffix: str | None) -> Iterator[str]:
     """Choose the outputs' names in a folder, all different, even where case is ignored.
 
-    Files whose names would be equal keep their suffix: cat.bmp and cat.png become cat.bmp.png and
-    cat.png.png. Of a million names only the hashes are kept.
+    cat.bmp and cat.png become cat.bmp.png and cat.png.png. Only hashes of names are kept.
     """
     hashes = (hash(_rename(name, suffix).lower()) for name in names)
     values, counts = np.unique(np.fromiter(hashes, np.int64), return_counts=True)

@@ -17,12 +17,7 @@ SMALL = 256
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Images that are rendered at the same time.
-
-    Attributes:
-        jobs: their files.
-        plans: how each is divided.
-    """
+    """Images that are rendered at the same time, and how each is divided."""
 
     jobs: Sequence[Job]
     plans: Sequence[Plan]
@@ -34,10 +29,7 @@ class Group:
 
 
 def plan_groups(jobs: Sequence[Job], upscaler: Upscaler) -> list[Group]:
-    """Plan the images of a batch, and group those that are small.
-
-    The order is that of ``jobs``, except that a small image waits for others like it.
-    """
+    """Plan the images of a batch in order, except that a small one waits for others like it."""
     devices = upscaler.mesh.size
     small = [i for i, job in enumerate(jobs) if _is_small(job)]
     plans: dict[int, Plan] = {}

@@ -72,11 +72,7 @@ class Request:
         return origin
 
     def find_size(self, name: str, size: Size) -> Size:
-        """Return the size of the output for an input of ``size``, rounded to whole pixels.
-
-        Args:
-            name: what to call the input in an error message.
-            size: (height, width) of the input.
+        """Return the size of the output for an input of ``size``, which errors call ``name``.
 
         Raises:
             UserError: the output would have too many pixels.
@@ -139,10 +135,10 @@ class Job:
     Attributes:
         source: the input.
         target: the output.
-        header: what the input says of itself.
+        header: of the input.
         size: (height, width) of the output, in pixels.
-        outcome: the record of whether it was done, for the report.
-        origin: what the output is made of, for the record beside it.
+        outcome: for the report.
+        origin: for the record beside the output.
         mask: which pixels of the input are missing.
         is_made_again: whether it replaces an output of another request or another input.
     """
@@ -293,14 +289,7 @@ def _choose_mask(request: Request, source: Path, target: Path, root: Path) -> Re
 
 
 def _check_target(source: Path, target: Path, inputs: Sequence[Path], outputs: Path) -> None:
-    """Refuse an output that would replace an input.
-
-    Args:
-        source: the input.
-        target: the output.
-        inputs: the files or the folder that were given.
-        outputs: the file or the folder that the outputs were to go to.
-    """
+    """Refuse an output that would replace its input, or another one below the given paths."""
     if source == target or (_are_local(source, target) and source.samefile(target)):
         raise UserError(f"{source}: input and output are one file; name another output")
     if not isinstance(target, Address) and not target.exists():

@@ -24,14 +24,10 @@ class BatchProgress:
 
     The bar's clock stands still while an image is awaited or the model is compiled, so that the
     estimate holds for the images to come.
-
-    Args:
-        upscaler: the model, which knows the memory of its compiled functions.
-        say: called once with the expected time and memory.
     """
 
     def __init__(self, upscaler: Upscaler, say: Callable[[str], None]) -> None:
-        """Show the bar, if stderr is a terminal."""
+        """Show the bar, if stderr is a terminal; ``say`` once what time and memory it will take."""
         self._upscaler, self._say, self._is_estimated = upscaler, say, True
         self._memory = process_memory()
         self._done, self._begun, self._lock = 0, dict[int, int](), threading.Lock()
@@ -48,13 +44,7 @@ class BatchProgress:
         )
 
     def add(self, jobs: Sequence[Job], image_memory: int, *, is_all: bool) -> None:
-        """Add files to enlarge.
-
-        Args:
-            jobs: the files.
-            image_memory: the memory that their images will take, in bytes.
-            is_all: whether these are all files, so that the time can be estimated.
-        """
+        """Add files, whose images take so many bytes; ``is_all``: the time can be estimated."""
         with self._lock:
             self._bar.total += sum(job.pixels for job in jobs)
             self._memory += image_memory

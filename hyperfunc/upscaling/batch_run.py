@@ -129,10 +129,7 @@ class _Pipeline:
             self._wait(self._writing)
 
     def _find_jobs(self) -> Iterator[Job | None]:
-        """Yield the files of one batch after the other, and note the groups that they are in.
-
-        None is yielded while there is nothing to do but to plan the next batch.
-        """
+        """Yield the files of one batch after the other, and None while the next one is planned."""
         next_batch = self._planner.submit(next, self._batches, None)
         is_first = True
         while True:
@@ -224,14 +221,9 @@ def _image_memory(jobs: list[Job]) -> int:
 
 @contextlib.contextmanager
 def _recording_failure(jobs: Sequence[Job], paths: Sequence[Path]) -> Iterator[None]:
-    """Record why files fail, so that the run continues with the others.
+    """Record why files fail, so that the run continues with the others, unless the disk is full.
 
-    Args:
-        jobs: the files.
-        paths: what is read or written for each.
-
-    Raises:
-        UserError: the disk is full.
+    ``paths`` are what is read or written for each.
     """
     try:
         yield

@@ -17,12 +17,7 @@ docs/experiments/restoration.md."""
 
 
 def describe(batch: Batch, plans: Sequence[Plan]) -> str:
-    """Say what is about to be done.
-
-    Args:
-        batch: the files.
-        plans: how the image of each job is divided.
-    """
+    """Say what is about to be done; ``plans`` are those of all images."""
     jobs = batch.jobs
     tiles = sum(len(plan.pieces) for plan in plans)
     tiles_text = f"{tiles} tile{'s' * (tiles > 1)}"

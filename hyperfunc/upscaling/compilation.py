@@ -56,16 +56,10 @@ class CompiledFunctions:
         return len(self._functions)
 
     def find(self, renderer: Renderer, inputs: Sequence[np.ndarray]) -> Callable[..., jax.Array]:
-        """Return the function that renders pieces with these inputs; compile it if it is new.
+        """Return the function that renders pieces with such inputs; compile it if it is new.
 
-        Several threads may ask at once: they compile different functions at the same time.
-
-        Args:
-            renderer: what to do with one piece.
-            inputs: its arguments for several pieces, one for each device along the first axis.
-
-        Returns:
-            A function of ``inputs``. Its result, the rendered pieces, is computed asynchronously.
+        The inputs are those of one piece for each device, stacked. The function's result is
+        computed asynchronously. Several threads may compile different functions at once.
         """
         key = (renderer, *((array.shape, array.dtype) for array in inputs))
         with self._locks.setdefault(key, threading.Lock()):

@@ -28,14 +28,7 @@ def reduce_light(
 ) -> jax.Array:
     """Average the light of the pixels that the function has at its own size.
 
-    Args:
-        function: of the images of `to_rgb`.
-        images: the original [1, h, w, c], integers.
-        axes: where the pixels of the result lie, rows and columns.
-        first: the pixel of the original that the function begins with.
-
-    Returns:
-        An image like those of `from_rgb`.
+    The arguments and the result are those of `from_rgb`, whose ``rgb`` the function gives.
     """
     from hyperfunc.function import mirror_beyond, render_grid
 

@@ -78,11 +78,7 @@ class Mask(NamedTuple):
         return [self.source, *(identify_file(as_path(self.source)) if self.is_path else ())]
 
     def find(self, pixels: HostPixels, *, name: str) -> Bool[np.ndarray, "h w"]:
-        """Find the missing pixels of an image.
-
-        Args:
-            pixels: the image.
-            name: what to call it in error messages.
+        """Find the missing pixels of an image, which errors call ``name``.
 
         Raises:
             UserError: the mask cannot be read or is of another size, the image has no alpha, or all

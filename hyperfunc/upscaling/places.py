@@ -16,13 +16,8 @@ scale 4 took."""
 def check_places(batch: Batch, *, is_first: bool = True) -> None:
     """Check each folder of outputs, and the room on the disk; missing folders are made.
 
-    Temporary files that a killed run has left in these folders are removed.
-
-    The files of a folder that cannot be written are recorded as failed.
-
-    Args:
-        batch: the files.
-        is_first: whether nothing was written before, so that everything may be refused.
+    Temporary files that a killed run has left there are removed. The files of a folder that cannot
+    be written are recorded as failed.
 
     Raises:
         UserError: no folder can be written (if this is the first batch), or there is too little

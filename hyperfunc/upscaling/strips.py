@@ -37,13 +37,7 @@ class StripInputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StripRenderer:
-    """Renders one strip: see `hyperfunc.upscaling.pieces.Renderer`.
-
-    Attributes:
-        steps: the pitch of the output (rows, columns), in input pixels.
-        count: (height, width) of what is rendered, in output pixels.
-        linear: whether the light of integers is averaged.
-    """
+    """Renders one strip of ``count`` (height, width) pixels, ``steps`` input pixels apart."""
 
     steps: tuple[float, float]
     count: Size
@@ -64,13 +58,7 @@ class StripRenderer:
 
 @dataclasses.dataclass(frozen=True)
 class StripPlan(Plan):
-    """An image in strips.
-
-    Attributes:
-        extent: the number of rows that a strip reads.
-        spans: the rows of each strip.
-        linear: whether the light of integers is averaged.
-    """
+    """An image in strips, of which each reads ``extent`` rows."""
 
     extent: int
     spans: list[Span]
@@ -112,11 +100,7 @@ class StripPlanner:
     linear: bool = False
 
     def plan(self, shape: Size, size: Size, parts: int) -> StripPlan:
-        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
-
-        Only the last strips reach the end of the image. If the image is much higher than the
-        overlap of two strips, there are at least ``parts`` strips.
-        """
+        """Plan an image, in at least ``parts`` strips if it is much higher than their overlap."""
         (height, width), layout = shape, self.layout
         steps = (height / size[0], width / size[1])
         linear = self.linear and is_reduction(steps)

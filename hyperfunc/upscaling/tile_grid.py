@@ -32,13 +32,7 @@ LARGEST_WASTE = 1.5
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """One axis of a tile, in input pixels.
-
-    Attributes:
-        low: the first of the tile's own pixels.
-        high: one past the last of its own pixels.
-        start: the first pixel that the tile reads.
-    """
+    """One axis of a tile: its own pixels from ``low`` to ``high``, and the first that it reads."""
 
     low: int
     high: int
@@ -56,13 +50,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class TileGrid:
-    """The tiles of an image: each row of tiles crossed with each column.
-
-    Attributes:
-        extents: (height, width) of what a tile reads, in input pixels.
-        rows: the tiles along the height.
-        cols: the tiles along the width.
-    """
+    """The tiles of an image: rows crossed with columns; each reads ``extents`` (height, width)."""
 
     extents: Size
     rows: list[Span]
@@ -72,12 +60,8 @@ class TileGrid:
 def plan_encoding(shape: Size, halo: int, alignment: int = 1) -> TileGrid:
     """Cut an image of ``shape`` (height, width) into tiles that are encoded one after the other.
 
-    The function of the image is that of each tile's own pixels (`Span.own`), put side by side.
-
-    Args:
-        shape: (height, width) of the image.
-        halo: pixels that a tile reads on each side of its own.
-        alignment: tiles start at multiples of this.
+    The function of the image is that of each tile's own pixels (`Span.own`), put side by side. A
+    tile reads ``halo`` pixels on each side of its own, and starts at multiples of ``alignment``.
     """
     halo += alignment - 1
     axes = []
@@ -98,17 +82,10 @@ def choose_largest_tile(devices: int) -> int:
 def plan_axis(
     pixels: int, halo: int, *, largest: int, multiple: int, parts: int = 1
 ) -> tuple[int, list[Span]]:
-    """Cut an axis into tiles of equal extent, which are to be placed (`place`).
+    """Cut an axis into tiles of equal extent, halo included, which are to be placed (`place`).
 
-    Args:
-        pixels: the extent of the image.
-        halo: pixels that a tile reads on each side of its own.
-        largest: the most pixels of its own that a tile may have.
-        multiple: extents are rounded up to a multiple of this.
-        parts: the least number of tiles (fewer only if there are fewer pixels).
-
-    Returns:
-        The extent of a tile, its halo included, and the tiles.
+    There are ``parts`` tiles at least, of at most ``largest`` pixels of their own. The extent is
+    rounded up to a ``multiple``.
     """
     parts = max(min(parts, pixels), math.ceil(pixels / largest))
     edges = [round(pixels * i / parts) for i in range(parts + 1)]
@@ -126,15 +103,9 @@ def align(extent: int, pixels: int, alignment: int) -> int:
 
 
 def place(spans: list[Span], extent: int, halo: int, alignment: int) -> list[Span]:
-    """Choose where tiles of ``extent`` start, at multiples of ``alignment``.
+    """Choose where tiles of ``extent`` (see `align`) start, at multiples of ``alignment``.
 
-    No tile ends beyond the image unless it is longer than the image.
-
-    Args:
-        spans: the tiles.
-        extent: what a tile reads, in input pixels; see `align`.
-        halo: pixels that a tile reads on each side of its own, and ``alignment`` - 1 more.
-        alignment: of the tiles' starts.
+    No tile ends beyond the image unless it is longer. The halo includes ``alignment`` - 1 pixels.
     """
     pixels = spans[-1].high
     starts = [max(min(span.low - halo, pixels - extent), 0) for span in spans]
@@ -150,26 +121,17 @@ def round_up(pixels: int, multiple: int) -> int:
 
 
 def holds_border(extent: int, pixels: int, step: float) -> bool:
-    """Whether tiles along an axis end at the border of the image or far enough beyond it.
+    """Whether tiles of ``extent`` end at the border of the image or far enough beyond it.
 
-    A tile that is longer than the image is filled up with mirrored pixels, because interpolation
-    at the border reads them. Interpolation also mirrors a tile where the tile ends. If that were
-    within its reach of the border, pixels would be mirrored twice.
-
-    Args:
-        extent: what a tile reads, in input pixels.
-        pixels: the extent of the image.
-        step: the pitch of the output, in input pixels.
+    A tile that is longer than the image is filled up with mirrored pixels, which interpolation
+    reads. It also mirrors a tile where that ends: if this were within its reach of the border,
+    pixels would be mirrored twice. ``step`` is the pitch of the output, in input pixels.
     """
     return extent <= pixels or extent - pixels >= 2 * max(step, 1)
 
 
 def extend_to_border(extent: int, pixels: int, step: float, multiple: int) -> int:
-    """Lengthen tiles until they hold the border (`holds_border`).
-
-    Where an image is reduced, a tile that is longer than the image gets the image's own extent
-    instead.
-    """
+    """Lengthen tiles until they hold the border; where an image is reduced, no tile is longer."""
     if step > 1:
         return min(extent, pixels)
     while not holds_border(extent, pixels, step):
@@ -180,9 +142,8 @@ def extend_to_border(extent: int, pixels: int, step: float, multiple: int) -> in
 def plan_rendered(extent: int, spans: list[Span], multiple: int) -> int:
     """How many pixels of the ``extent`` of a tile are rendered.
 
-    These are its own pixels and a margin, rounded up, if they are much fewer than the extent: at
-    large scales tiles are nearly all halo. Otherwise all are rendered, so that more images share a
-    compiled function.
+    Its own and a margin, if these are much fewer: at large scales tiles are nearly all halo.
+    Otherwise all, so that more images share a compiled function.
     """
     own = max(span.high - span.low for span in spans)
     rendered = round_up(own + 2 * RENDER_MARGIN, multiple)

@@ -37,12 +37,8 @@ on disk (`hyperfunc.cache`), so that most runs compile none."""
 class TilePlanner:
     """Divides images into tiles of few shapes, so that few functions are compiled.
 
-    Args:
-        reads: what the hypernetwork reads around a pixel.
-        devices: how many devices render tiles at once.
-        largest_tile: the largest side of a tile without its halo, in input pixels;
-            `choose_largest_tile` if not given.
-        linear: whether reductions average light.
+    ``reads`` is what the hypernetwork reads around a pixel. A tile without its halo has at most
+    ``largest_tile`` input pixels along a side, or as many as `choose_largest_tile` says.
     """
 
     def __init__(
@@ -61,13 +57,11 @@ class TilePlanner:
         self._together: dict[Any, list[TileShape]] = {}
 
     def plan(self, shape: Size, size: Size, parts: int) -> TilePlan:
-        """Plan an image of ``shape`` (height, width) that is to be rendered at ``size``.
+        """Plan an image, its longer side in ``parts`` at least, unless these were mostly halo.
 
-        Its longer side is divided into ``parts`` at least, unless that would give little but halo.
-
-        The tiles of the first image of a kind (all of one integer scale, for example) fit that
-        image closely. Later images get tiles of a shape that was planned before, or if none fits,
-        of a shape that more of them can share.
+        The tiles of the first image of a kind (all of one integer scale, for example) fit it
+        closely. Later images get tiles of a shape that was planned before, or if none fits, of one
+        that more of them can share.
         """
         plan = self._divide(shape, size, parts, FIRST_EXTENT_MULTIPLE)
         known = self._known.setdefault(plan.tile.kind, [])
@@ -84,9 +78,6 @@ class TilePlanner:
         """Plan small images of which each becomes one tile; tiles of few shapes serve them all.
 
         The shapes are those of earlier calls, as far as they fit.
-
-        Args:
-            images: (shape, size) of each.
         """
         plans = [self._divide(*image, 1, FIRST_EXTENT_MULTIPLE) for image in images]
         shared: dict[TileShape, TileShape] = {}
@@ -101,10 +92,7 @@ class TilePlanner:
         return [plan.with_tiles_of(shared.get(plan.tile, plan.tile)) for plan in plans]
 
     def find_halo(self, steps: tuple[float, float]) -> int:
-        """Return how many pixels a tile reads beyond its own, wherever aligned tiles may start.
-
-        ``steps`` is the pitch of the output (rows, columns), in input pixels.
-        """
+        """Return how many pixels a tile reads beyond its own, wherever aligned tiles may start."""
         # Where the image is reduced, the base averages over more than the receptive field.
         interpolated = math.ceil(2 * max(*steps, 1)) + 1
         read = self.reads.radius + 1, self.reads.base_radius + interpolated
@@ -170,11 +158,7 @@ class TilePlanner:
 def _merge(tiles: collections.Counter[TileShape]) -> dict[TileShape, TileShape]:
     """Merge shapes while a compilation costs more than the pixels that are computed in vain.
 
-    Args:
-        tiles: how many images each shape fits closely.
-
-    Returns:
-        The shape to take for each.
+    ``tiles`` counts the images that each shape fits closely. Return the shape to take for each.
     """
     merged = {tile: tile for tile in tiles}
     while len(tiles) > 1:

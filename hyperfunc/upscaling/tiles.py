@@ -101,7 +101,7 @@ class TileInputs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TileRenderer:
-    """Renders one tile: see `hyperfunc.upscaling.pieces.Renderer`."""
+    """Renders one tile."""
 
     tile: TileShape
 
@@ -160,14 +160,7 @@ class _PieceAxis(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TilePlan(Plan):
-    """An image in tiles.
-
-    Attributes:
-        halo: pixels that a tile reads on each side of its own, see `place`.
-        rows: the tiles along the height of the padded image.
-        cols: the tiles along its width.
-        tile: the shape of the tiles.
-    """
+    """An image in tiles, rows crossed with columns, which read a halo on each side of their own."""
 
     halo: int
     rows: list[Span]

@@ -83,15 +83,9 @@ class Upscaler:
         wrap: Wrap = "",
         linear: bool = False,
     ) -> "Upscaler":
-        """Make one that keeps its compiled functions on disk, on all devices.
+        """Make one of a loaded model that keeps its compiled functions on disk, on all devices.
 
         What it finds there neither traces the network nor imports Flax.
-
-        Args:
-            model: from `hyperfunc.load_model`.
-            largest_tile: as above.
-            wrap: as above.
-            linear: as above.
 
         Raises:
             ValueError: there are no such axes.
@@ -169,8 +163,7 @@ class Upscaler:
     def plan_together(self, images: Sequence[tuple[Size, Size]]) -> Sequence[Plan]:
         """Plan small images, which are not divided among the devices: see `render_together`.
 
-        Args:
-            images: (shape, size) of each.
+        They are given as (shape, size).
 
         Raises:
             ValueError: a size is below one pixel.
@@ -196,12 +189,9 @@ class Upscaler:
         *,
         progress: Progress | None = None,
     ) -> list[HostPixels]:
-        """Render images at the same time; small ones keep all devices busy only together.
+        """Render images of one dtype at the same time; their plans have equal renderers.
 
-        Args:
-            images: of one dtype.
-            plans: of each image; they have equal renderers.
-            progress: called after each group of pieces.
+        Small ones keep all devices busy only together.
 
         Raises:
             ValueError: an array is no image, or its plan is for an image of another size, or the

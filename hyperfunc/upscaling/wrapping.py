@@ -21,12 +21,7 @@ Wrap = Literal["", "x", "y", "xy"]
 
 @dataclasses.dataclass(frozen=True)
 class WrappingPlanner:
-    """Divides images whose sides meet into tiles.
-
-    Attributes:
-        planner: divides the padded images.
-        wrap: the axes along which the sides meet.
-    """
+    """Divides images whose sides meet into tiles; ``planner`` divides the padded ones."""
 
     planner: TilePlanner
     wrap: Wrap
@@ -68,11 +63,7 @@ class WrappingPlanner:
 
 
 def check_wrap(wrap: str) -> None:
-    """Refuse other axes than x and y.
-
-    Raises:
-        ValueError: there are some.
-    """
+    """Refuse other axes than x and y by a ValueError."""
     if wrap not in get_args(Wrap):
         raise ValueError(f'wrap {wrap!r}: give "x", "y", "xy", or "" for none')
 

@@ -21,18 +21,11 @@ def bytes_per_pixel(target: FourierField) -> int:
 
 
 def encode_function(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
-    """Pack the arrays of a function that `check_page` accepts.
+    """Pack the arrays of a function that `check_page` accepts, and make the page's configuration.
 
-    Returns:
-        The arrays, one after the other, little-endian: the kernel (see `encode_head`); the scales
-        of the features, float32 [h, features]; the levels of the features, int8 [features / 4, h,
-        w, 4]; the base, uint8 [h, w, 3], if there is one. The number of features is rounded up to a
-        multiple of four.
-
-        The page's configuration: the size of the image and of these arrays, the frequencies.
-
-    Raises:
-        UserError: the function holds values that are not finite.
+    The arrays come one after the other, little-endian: the kernel (see `encode_head`); the scales
+    of the features, float32 [h, features]; their levels, int8 [features / 4, h, w, 4]; the base,
+    uint8 [h, w, 3], if there is one. The features are padded to a multiple of four.
     """
     kernel, config = encode_head(function)
     height, width = function.size
@@ -47,14 +40,9 @@ def encode_function(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
 
 
 def encode_head(function: FunctionalImage) -> tuple[bytes, dict[str, Any]]:
-    """Pack what all functions of a model share.
+    """Pack what all functions of a model share, and make that part of the configuration.
 
-    Returns:
-        The kernel from features to coefficients, float32 [layers, features / 4, 8, 4]; and the part
-        of the page's configuration that depends on no image.
-
-    Raises:
-        UserError: the function holds values that are not finite.
+    It is the kernel from features to coefficients, float32 [layers, features / 4, 8, 4].
     """
     target = cast(FourierField, function.target)
     kernel = np.asarray(function.theta.factors()[1])

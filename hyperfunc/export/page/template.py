@@ -11,11 +11,6 @@ def fill_in(template: str, values: Mapping[str, str], *folders: str) -> str:
     """Replace each ``%%name%%`` by the value of that name, or else by the part of that name.
 
     Parts may contain names, too. In values nothing is replaced: they may come from strangers.
-
-    Args:
-        template: the text.
-        values: by name.
-        folders: of parts, below `hyperfunc.export`; the first that has a part is read.
     """
 
     def include(match: re.Match[str]) -> str:
