@@ -27,6 +27,7 @@ from minification import draw_zone_plate
 from PIL import Image
 
 import hyperfunc
+from benchmarks.browser.chromium import open_browser
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.evaluation import bicubic, compare
@@ -44,9 +45,6 @@ from hyperfunc.pixels import (
 )
 from hyperfunc.types import HostImage
 from hyperfunc.upscaling import Upscaler
-
-CHROMIUM_FLAGS = """--headless --no-sandbox --use-gl=angle --use-angle=swiftshader
---enable-unsafe-swiftshader --hide-scrollbars""".split()
 
 LARGEST = 200_000
 """Bytes that one figure may take."""
@@ -110,26 +108,16 @@ def draw_comparison(model: hyperfunc.Model) -> HostImage:
 
 def photograph_page(model: hyperfunc.Model, size: tuple[int, int] = (480, 760)) -> HostImage:
     """The exported page of the astronaut's face, in Chromium."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for flag in CHROMIUM_FLAGS:
-        options.add_argument(flag)
-    service = webdriver.ChromeService(str(shutil.which("chromedriver")))
     face = hyperfunc.represent(skimage.data.astronaut()[:192, 128:320], checkpoint=model)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "page.html"
-        export_html(face.function, path, title="Astronaut")
-        with webdriver.Chrome(options=options, service=service) as driver:
-            metrics = {"height": size[0], "width": size[1], "deviceScaleFactor": 1, "mobile": False}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-            driver.get(path.as_uri())
-            driver.execute_script(
+        export_html(face.function, Path(folder) / "page.html", title="Astronaut")
+        with open_browser(Path(folder), 60, (size[1], size[0])) as browser:
+            browser.open("page.html")
+            browser.driver.execute_script(
                 "hyperfunc.set({x: 92, y: 88, zoom: 4.6, compare: true, split: 0.47})"
             )
-            driver.execute_async_script("hyperfunc.settled().then(arguments[0])")
-            with Image.open(io.BytesIO(driver.get_screenshot_as_png())) as image:
+            browser.wait("hyperfunc.settled()")
+            with Image.open(io.BytesIO(browser.driver.get_screenshot_as_png())) as image:
                 return np.asarray(image.convert("RGB"))
 
 

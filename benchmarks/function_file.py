@@ -16,6 +16,7 @@ import numpy as np
 import skimage.data
 import tyro
 
+from benchmarks.pages import replace_part
 from hyperfunc.commands import report_errors
 from hyperfunc.experiment import load_model
 from hyperfunc.export import load_function, make_page, save_function
@@ -24,7 +25,6 @@ from hyperfunc.images import read_image
 from hyperfunc.networks import PlainTheta
 from hyperfunc.values import to_unit_range
 
-BEGIN, END = "<!-- sizes:begin -->", "<!-- sizes:end -->"
 SIDE = 256
 """Of the middle of each image, pixels: the cost per pixel does not depend on it."""
 
@@ -66,9 +66,7 @@ def main(args: list[str] | None = None) -> None:
             for name, image in _images(arguments.data_dir).items()
         }
         rows = _measure(functions)
-        text = arguments.out.read_text()
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        arguments.out.write_text(f"{before}{BEGIN}\n{rows}\n{END}{after}")
+        replace_part(arguments.out, "sizes", rows)
         print(rows)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from benchmarks.pages import replace_part
 from hyperfunc.commands import report_errors
 from hyperfunc.data import BENCHMARKS, ImageSource, open_dataset
 from hyperfunc.devices import use_cpu_cores
@@ -23,8 +24,6 @@ from hyperfunc.experiment import load_model
 from hyperfunc.files import replacing, save_json
 from hyperfunc.pixels import border_for, degrade, parse_scale, psnr_y
 from hyperfunc.upscaling import Upscaler
-
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +92,7 @@ def main(args: list[str] | None = None) -> None:
             print(dataset, continuity[dataset], flush=True)
             save(arguments.out, {**about, "cells": cells, "continuity": continuity})
         if arguments.readme is not None:
-            head, _, rest = arguments.readme.read_text().partition(BEGIN)
-            tail = rest.partition(END)[2]
-            arguments.readme.write_text(f"{head}{BEGIN}\n{to_summary(cells)}{END}{tail}")
+            replace_part(arguments.readme, "results", to_summary(cells))
 
 
 def save(folder: Path, result: dict) -> None:

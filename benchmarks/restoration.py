@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.pages import replace_part
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
@@ -23,8 +24,6 @@ from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import save_json
 
 NAMES = {**TITLES, "cbsd68": "CBSD68", "classic5": "Classic5", "live1": "LIVE1"}
-
-BEGIN, END = "<!-- restoration:begin -->", "<!-- restoration:end -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +151,7 @@ def main(args: list[str] | None = None) -> None:
                     save_json(arguments.json, known)
         table = to_table(known)
         print(table)
-        head, _, rest = arguments.page.read_text().partition(BEGIN)
-        tail = rest.partition(END)[2]
-        arguments.page.write_text(f"{head}{BEGIN}\n{table}{END}{tail}")
+        replace_part(arguments.page, "restoration", table)
 
 
 def find(

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks import restoration
+from benchmarks.pages import read_part, replace_part
 from hyperfunc.experiment import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -12,9 +15,17 @@ RESULTS = json.loads((ROOT / "docs" / "results" / "restoration.json").read_text(
 
 
 def test_the_table_is_that_of_the_results() -> None:
-    card = (ROOT / "docs" / "model-card.md").read_text()
-    shown = card.partition(restoration.BEGIN)[2].partition(restoration.END)[0].strip()
+    shown = read_part(ROOT / "docs" / "model-card.md", "restoration")
     assert shown == restoration.to_table(RESULTS).strip()
+
+
+def test_a_part_is_replaced_and_a_page_without_it_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n")
+    replace_part(page, "x", "| new |")
+    assert page.read_text() == "a\n<!-- x:begin -->\n| new |\n<!-- x:end -->\nb\n"
+    with pytest.raises(ValueError, match="no part y"):
+        replace_part(page, "y", "")
 
 
 def test_the_results_are_of_the_bundled_models() -> None:

@@ -29,6 +29,7 @@ import tyro
 from PIL import Image
 
 from benchmarks.browser.chromium import Browser, open_browser
+from benchmarks.pages import replace_part
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.experiment import load_model
@@ -267,11 +268,7 @@ def write_table(page: Path, result: dict[str, Any]) -> None:
                 f"{again['seconds']:.1f} s ({again['ratio']:.2f}) | "
                 f"{row['megabytes, gzipped']:.1f} MB of {row['megabytes']:.1f} | {system.scales} |"
             )
-    begin, end = "<!-- browser:begin -->\n", "<!-- browser:end -->"
-    text = page.read_text("utf-8")
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    page.write_text(before + begin + "\n".join(lines) + "\n" + end + after, "utf-8")
+    replace_part(page, "browser", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from benchmarks.pages import replace_part
 from hyperfunc.cache import SWITCH
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
@@ -36,7 +37,6 @@ EXAMPLES = HERE.parents[1] / "examples"
 SCALE = 2
 
 OURS = "`hyperfunc upscale`"
-BEGIN, END = "<!-- onnx:begin -->\n", "<!-- onnx:end -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +73,7 @@ def main(args: list[str] | None = None) -> None:
     if arguments.json is not None:
         save_json(arguments.json, result)
     if arguments.page is not None:
-        before, _, rest = arguments.page.read_text("utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        arguments.page.write_text(f"{before}{BEGIN}{format_table(sizes)}{END}{after}", "utf-8")
+        replace_part(arguments.page, "onnx", format_table(sizes))
 
 
 def prepare(folder: Path) -> None:
