@@ -24,6 +24,7 @@ from hyperfunc.training import train
 from hyperfunc.upscaling import Request, check_places
 from hyperfunc.upscaling.batch_plan import plan_batch
 
+UPSCALE = "from hyperfunc.commands import main; import sys; main(sys.argv[1:])"
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -129,6 +130,28 @@ def test_what_a_store_answers_becomes_one_line(monkeypatch):
         read_photo("gs://b/a")
 
 
+@pytest.mark.parametrize("error", [ConnectionRefusedError(111, "no"), PermissionError("Forbidden")])
+def test_a_store_that_does_not_answer_is_no_bug(monkeypatch, refuse, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(as_path("memory://bucket").store, "info", fail)
+    message = refuse(main, "upscale", "memory://bucket/a.png", "b.png", "--scale=2")
+    assert f"memory://bucket/a.png: {type(error).__name__}: " in message
+    assert "the network and the login" in message
+
+
+@pytest.mark.slow  # Eight seconds, without a network.
+def test_google_is_given_up_within_seconds(start_python):
+    began = time.monotonic()
+    words = ["upscale", "gs://bucket/a.png", "b.png", "--scale=2"]
+    process = start_python(UPSCALE, *words, STORAGE_EMULATOR_HOST="http://127.0.0.1:9")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2 and time.monotonic() - began < 60
+    assert "gs://bucket/a.png: ClientConnectorError: Cannot connect to host" in err
+    assert "bug" not in err and "Traceback" not in err and "retries" not in err
+
+
 def test_files_are_replaced_as_a_whole(store):
     place = store / "below" / "a.json"
     assert not place.exists() and not store.is_dir()
@@ -204,9 +227,6 @@ def test_a_folder_is_enlarged_from_and_to_a_store(store, trained, draw, capsys):
     write_image(store / "in" / "a.png", draw(1, (16, 20)))
     assert run_upscale(*arguments) == 0
     assert "1 again: other settings or another input" in capsys.readouterr().out
-
-
-UPSCALE = "from hyperfunc.commands import main; import sys; main(sys.argv[1:])"
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-RAISING = ("absl", "asyncio")
-"""Loggers of Orbax and of its tasks. All that they log as an error is raised as well."""
+RAISING = ("absl", "asyncio", "gcsfs")
+"""Loggers of Orbax and of its tasks, and of a store. What they log as an error is raised, too."""
 
 
 class ErrorLog(logging.Handler):

@@ -46,6 +46,7 @@ REMEDIES = {
     errno.ELOOP: "remove the link that leads to itself",
     errno.ENOSPC: "make room or choose another place",
     errno.EDQUOT: "make room or choose another place",
+    errno.EIO: "check the disk; of a bucket, the network and the login",
 }
 """What users can do about errors of the file system, by their numbers."""
 

@@ -27,7 +27,7 @@ from hyperfunc.commands.arguments import (
 from hyperfunc.commands.functions import render_function
 from hyperfunc.commands.running import noting_interrupt
 from hyperfunc.errors import UserError
-from hyperfunc.files import as_path, check_place
+from hyperfunc.files import Address, as_path, check_place
 
 if TYPE_CHECKING:
     from hyperfunc.experiment import Model
@@ -179,9 +179,11 @@ def _render_function_file(arguments: Arguments, request: "Request") -> str:
 
 
 def _is_small(source: Path) -> bool:
-    """Whether the source is one small image."""
+    """Whether the source is one small image, which is looked at only if that is cheap."""
     from hyperfunc.images import read_header
 
+    if isinstance(source, Address):
+        return False
     try:
         return source.is_file() and math.prod(read_header(source).size) <= SMALL_IMAGE
     except (OSError, UserError):  # It is refused later.
