@@ -76,15 +76,7 @@ def keep_compilations() -> None:
 
 
 def load_program(key: str, devices: Sequence[Any]) -> Any:
-    """Load a program, ready to be called.
-
-    Args:
-        key: what was given to `save_program`.
-        devices: those that it was compiled for.
-
-    Returns:
-        The compiled function (`jax.stages.Compiled`), or None if it is not there.
-    """
+    """Load what `save_program` kept for a key and devices, ready to be called; or None."""
     folder = _own_folder()
     if folder is None:
         return None
@@ -110,14 +102,9 @@ def load_program(key: str, devices: Sequence[Any]) -> Any:
 
 
 def save_program(key: str, devices: Sequence[Any], compiled: Any) -> None:
-    """Keep a compiled function (`jax.stages.Compiled`) for `load_program`.
+    """Keep a compiled function (`jax.stages.Compiled`), if the folder and the platform allow it.
 
-    Does nothing where the folder cannot be written, or the platform cannot serialise programs.
-
-    Args:
-        key: says all that the program depends on, besides versions and devices.
-        devices: those that it was compiled for.
-        compiled: the program.
+    The key says all that it depends on, besides versions and the devices it was compiled for.
     """
     folder = _own_folder()
     if folder is None:
@@ -142,11 +129,7 @@ def measure_cache(folder: Path) -> tuple[int, int]:
 
 
 def clear_cache(folder: Path) -> None:
-    """Remove the programs of all versions and processors.
-
-    Raises:
-        UserError: something could not be removed.
-    """
+    """Remove the programs of all versions and processors."""
     try:
         for part in folder.glob("v*"):
             shutil.rmtree(part)

@@ -30,11 +30,8 @@ def use_cpu_cores(batch_size: int | None = None) -> None:
     """Make one JAX device of each CPU core; call it before JAX starts its backend.
 
     XLA runs many convolutions on one thread, so that a batch divided over single-threaded devices
-    is nearly twice as fast on two cores. Does nothing where the user has set the number of
-    devices, and nothing to accelerators.
-
-    Args:
-        batch_size: the number of devices is to divide this, if given.
+    is nearly twice as fast on two cores. The number of devices divides ``batch_size``. Does nothing
+    where the user has set it, and nothing to accelerators.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if (
@@ -115,13 +112,9 @@ def batch_sharded(mesh: Mesh) -> NamedSharding:
 
 
 def state_shardings(state: Any, mesh: Mesh, *, shard_parameters: bool) -> Any:
-    """Shardings for the leaves of a train state (arrays or shapes).
+    """Shardings for the leaves of a train state (arrays or shapes): a copy on every device.
 
-    Args:
-        state: the tree.
-        mesh: the devices.
-        shard_parameters: cut each leaf along its largest axis that the number of devices divides,
-            instead of copying it.
+    With ``shard_parameters`` each is cut along its largest axis that the number of devices divides.
     """
 
     def sharding(leaf: Any) -> NamedSharding:

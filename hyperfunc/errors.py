@@ -36,11 +36,7 @@ class UserError(Exception):
 
 
 def check_extra(name: str, purpose: str) -> None:
-    """Check that the packages of an extra are installed.
-
-    Args:
-        name: one of `EXTRAS`.
-        purpose: what needs the packages, such as "training"; the message begins with it.
+    """Check that the packages of one of `EXTRAS` are installed, for a purpose such as "training".
 
     Raises:
         UserError: one of them is missing.
@@ -52,16 +48,10 @@ def check_extra(name: str, purpose: str) -> None:
 def check_range(
     settings: Any, *names: str, least: float | int, most: float | int = math.inf
 ) -> None:
-    """Check that settings are finite numbers of a range.
-
-    Args:
-        settings: an object that has the settings as attributes: numbers, or tuples of numbers.
-        names: the attributes to check.
-        least: the smallest number that is allowed.
-        most: the largest number that is allowed.
+    """Check that attributes, numbers or tuples of numbers, are finite and in a range.
 
     Raises:
-        ValueError: a number is out of the range, or not finite.
+        ValueError: a number is not.
     """
     for name in names:
         value = getattr(settings, name)

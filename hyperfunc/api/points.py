@@ -45,14 +45,10 @@ def evaluate(
     sigma: float | int,
     widest: float | int,
 ) -> Float[Array, "*points c"]:
-    """Evaluate the blurred function at points.
+    """Evaluate one image, blurred by sigma, at points; beyond [0, 1] it is mirrored.
 
-    Args:
-        function: one image.
-        coords: (y, x) in [0, 1]; beyond, the image is mirrored.
-        footprint: the pixel pitch in input pixels: a number, (y, x), or (y, x) for each point.
-        sigma: standard deviation of the blur, in input pixels.
-        widest: the largest footprint over which the base is averaged; static.
+    The footprint is a number, (y, x), or (y, x) for each point. It, sigma, and ``widest``, the
+    largest one over which the base is averaged, are in input pixels.
     """
     if lines := _find_lines(function, coords, footprint, sigma):
         values = differentiate_grid(function, lines, footprint, ((0, 0),), sigma, widest)

@@ -89,15 +89,10 @@ def run_command(
 def report_errors(
     *user_errors: type[Exception], quiet: bool = False, debug: bool = False
 ) -> Iterator[None]:
-    """Write the log of a command, and turn exceptions into messages and exit codes.
+    """Write the log of a command, and turn exceptions into messages and exit codes (SystemExit).
 
-    Args:
-        user_errors: exceptions that count as the user's besides `UserError`.
-        quiet: whether slow steps are not announced.
-        debug: whether tracebacks are shown; the environment may ask for them, too.
-
-    Raises:
-        SystemExit: there was an exception.
+    ``user_errors`` count as the user's besides `UserError`; for the others see `writing_log`. The
+    environment may ask for tracebacks, too.
     """
     debug = debug or os.environ.get("HYPERFUNC_DEBUG", "0") not in ("", "0")
     with writing_log(quiet=quiet, debug=debug) as errors:

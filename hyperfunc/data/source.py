@@ -23,15 +23,11 @@ CACHE_BYTES = 2 << 30
 
 
 class ImageSource:
-    """Images `[h, w, 3]`, uint8 RGB 0..255, by number; each may have its own size.
+    """Images `[h, w, 3]`, uint8 RGB 0..255, by number; each has a name and its own size.
 
     A source keeps decoded images until `cache_bytes` are full, and decodes the others again at each
     access. Images are read-only because all readers share them. Several threads may read a source,
     and it can be pickled (without its cache).
-
-    Attributes:
-        names: one name per image, unique.
-        description: what the source holds, for people.
     """
 
     def __init__(
@@ -94,12 +90,8 @@ class ImageSource:
     def verify(self, *, strict: bool) -> "ImageSource":
         """Decode every image once, in several threads, and return this source.
 
-        The cache keeps the images as far as its limit allows, so that few are decoded twice.
-
-        Args:
-            strict: whether a bad image is an error, as evaluation needs it, where a mean over fewer
-                images would be wrong. Otherwise bad images are left out with a warning, as suits
-                training.
+        If not ``strict``, bad images are left out with a warning, as suits training; a mean over
+        fewer images would be wrong in an evaluation.
 
         Raises:
             UserError: an image is bad (strict), or all images are.

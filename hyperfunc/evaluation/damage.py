@@ -69,11 +69,7 @@ SMALLEST_ERROR = 1e-4
 
 
 def parse_levels(task: RestorationTask, text: str) -> list[Level]:
-    """Read levels such as "15,25,50" or "gaussian:1.6,motion:15:30".
-
-    Raises:
-        UserError: one cannot be read, or is out of the task's range.
-    """
+    """Read levels such as "15,25,50" or "gaussian:1.6,motion:15:30", in the task's range."""
     parse = _parse_blur if task == "deblur" else functools.partial(_parse_number, task)
     try:
         return list(dict.fromkeys(parse(part.strip()) for part in text.split(",")))

@@ -11,13 +11,10 @@ Loss = Literal["l1", "l2", "charbonnier"]
 
 
 def pixel_loss(name: Loss, predicted: Images, target: Images) -> Float[Array, " b"]:
-    """Mean over the pixels and channels of each image.
+    """Mean over the pixels and channels of each image, [0, 1]; predictions may be beyond.
 
-    Args:
-        name: "l2" is the paper's squared error (Section 3.1); "l1" the absolute error;
-            "charbonnier" sqrt(error^2 + 1e-6), Lai et al. 2017.
-        predicted: any range; values are compared as they are.
-        target: [0, 1].
+    "l2" is the paper's squared error (Section 3.1), "l1" the absolute error, and "charbonnier"
+    sqrt(error^2 + 1e-6), Lai et al. 2017.
     """
     error = predicted - target
     if name == "l1":

@@ -25,10 +25,9 @@ MAX_ITEMS = 64
 
 
 def to_plain(component: Any, kind: Any) -> dict[str, Any]:
-    """Turn a component, such as a target network or a window layout, into plain data (JSON types).
+    """Turn a component into plain data (JSON types).
 
-    ``kind`` is its class; or the union that it belongs to, such as `Target`: the data then name the
-    class as "type".
+    ``kind`` is its class, or the union that it belongs to: the data then name the class as "type".
 
     Raises:
         ValueError: the component, or one inside it, does not belong to its union.

@@ -31,11 +31,7 @@ Pitch = tuple[float | int, float | int]
 
 
 def footprint_edges(radius: float | int, pitch: float | int) -> Float64[np.ndarray, " edges"]:
-    """Find the edges of the pixels that a kernel touches, when it is centred on a pixel.
-
-    Raises:
-        ValueError: the pitch is not a positive number.
-    """
+    """Find the edges of the pixels that a kernel touches, when it is centred on a pixel."""
     if not 0 < pitch < math.inf:
         raise ValueError(f"a pixel pitch of {pitch}: give a positive number of reference pixels")
     reach = max(math.ceil(radius / pitch - 0.5 - 1e-9), 0)

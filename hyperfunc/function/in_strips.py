@@ -65,13 +65,9 @@ def render_part(
     *,
     sigma: float | int = 0,
 ) -> Float[Array, "y x c"]:
-    """Render a part of the image, blurred.
+    """Render a part (top, left, bottom, right), in [0, 1], of one image.
 
-    Args:
-        function: one image.
-        part: (top, left, bottom, right) in coordinates of [0, 1].
-        size: (height, width) of the result in pixels.
-        sigma: standard deviation of the blur, in input pixels.
+    The blur has the standard deviation sigma, in input pixels.
     """
     if sigma == 0 and part == (0, 0, 1, 1):
         return _render_whole(function, size)

@@ -96,11 +96,8 @@ def walk_images(
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Walk through a folder as `find_images` does, and keep no more than one folder in memory.
 
-    Links are followed, except to a folder above them.
-
-    Args:
-        root: the folder.
-        note: called with each folder that cannot be listed and the error; the others are searched.
+    Links are followed, except to a folder above them. ``note`` is called with each folder that
+    cannot be listed and the error; the others are searched.
 
     Yields:
         Each folder, relative to ``root``; the sorted names of its images, a list that may be

@@ -74,11 +74,7 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read what an image file holds, without its pixels.
-
-    Raises:
-        UserError: there is no such file, or it is no image.
-    """
+    """Read what an image file holds, without its pixels; otherwise as `read_photo`."""
     with _open_image(path) as (_, header):
         return header
 

@@ -239,11 +239,8 @@ def is_reflected(coords: Float[Array, "*points"]) -> Bool[Array, "*points"]:
 def mirror_indices(index: Any, pixels: Any) -> Any:
     """Fold pixel numbers outside [0, pixels) back inside: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ...
 
-    As in MATLAB, the border pixel is repeated.
-
-    Args:
-        index: pixel numbers, any integers, an array of NumPy or of JAX.
-        pixels: extent of the image along the axis, at least 1; one number, or one for each index.
+    As in MATLAB, the border pixel is repeated. ``pixels`` is at least 1; one number, or one for
+    each index. Arrays are of NumPy or of JAX.
     """
     rest = index % (2 * pixels)
     return rest + (rest >= pixels) * (2 * pixels - 1 - 2 * rest)

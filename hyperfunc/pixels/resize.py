@@ -25,11 +25,7 @@ _NEGLIGIBLE_WEIGHT = 1e-12
 
 
 def cubic_kernel(distance: Any) -> Any:
-    """Evaluate Keys' cubic convolution kernel with a = -0.5; it is zero outside (-2, 2).
-
-    Args:
-        distance: distances from the sample, in pixels; an array of NumPy or of JAX, any shape.
-    """
+    """Evaluate Keys' cubic kernel (a = -0.5) at distances in pixels; it is zero outside (-2, 2)."""
     xp = distance.__array_namespace__()
     x = xp.abs(distance)
     near = (1.5 * x - 2.5) * x * x + 1.0

@@ -49,15 +49,11 @@ class WindowAxis(NamedTuple):
     def cover(
         self, positions: Float[Array, " n"], exists: Float[Array, " k"] | None = None
     ) -> Cover:
-        """Find the windows that cover each position.
+        """Find the windows that cover each position, in input pixels.
 
         Between its centre and the border, the first window keeps the weight of its centre, and so
-        does the last. So every position is covered, the border included, and no weight is a
-        quotient of zeros.
-
-        Args:
-            positions: in input pixels.
-            exists: 1 for windows of the image, 0 for windows that only pad a tile.
+        does the last: every position is covered, and no weight is a quotient of zeros. ``exists``
+        is 0 for windows that only pad a tile.
         """
         last = self.first + (self.count - 1) * self.stride
         inside = jnp.clip(positions, self.first, last)

@@ -54,12 +54,10 @@ class Validator:
         )
 
     def __call__(self, variables: Any) -> tuple[dict[str, float], HostImage | None]:
-        """Score the model with these Flax variables.
+        """Score the model with these Flax variables: "validation/psnr" ranks checkpoints.
 
-        Returns:
-            Scores by name ("validation/psnr" ranks checkpoints), and a picture with the observed
-            image, the result and the target of a few images in columns. Without held-out images
-            there are no scores and no picture.
+        The picture has the observed image, the result and the target of a few images in columns.
+        Without held-out images there are no scores and no picture.
         """
         if self._sets and not self._is_compiled:
             self._is_compiled = True

@@ -15,13 +15,10 @@ MAX_ERRORS = 1000
 
 
 class Tally(contextlib.ExitStack):
-    """Counts the files of batches that are done, and writes the report as they come.
+    """Counts files by their status, and writes the report as they come.
 
-    Attributes:
-        counts: files by their status.
-        last: what happened to the last file.
-        errors: of the first `MAX_ERRORS` files that failed.
-        passed_over: files of the folder that are no images, counted by their suffixes.
+    It keeps what happened to the last file, and the errors of the first `MAX_ERRORS` that failed,
+    and counts the suffixes of files that are no images.
     """
 
     def __init__(self, report: Path | None = None) -> None:
