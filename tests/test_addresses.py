@@ -22,7 +22,7 @@ from hyperfunc.files import Address, as_path, check_place, read_folder, replacin
 from hyperfunc.images import find_images, read_photo, write_image
 from hyperfunc.training import train
 from hyperfunc.upscaling import Request, check_places
-from hyperfunc.upscaling.batch_plan import plan_batch
+from tests.batches import plan_batch
 
 UPSCALE = "from hyperfunc.commands import main; import sys; main(sys.argv[1:])"
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}

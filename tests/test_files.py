@@ -18,7 +18,7 @@ from hyperfunc.files import check_place, remove_leftovers, replacing, save_json
 from hyperfunc.images import find_images, read_photo
 from hyperfunc.training import train
 from hyperfunc.upscaling import Request
-from hyperfunc.upscaling.batch_plan import plan_batch
+from tests.batches import plan_batch
 
 
 def test_what_a_link_leads_to_is_replaced(tmp_path):

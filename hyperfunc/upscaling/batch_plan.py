@@ -11,10 +11,9 @@ import dataclasses
 import itertools
 import math
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hyperfunc.errors import UserError
 from hyperfunc.files import Address, as_path
@@ -187,20 +186,6 @@ class Batch:
     def count(self, status: Status) -> int:
         """Count the files with a status."""
         return sum(outcome.status == status for outcome in self.outcomes)
-
-
-def plan_batch(
-    source: Path | Sequence[Path],
-    target: str | os.PathLike[str],
-    request: Request,
-    *,
-    overwrite: bool = False,
-    suffix: str | None = None,
-) -> Batch:
-    """Plan all files as one batch; see `plan_batches`."""
-    options: dict[str, Any] = {"overwrite": overwrite, "suffix": suffix, "size": sys.maxsize}
-    (batch,) = plan_batches(source, target, request, **options)
-    return batch
 
 
 def plan_batches(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hyperfunc.devices import is_out_of_memory
 from hyperfunc.errors import UserError
@@ -35,11 +35,6 @@ from hyperfunc.upscaling.value_range import ValueRange
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-
-def run_batch(batch: Batch, upscaler: Upscaler, **options: Any) -> None:
-    """Enlarge the files of one batch; see `run_batches`."""
-    run_batches([batch], upscaler, **options)
 
 
 def run_batches(

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from hyperfunc.upscaling import Request, advise
-from hyperfunc.upscaling.batch_plan import plan_batch
+from tests.batches import plan_batch
 
 
 def test_the_model_for_jpegs_is_recommended(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 from hyperfunc.errors import UserError
 from hyperfunc.images import find_images
 from hyperfunc.upscaling import Request, batch_plan, plan_batches
-from hyperfunc.upscaling.batch_plan import plan_batch
+from tests.batches import plan_batch
 
 
 def test_the_size_of_an_output_is_rounded_and_limited():

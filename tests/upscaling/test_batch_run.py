@@ -25,10 +25,10 @@ from hyperfunc.upscaling import (
     plan_batches,
     run_batches,
 )
-from hyperfunc.upscaling.batch_plan import Batch, plan_batch
-from hyperfunc.upscaling.batch_run import run_batch
+from hyperfunc.upscaling.batch_plan import Batch
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.value_range import ValueRange
+from tests.batches import plan_batch, run_batch
 
 SAME_SIZE = Request(scale=(1.0, 1.0))
 

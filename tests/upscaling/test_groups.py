@@ -8,8 +8,7 @@ import pytest
 from hyperfunc.images import read_photo, write_image
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
 from hyperfunc.upscaling import Request, Upscaler, batch_groups
-from hyperfunc.upscaling.batch_plan import plan_batch
-from hyperfunc.upscaling.batch_run import run_batch
+from tests.batches import plan_batch, run_batch
 
 
 def make_upscaler(devices: int) -> Upscaler:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from hyperfunc.errors import UserError
 from hyperfunc.upscaling import Request, check_places
-from hyperfunc.upscaling.batch_plan import plan_batch
+from tests.batches import plan_batch
 
 
 @pytest.fixture
