@@ -1,6 +1,6 @@
 """Regenerate docs/results/ablations.{json,md}: what windows, overlap and alpha do (paper, 4.2).
 
-python benchmarks/ablations.py --data_dir=DATA --runs=runs
+python -m benchmarks.ablations --data_dir=DATA --runs=runs
 
 Takes the checkpoints that docs/reproduction.md says how to make; a variant without one is left out.
 Everything is measured on the validation split of the training data, never on the test sets.
@@ -157,7 +157,7 @@ def to_markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Windows, overlap and alpha",
         "",
-        "    python benchmarks/ablations.py --data_dir=DATA --runs=runs",
+        "    python -m benchmarks.ablations --data_dir=DATA --runs=runs",
         "",
         "PSNR-Y (dB) on the validation split of the training images. How each variant was trained:",
         "[reproduction](../reproduction.md).",

@@ -1,6 +1,6 @@
 """Copy what inference needs of a training run into the package.
 
-python benchmarks/bundle.py --workdir=runs/sr --name=sr
+python -m benchmarks.bundle --workdir=runs/sr --name=sr
 """
 
 import dataclasses

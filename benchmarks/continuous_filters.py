@@ -1,6 +1,6 @@
 """Recognise digits at resolutions for which a network was not trained; docs/results, docs/images.
 
-    python benchmarks/continuous_filters.py
+    python -m benchmarks.continuous_filters
 
 Digits are drawn from the outlines of fourteen fonts, turned, sheared, scaled and moved at random,
 at 64 x 64 pixels, so that finer images have finer detail. A network is trained on them reduced to

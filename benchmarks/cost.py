@@ -1,6 +1,6 @@
 """What one image costs: docs/results/cost.json. Run it alone on the machine.
 
-python benchmarks/cost.py --json=docs/results/cost.json
+python -m benchmarks.cost --json=docs/results/cost.json
 
 Times are medians, the parts of a ratio are measured in turns in one run, and everything is warm
 (compiled) unless it says otherwise. A whole is uint8 in, uint8 out, through the same `Upscaler` as

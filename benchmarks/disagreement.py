@@ -1,6 +1,6 @@
 """Does the disagreement of overlapping windows tell where a rendering is wrong?
 
-    python benchmarks/disagreement.py --data_dir=DATA
+    python -m benchmarks.disagreement --data_dir=DATA
 
 Ranks random pixels of enlarged images by the disagreement of the windows and by simpler signs,
 and compares both with the true error. Also moves theta by steps of gradient descent until the

@@ -1,6 +1,6 @@
 """Train the bundled checkpoint `faces_small`, whose hypernetwork reads a linear code of the face.
 
-    python benchmarks/faces_small.py --workdir=runs/faces_small --data_dir=DATA
+    python -m benchmarks.faces_small --workdir=runs/faces_small --data_dir=DATA
 
 The first layer of its trunk is fixed: the whitened principal components of the training faces. All
 else is trained as the preset says. In a layer of 12,288 inputs that is trained as well, a few

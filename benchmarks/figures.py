@@ -1,6 +1,6 @@
 """Draw the figures of README.md and docs/how-it-works.md.
 
-pip install -e ".[dev,docs]" && python benchmarks/figures.py
+pip install -e ".[dev,docs]" && python -m benchmarks.figures
 
 The picture of the exported page needs chromium and chromium-driver, and stays as it is without.
 

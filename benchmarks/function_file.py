@@ -1,6 +1,6 @@
 """Regenerate the table of docs/format.md: what it costs to store a function, and what it loses.
 
-python benchmarks/function_file.py --data_dir=DATA
+python -m benchmarks.function_file --data_dir=DATA
 
 Each way of storing theta is written to a real file and read back. PSNR compares its x3 rendering
 with that of the function in memory, both clipped to [0, 1] and not rounded.

@@ -1,10 +1,10 @@
 """Train on a GPU machine without a network: pack what it needs, train there, bring back a file.
 
-python benchmarks/gpu.py pack --data_dir=DATA
-python3 benchmarks/gpu.py unpack                           # there, once for each part
-python3 benchmarks/gpu.py start --steps=N                  # after the first part and after the last
-python3 benchmarks/gpu.py wait --limit=580 --out=$OUT      # with the last part
-python3 benchmarks/gpu.py wait --limit=200 --stop=True --out=$OUT
+python -m benchmarks.gpu pack --data_dir=DATA
+python3 -m benchmarks.gpu unpack                           # there, once for each part
+python3 -m benchmarks.gpu start --steps=N                  # after the first part and after the last
+python3 -m benchmarks.gpu wait --limit=580 --out=$OUT      # with the last part
+python3 -m benchmarks.gpu wait --limit=200 --stop=True --out=$OUT
 
 The first command runs here. It fills the git-ignored folders .gpu/1, .gpu/2 and so on with the
 training images (large lossless ones as JPEGs) and with the wheels that the machine lacks (it has

@@ -1,6 +1,6 @@
 r"""What models reach on the held-out training images: how checkpoints and recipes are chosen.
 
-    python benchmarks/held_out.py --data_dir=DATA --json=docs/results/held_out.json \
+    python -m benchmarks.held_out --data_dir=DATA --json=docs/results/held_out.json \
         --workdirs sr sr_jpeg checkpoints/in-progress/sr_vapsr
 
 PSNR-Y (dB) of the centre 192 x 192 of each image, for each folder of the dataset, as it is and

@@ -1,8 +1,8 @@
 """Count what the rooms of the package are made of: the figures of docs/adr/0010-rooms.md.
 
-python benchmarks/house.py
-python benchmarks/house.py --package=OLD/hyperfunc
-python benchmarks/house.py --page=docs/adr/0010-rooms.md
+python -m benchmarks.house
+python -m benchmarks.house --package=OLD/hyperfunc
+python -m benchmarks.house --page=docs/adr/0010-rooms.md
 
 An import is a pair of a file and a file of the package that it imports from. Imports between rooms
 are those that lead from one room into another; arrows are the pairs of rooms that they join.

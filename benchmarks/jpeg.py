@@ -1,6 +1,6 @@
 """What models make of JPEGs, against bicubic interpolation.
 
-    python benchmarks/jpeg.py --data_dir=DATA --json=docs/results/jpeg.json
+    python -m benchmarks.jpeg --data_dir=DATA --json=docs/results/jpeg.json
 
 The reduced images of a set are saved as JPEGs (as Pillow does it, the chroma halved), read and
 enlarged; the truth is the original. PSNR-Y (dB).

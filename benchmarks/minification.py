@@ -1,6 +1,6 @@
 """Compare renderings at about an image's own size, and smaller, with the truth.
 
-    python benchmarks/minification.py --data_dir=DATA
+    python -m benchmarks.minification --data_dir=DATA
 
 For scales below 1, reduce an original by 2, represent it, and render it smaller; the truth is the
 original reduced to that size directly. For scales above 1, reduce an original by the scale and

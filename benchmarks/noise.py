@@ -1,6 +1,6 @@
 """What a model makes of noisy and dithered images, against bicubic interpolation.
 
-    python benchmarks/noise.py --data_dir=DATA --json=docs/results/noise.json
+    python -m benchmarks.noise --data_dir=DATA --json=docs/results/noise.json
 
 The reduced images of a set are disturbed and enlarged to twice their size. The truth is the
 original, disturbed by the bicubic enlargement of the same: a method is not to remove noise here,

@@ -1,7 +1,7 @@
 """Fetch more photographs to train on: pictures that packages of Debian, Ubuntu and npm ship.
 
-python benchmarks/photographs.py --out=/data/train
-python benchmarks/photographs.py --out=/data/free/train --free=True
+python -m benchmarks.photographs --out=/data/train
+python -m benchmarks.photographs --out=/data/free/train --free=True
 
 Desktop backgrounds and the pictures of page templates: 294 of them with 102 megapixels in the
 folder packages, 497 with 608 megapixels in the folder wallpapers. Nearly all are made smaller by a

@@ -1,6 +1,6 @@
 """Regenerate docs/results: the tables of quality, from the checkpoint that comes with the package.
 
-python benchmarks/quality.py --data_dir=DATA --readme=README.md
+python -m benchmarks.quality --data_dir=DATA --readme=README.md
 
 Writes docs/results/quality.json (means), docs/results/quality.md (as a table), and the short
 table of README.md. Cells that were measured before with the same checkpoint are kept, so that the
@@ -134,7 +134,7 @@ def to_markdown(result: dict) -> str:
     lines = [
         "# Quality of the bundled checkpoint",
         "",
-        "    python benchmarks/quality.py --data_dir=DATA",
+        "    python -m benchmarks.quality --data_dir=DATA",
         "",
         f"One checkpoint for every scale (step {result['step']}). PSNR-Y in dB / SSIM-Y.",
         f"Protocol: {result['protocol']}.",

@@ -1,6 +1,6 @@
 r"""What `restore` and `inpaint` restore, against published numbers and other methods.
 
-    python benchmarks/restoration.py --data_dir=DATA
+    python -m benchmarks.restoration --data_dir=DATA
 
 PSNR (dB) by the protocols of `hyperfunc.evaluation`. Each level that has been measured is written
 at once, and a level that is there is not measured again: a run that was stopped goes on.

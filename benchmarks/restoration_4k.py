@@ -1,6 +1,6 @@
 """What restoring 3840 x 2160 pixels costs, beside enlarging as many by two.
 
-python benchmarks/restoration_4k.py --json=docs/results/restoration_4k.json
+python -m benchmarks.restoration_4k --json=docs/results/restoration_4k.json
 
 Each command runs in a process of its own, in turns, and compiles its programs. Memory is the
 largest resident set of the process. CPU seconds are those of all cores.

@@ -1,6 +1,6 @@
 """Speed of training against the number of devices: docs/results/scaling.json.
 
-python benchmarks/scaling.py --data_dir=DATA
+python -m benchmarks.scaling --data_dir=DATA
 
 Run it alone on the machine. Each number of devices gets a process of its own, which trains with the
 flagship's step on real batches. On a CPU, devices are virtual: up to the number of cores their

@@ -1,6 +1,6 @@
 """How long commands take from the start to the end of their process: docs/results/start.json.
 
-python benchmarks/start.py --json=docs/results/start.json
+python -m benchmarks.start --json=docs/results/start.json
 
 Times are medians of whole processes, run in turns, on a machine that does nothing else. Ratios are
 to a process that imports JAX and asks for its devices. A first run has an empty cache of compiled

@@ -1,6 +1,6 @@
 """The paper's outlook, tried: a distance in the space of weights as a loss of an autoencoder.
 
-python benchmarks/theta_loss.py --workdir=runs/faces --data_dir=DATA
+python -m benchmarks.theta_loss --workdir=runs/faces --data_dir=DATA
 
 Trains one small autoencoder three times with the same data, steps and seed: on squared errors of
 pixels, on squared distances of theta (of the original's and the reconstruction's target network,

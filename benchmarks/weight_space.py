@@ -1,6 +1,6 @@
 """How far theta carries: retrieval, clusters, means, arithmetic, extrapolation and samples.
 
-    python benchmarks/weight_space.py --checkpoint=faces_small --data_dir=DATA
+    python -m benchmarks.weight_space --checkpoint=faces_small --data_dir=DATA
 
 Theta is compared with pixels, and with the gradient features of `hyperfunc.evaluation`. Fréchet
 distances are to the same 500 training faces as those of `evaluate.py --task=interpolate`. Writes
