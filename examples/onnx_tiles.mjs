@@ -4,7 +4,8 @@
 //   node examples/onnx_tiles.mjs graphs photo.png large.png 2
 //
 // A tile reads a halo around its own pixels, so that the result is that of the whole image at once.
-// Where the image ends, the tile ends, too: there the graphs continue the image themselves.
+// Where the image ends, the tile ends, too: there the graphs continue the image themselves. The result
+// is that of `hyperfunc upscale` within one of 255 levels.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
@@ -22,8 +23,15 @@ const cut = ({ data, width }, top, left, bottom, right) => {
   return new ort.Tensor("float32", values, [1, bottom - top, right - left, 3]);
 };
 
+// Make RGBA bytes grey.
+const removeColour = (data) => {
+  for (let i = 0; i < data.length; i += 4)
+    data.fill((data[i] + data[i + 1] + data[i + 2]) / 3, i, i + 3);
+};
+const isGrey = (data) => data.every((level, i) => i % 4 === 3 || level === data[i - i % 4]);
+
 // image: { data: RGBA bytes, width, height }.
-export const enlarge = async (encoder, decoder, image, scale, halo) => {
+export const enlarge = async ({ encoder, decoder, limiter }, image, scale, halo) => {
   const { width, height } = image;
   const large = { width: width * scale, height: height * scale };
   large.data = new Uint8ClampedArray(large.width * large.height * 4).fill(255);
@@ -36,16 +44,19 @@ export const enlarge = async (encoder, decoder, image, scale, halo) => {
       // Models that restore correct the image; the base of others is the image itself.
       const { features, base = tile } = await encoder.run({ image: tile });
       const { pixels } = await decoder.run({ features, base });
-      const row = pixels.dims[2] * 3;
+      // Beside edges the function ripples; in flat areas, where that would show, it may not.
+      const { limited } = await limiter.run({ image: tile, pixels });
+      const row = limited.dims[2] * 3;
       for (let y = top * scale; y < bottom * scale; y++)
         for (let x = left * scale; x < right * scale; x++) {
           const from = (y - above * scale) * row + (x - before * scale) * 3;
           for (let c = 0; c < 3; c++) { // The array clips; it rounds halves to even.
-            const level = Math.floor(pixels.data[from + c] * 255 + 0.5);
+            const level = Math.floor(limited.data[from + c] * 255 + 0.5);
             large.data[4 * (y * large.width + x) + c] = level;
           }
         }
     }
+  if (isGrey(image.data)) removeColour(large.data); // The model would tint it.
   return large;
 };
 
@@ -58,6 +69,8 @@ if (!existsSync(`${folder}/decoder_x${scale}.onnx`)) {
   process.exit(1);
 }
 const image = PNG.sync.read(readFileSync(source));
-const [encoder, decoder] = [await open("encoder"), await open(`decoder_x${scale}`)];
-const large = await enlarge(encoder, decoder, image, Number(scale), halo);
+const names = { encoder: "encoder", decoder: `decoder_x${scale}`, limiter: "limiter" };
+const graphs = {};
+for (const [part, name] of Object.entries(names)) graphs[part] = await open(name);
+const large = await enlarge(graphs, image, Number(scale), halo);
 writeFileSync(target, PNG.sync.write({ ...large, data: Buffer.from(large.data.buffer) }));

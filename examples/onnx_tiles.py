@@ -4,7 +4,8 @@ hyperfunc export --onnx graphs --scales 2 3
 python examples/onnx_tiles.py graphs photo.jpg large.png 2
 
 A tile reads a halo around its own pixels, so that the result is that of the whole image at once.
-Where the image ends, the tile ends, too: there the graphs continue the image themselves.
+Where the image ends, the tile ends, too: there the graphs continue the image themselves. The result
+is that of `hyperfunc upscale` within one of 255 levels.
 """
 
 import sys
@@ -29,6 +30,7 @@ class Upscaler:
             sys.exit(f"{decoder}: not found; {folder} has the scales {', '.join(found) or 'none'}")
         self.encoder = onnxruntime.InferenceSession(str(Path(folder, "encoder.onnx")))
         self.decoder = onnxruntime.InferenceSession(str(decoder))
+        self.limiter = onnxruntime.InferenceSession(str(Path(folder, "limiter.onnx")))
         self.scale = scale
         self.halo = int(self.encoder.get_modelmeta().custom_metadata_map["halo"])
 
@@ -39,6 +41,8 @@ class Upscaler:
         for top in range(0, height, SIDE):
             for left in range(0, width, SIDE):
                 self._fill(result, pixels, top, left)
+        if (pixels == pixels[..., :1]).all():  # The model would tint grey images.
+            result[:] = result.mean(axis=-1, keepdims=True) + 0.5
         return result
 
     def _fill(self, result, pixels, top, left):
@@ -50,6 +54,8 @@ class Upscaler:
         features, *corrected = self.encoder.run(None, {"image": image})
         base = corrected[0] if corrected else image  # Models that restore correct the image.
         (large,) = self.decoder.run(None, {"features": features, "base": base})
+        # Beside edges the function ripples; in flat areas, where that would show, it may not.
+        (large,) = self.limiter.run(None, {"image": image, "pixels": large})
         large = (np.clip(large[0], 0, 1) * 255 + 0.5).astype(np.uint8)
         own = result[top * scale : (top + SIDE) * scale, left * scale : (left + SIDE) * scale]
         rows, cols = (top - above) * scale, (left - before) * scale

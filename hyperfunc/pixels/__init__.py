@@ -33,6 +33,7 @@ from hyperfunc.pixels.metrics import (
     ssim_y,
 )
 from hyperfunc.pixels.noise import estimate_noise
+from hyperfunc.pixels.overshoot import OVERSHOOT
 from hyperfunc.pixels.resize import (
     axis_weights,
     crop_margin,
@@ -53,6 +54,7 @@ __all__ = [
     "Axis",
     "Cover",
     "EXACT",
+    "OVERSHOOT",
     "PER_PIXEL",
     "Samples",
     "WHOLE_IMAGE",

@@ -14,24 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperfunc.pixels import Axis, Samples
+from hyperfunc.pixels import OVERSHOOT, Axis, Samples
 from hyperfunc.types import HostPixels
 from hyperfunc.values import has_alpha, largest_value, to_integers, to_unit_range
 
-NEIGHBOURHOOD_RADIUS = 2
-"""Pixels around an output pixel whose alpha and colours bound its own; input pixels, or output
-pixels if those are larger."""
-
 GAP_RADIUS = 8
-"""The same where pixels may be missing: the others bound what fills them."""
-
-LARGEST_OVERSHOOT = 0.5
-"""By how much a value may leave the range of the input around it, as a part of that range, where it
-is at most `FLAT`. What the range has beyond that counts `OVERSHOOT_AT_EDGES` times more: 0.5 of all
-of it would cost 0.02 dB on buildings."""
-
-FLAT = 4 / 255
-OVERSHOOT_AT_EDGES = 2.0
+"""`OVERSHOOT.radius` where pixels may be missing: the others bound what fills them."""
 
 SMALLEST_VISIBLE_ALPHA = 0.5 / 65535
 """A pixel with less alpha than this has no colour."""
@@ -83,7 +71,7 @@ def from_rgb(
     images: jax.Array,
     axes: Sequence[Axis | Samples],
     origin: Origin,
-    radius: int = NEIGHBOURHOOD_RADIUS,
+    radius: int = OVERSHOOT.radius,
 ) -> jax.Array:
     """Turn rendered RGB images back into an image of the original's channels and dtype.
 
@@ -98,7 +86,8 @@ def from_rgb(
     """
     dtype, channels, pixels = images.dtype, images.shape[-1], to_unit_range(images)
     is_float = jnp.issubdtype(dtype, jnp.floating)
-    rounding = 0.0 if is_float else 0.499 / largest_value(dtype)  # Constant pixels stay exact.
+    # Constant pixels stay exact.
+    rounding = 0.0 if is_float else OVERSHOOT.rounding / largest_value(dtype)
     if has_alpha(channels):
         values = _divide_by_alpha(rgb, pixels, axes, origin, radius, rounding)
     else:
@@ -111,9 +100,7 @@ def from_rgb(
 
 def _hold(values: jax.Array, darkest: jax.Array, lightest: jax.Array, rounding: float) -> jax.Array:
     """Keep values near those of the input around them, which may be off by ``rounding``."""
-    spread = lightest - darkest
-    margin = LARGEST_OVERSHOOT * spread + OVERSHOOT_AT_EDGES * jnp.maximum(spread - FLAT, 0)
-    margin += rounding
+    margin = OVERSHOOT.margin(lightest - darkest) + rounding
     return jnp.clip(values, darkest - margin, lightest + margin)
 
 
@@ -176,7 +163,7 @@ def _reduce_nearby(
     values: jax.Array,
     axes: Sequence[Axis | Samples],
     origin: Origin,
-    radius: int = NEIGHBOURHOOD_RADIUS,
+    radius: int = OVERSHOOT.radius,
 ) -> jax.Array:
     """Reduce the values [1, h, w, c] near each output pixel; infinite where all of them are NaN."""
     last = values.shape[1] - 1, values.shape[2] - 1
@@ -186,7 +173,7 @@ def _reduce_nearby(
         index = jnp.clip(axis.split()[0] + first, 0, last[i])
         if axis.max_step > 1:
             # There are few output pixels, with many input pixels around each.
-            reach = max(math.ceil(NEIGHBOURHOOD_RADIUS * axis.max_step), radius)
+            reach = max(math.ceil(OVERSHOOT.radius * axis.max_step), radius)
             offsets = jnp.arange(-reach, reach + 1)
             nearby = jnp.clip(index[:, None] + offsets[None], 0, last[i])
             values = reduction.over_axis(jnp.take(values, nearby, axis=along), axis=along + 1)

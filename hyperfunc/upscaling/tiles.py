@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from hyperfunc.pixels import Axis, Samples, mirror_indices, split_positions
+from hyperfunc.pixels import OVERSHOOT, Axis, Samples, mirror_indices, split_positions
 from hyperfunc.types import HostPixels, Size
-from hyperfunc.upscaling.alpha import GAP_RADIUS, NEIGHBOURHOOD_RADIUS, from_rgb, to_rgb
+from hyperfunc.upscaling.alpha import GAP_RADIUS, from_rgb, to_rgb
 from hyperfunc.upscaling.linear_light import reduce_light
 from hyperfunc.upscaling.pieces import Piece, Plan
 from hyperfunc.upscaling.tile_grid import (
@@ -125,7 +125,7 @@ class TileRenderer:
             rgb = render_phases(function, self.tile.scale)
         else:
             rgb = render_grid(function, *axes)
-        radius = GAP_RADIUS if model.base == "filled" else NEIGHBOURHOOD_RADIUS
+        radius = GAP_RADIUS if model.base == "filled" else OVERSHOOT.radius
         return from_rgb(rgb, images, axes, first, radius)
 
     def _place_samples(self, arguments: TileInputs) -> tuple[Axis | Samples, Axis | Samples]:

@@ -43,6 +43,7 @@ def test_export_of_the_model(run, tmp_path):
         "encoder.onnx",
         "decoder_x2.onnx",
         "decoder_x5.onnx",
+        "limiter.onnx",
     ]
     assert all("differs by up to" in line for line in lines)
 

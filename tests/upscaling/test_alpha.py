@@ -7,14 +7,8 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from hyperfunc.function import encode, render
 from hyperfunc.networks import EDSR, FourierField, PixelHypernetwork
-from hyperfunc.pixels import imresize
+from hyperfunc.pixels import OVERSHOOT, imresize
 from hyperfunc.upscaling import Upscaler
-from hyperfunc.upscaling.alpha import (
-    FLAT,
-    LARGEST_OVERSHOOT,
-    NEIGHBOURHOOD_RADIUS,
-    OVERSHOOT_AT_EDGES,
-)
 from hyperfunc.values import largest_value, to_integers
 
 MODEL = PixelHypernetwork(EDSR(width=8, blocks=1), FourierField(frequencies=4))
@@ -39,7 +33,7 @@ def draw_whole(variables, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarr
 
 def hold(values: np.ndarray, image: np.ndarray, rounding: float) -> np.ndarray:
     """Clip an enlargement to what lies near the range of the input around."""
-    window = (2 * NEIGHBOURHOOD_RADIUS + 1, 2 * NEIGHBOURHOOD_RADIUS + 1, 1)
+    window = (2 * OVERSHOOT.radius + 1, 2 * OVERSHOOT.radius + 1, 1)
     nearest = np.ix_(
         *(
             (2 * np.arange(n) + 1) * m // (2 * n)
@@ -49,9 +43,8 @@ def hold(values: np.ndarray, image: np.ndarray, rounding: float) -> np.ndarray:
     low, high = (
         f(image, size=window, mode="nearest")[nearest] for f in (minimum_filter, maximum_filter)
     )
-    margin = LARGEST_OVERSHOOT * (high - low) + OVERSHOOT_AT_EDGES * np.maximum(
-        high - low - FLAT, 0
-    )
+    spread = high - low
+    margin = OVERSHOOT.share * spread + OVERSHOOT.at_edges * np.maximum(spread - OVERSHOOT.flat, 0)
     return np.clip(values, low - margin - rounding, high + margin + rounding)
 
 
@@ -133,7 +126,7 @@ def test_transparent_pixels_leave_no_fringe(variables, upscaler, channels):
     result = upscaler(image, (200, 200)).astype(np.float32)
     alpha = result[..., -1] / 255
     # Pixels stay opaque, or transparent, if all their neighbours are.
-    reach = 2 * NEIGHBOURHOOD_RADIUS + 2
+    reach = 2 * OVERSHOOT.radius + 2
     windows = np.lib.stride_tricks.sliding_window_view(
         np.pad(np.repeat(np.repeat(inside, 2, axis=0), 2, axis=1), reach, mode="edge"),
         (2 * reach + 1, 2 * reach + 1),

@@ -1,6 +1,6 @@
-"""A model as ONNX graphs: an encoder from images to features, and a decoder for each scale.
+"""A model as ONNX graphs: an encoder from images to features, a decoder for each scale, a limiter.
 
-`encoder` and `decoder` write the graphs, node by node; `folder` checks and stores them.
+`encoder`, `decoder` and `limiter` write the graphs, node by node; `folder` checks and stores them.
 """
 
 from hyperfunc.export.onnx.folder import export_onnx, find_halo

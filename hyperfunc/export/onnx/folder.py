@@ -15,6 +15,7 @@ from hyperfunc.experiment import BUNDLED, Model, write_model
 from hyperfunc.export.onnx.decoder import make_decoder
 from hyperfunc.export.onnx.encoder import make_encoder
 from hyperfunc.export.onnx.graph import Precision
+from hyperfunc.export.onnx.limiter import limit, make_limiter
 from hyperfunc.files import replacing
 from hyperfunc.function import FunctionalImage, encode, render
 from hyperfunc.networks import EDSR, HalfEDSR, Hypernetwork
@@ -27,7 +28,7 @@ TOLERANCE = 1e-4
 
 PIXELS = (
     "RGB as sRGB encodes it, float32 in [0, 1], [batch, height, width, 3]; pixel i of n lies at "
-    "(i + 0.5) / n, so that enlarging shifts nothing; clip the result"
+    "(i + 0.5) / n, so that enlarging shifts nothing; clip the result to [0, 1]"
 )
 
 
@@ -36,7 +37,7 @@ class Written(NamedTuple):
 
     path: Path
     error: float
-    """The largest difference from `render` on the picture that it was checked with, on [0, 1]."""
+    """The largest difference from the package's values in a check, on [0, 1]."""
 
 
 def _check(model: Model, folder: Path, scales: Sequence[int]) -> None:
@@ -73,7 +74,9 @@ def export_onnx(
     scales: Sequence[int] = (2, 3, 4),
     precision: Precision = "float32",
 ) -> list[Written]:
-    """Write ``encoder.onnx``, a ``decoder_xN.onnx`` for each scale, and the weights beside them.
+    """Write ``encoder.onnx``, a ``decoder_xN.onnx`` for each scale, and ``limiter.onnx``.
+
+    The weights lie beside them.
 
     It needs the extra "onnx", which the caller checks.
 
@@ -88,7 +91,7 @@ def export_onnx(
 
     Raises:
         UserError: the model or a scale cannot be exported, or the folder is the model's own or
-            cannot be written to, or ONNX Runtime computes other values than `render`.
+            cannot be written to, or ONNX Runtime computes other values than the package.
     """
     _check(model, folder, scales)
     network = cast(Any, model.hypernetwork)
@@ -110,6 +113,10 @@ def export_onnx(
         (pixels,) = run_graph(decoder, **{name: inputs[name] for name in graph.input_names})
         error = _measure_error(f"decoder_x{scale}", pixels, _render(function, scale), precision)
         written.append(_write(folder / f"decoder_x{scale}.onnx", decoder, error))
+    limiter = make_limiter().to_bytes("limiter", {**about, "precision": "float32"})
+    (limited,) = run_graph(limiter, image=image, pixels=pixels)
+    error = _measure_error("limiter", limited, limit(image, pixels, scale), "float32")
+    written.append(_write(folder / "limiter.onnx", limiter, error))
     write_model(model, folder)
     if model.path.parent == BUNDLED:
         shutil.copyfile(BUNDLED / LICENCE, folder / LICENCE)
