@@ -2,9 +2,10 @@
 
 python -m benchmarks.onnx --json=docs/results/onnx.json --page=docs/export.md
 
-Each enlarges the same pictures by two, in turns, from a file to a file. Times are medians. Ratios
-are medians of the ratios within a turn, so that what else a machine does matters little.
-`hyperfunc upscale` has compiled its programs before; the graphs need no compilation.
+Each enlarges the same pictures by two, in turns, from a file to a file. Times are medians: what
+elapses, and what all processors together compute (user and system time of the process and of its
+children). Ratios are medians of the ratios within a turn, so that what else a machine does matters
+little. `hyperfunc upscale` has compiled its programs before; the graphs need no compilation.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -37,6 +38,14 @@ EXAMPLES = HERE.parents[1] / "examples"
 SCALE = 2
 
 OURS = "`hyperfunc upscale`"
+
+
+class Times(NamedTuple):
+    """Of a process, in seconds."""
+
+    elapsed: float
+    processor: float
+    """User and system time, with its children."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +112,7 @@ def measure(folder: Path, photo: str, repeats: int) -> dict[str, dict[str, float
     }
     return {
         name: {
-            "seconds": round(statistics.median(turn[name] for turn in turns), 2),
-            "ratio": round(statistics.median(turn[name] / turn[OURS] for turn in turns), 2),
+            **{kind: round(value, 2) for kind, value in summarize(turns, name).items()},
             "largest difference in levels": int(
                 np.abs(image.astype(int) - images[OURS].astype(int)).max()
             ),
@@ -113,20 +121,43 @@ def measure(folder: Path, photo: str, repeats: int) -> dict[str, dict[str, float
     }
 
 
-def run(folder: Path, words: Sequence[str]) -> float:
-    """Run a process; return its seconds."""
+def summarize(turns: Sequence[dict[str, Times]], name: str) -> dict[str, float]:
+    """Return medians of what a program took, and of its ratios to `hyperfunc upscale`."""
+    result = {}
+    for i, kind in enumerate(Times._fields):
+        result[f"{kind} seconds"] = statistics.median(turn[name][i] for turn in turns)
+        ratios = [turn[name][i] / turn[OURS][i] for turn in turns]
+        result[f"{kind} ratio"] = statistics.median(ratios)
+    return result
+
+
+def run(folder: Path, words: Sequence[str]) -> Times:
+    """Run a process.
+
+    Raises:
+        CalledProcessError: it failed; what it wrote is in the file "log" of the folder.
+    """
     environment = {**os.environ, SWITCH: str(folder / "cache")}
     began = time.perf_counter()
-    subprocess.run(words, cwd=folder, env=environment, capture_output=True, check=True)
-    return time.perf_counter() - began
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return Times(time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
 
 
 def format_table(sizes: dict[str, dict[str, Any]]) -> str:
     """Write a row for each program, and a column for each size."""
     lines = [f"| x{SCALE} | {' | '.join(sizes)} |", "|---" * (len(sizes) + 1) + "|"]
     for name in next(iter(sizes.values())):
+        unit, digits = ("seconds", 1) if name == OURS else ("ratio", 2)
         cells = [
-            f"{size[name]['seconds']:.1f} s" + (f" ({size[name]['ratio']:.2f})" * (name != OURS))
+            " · ".join(
+                f"{size[name][f'{kind} {unit}']:.{digits}f}{' s' * (name == OURS)}"
+                for kind in ("processor", "elapsed")
+            )
             for size in sizes.values()
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
