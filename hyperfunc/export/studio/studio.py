@@ -21,6 +21,7 @@ from hyperfunc.export.page.page import PARTS
 from hyperfunc.export.page.template import fill_in
 from hyperfunc.files import replacing
 from hyperfunc.function import encode
+from hyperfunc.pixels import OVERSHOOT
 
 WEB = Path(__file__).parent / "web"
 FOLDERS = ("studio/web/parts", PARTS)
@@ -96,7 +97,11 @@ def export_studio(models: Sequence[Model], folder: Path) -> int:
     names = [model.path.name for model in models]
     if not models or len(set(names)) < len(names):
         raise UserError(f"checkpoints {names}: give at least one, and none of the same name twice")
-    config = {"tile": TILE, "models": [_write_model(model, folder) for model in models]}
+    config = {
+        "tile": TILE,
+        "overshoot": _name_overshoot(),
+        "models": [_write_model(model, folder) for model in models],
+    }
     _copy_runtime(folder / "runtime")
     for name in COPIED:
         _write(folder / name, (WEB / name).read_bytes())
@@ -117,6 +122,12 @@ def export_studio(models: Sequence[Model], folder: Path) -> int:
         _write(folder / name, (fill_in(f"%%{name}%%", values, *FOLDERS) + "\n").encode())
     _write_service_worker(folder, names)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _name_overshoot() -> dict[str, Any]:
+    """The bound on the overshoot as the shader names it, for 8 bits."""
+    bound = OVERSHOOT._replace(rounding=OVERSHOOT.rounding / 255)._asdict()
+    return {name.upper(): value for name, value in bound.items()}
 
 
 def _write_model(model: Model, folder: Path) -> dict[str, Any]:

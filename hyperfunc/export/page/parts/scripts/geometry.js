@@ -4,7 +4,7 @@
 // the device) per input pixel; rotation: radians, clockwise; compare: whether the base is shown
 // beside the function; split: where the line between them is, 0 (left) to 1 (right); gradient:
 // whether the gradient magnitude is shown; tall (1 if missing): how much farther apart rows are than
-// columns, of a view without rotation.
+// columns, of a view without rotation; limited: whether limit.glsl bounds the values.
 
 const MAX_ZOOM = 128;
 const MIN_COMPARED_WIDTH = 64; // CSS pixels. The line would hide a narrower image.

@@ -5,6 +5,7 @@ const GRADIENT_GAIN = 3; // A gradient magnitude g, per input pixel, is shown as
 
 // The coefficients and the base are in their units; config.tile: see field.glsl; 0 without tiles.
 // config.margin: of a tile, as tiling.js has it; not 0 where the model corrects the base.
+// config.overshoot: see limit.glsl; missing where nothing is saved. config.isGrey: of the picture.
 const makeRenderer = (gl, config) => {
   const programs = [];
   const use = (isGradient) => {
@@ -13,7 +14,8 @@ const makeRenderer = (gl, config) => {
       const { program, at } = programs[key] = link(gl, "view-shader", {
         GRADIENT: key, BASE: config.base ? 1 : 0, WAVES: config.waves.length,
         LAYERS: config.layers, TILE: config.tile ?? 0, GAIN: GRADIENT_GAIN.toFixed(1),
-        CORRECTED: config.margin ? 1 : 0,
+        CORRECTED: config.margin ? 1 : 0, GREY: config.isGrey ? 1 : 0, RADIUS: 0,
+        ...config.overshoot,
       });
       gl.useProgram(program);
       gl.uniform1i(at("coefficients"), COEFFICIENTS_UNIT);
@@ -39,6 +41,7 @@ const makeRenderer = (gl, config) => {
     gl.uniform2f(at("view"), w, h);
     gl.uniform1f(at("ratio"), ratio);
     gl.uniform2f(at("footprint"), ratio / view.zoom, ratio / view.zoom * tall);
+    gl.uniform1i(at("isLimited"), view.limited ? 1 : 0);
     gl.uniform1f(at("split"), view.compare ? view.split * w : 0);
     gl.viewport(0, 0, Math.ceil(w / ratio), Math.ceil(h / ratio));
     gl.drawArrays(gl.TRIANGLES, 0, 3);

@@ -2,7 +2,13 @@
 
 const MAX_PIXELS = 40e6; // 160 MB as RGBA
 
-// maxSide: of a texture. Returns { width, height, rgba, note }; a picture that is too large for
+const isGreyEverywhere = (rgba) => {
+  for (let i = 0; i < rgba.length; i += 4)
+    if (rgba[i] !== rgba[i + 1] || rgba[i] !== rgba[i + 2]) return false;
+  return true;
+};
+
+// maxSide: of a texture. Returns { width, height, rgba, isGrey, note }; a picture that is too large for
 // this device is reduced, and transparent pixels are laid on white.
 const readPicture = async (blob, maxSide) => {
   let bitmap;
@@ -21,5 +27,5 @@ const readPicture = async (blob, maxSide) => {
   bitmap.close();
   const rgba = context.getImageData(0, 0, width, height).data;
   const note = `reduced from ${w} × ${h}, which is too large for this device`;
-  return { width, height, rgba, note: scale < 1 ? note : "" };
+  return { width, height, rgba, isGrey: isGreyEverywhere(rgba), note: scale < 1 ? note : "" };
 };

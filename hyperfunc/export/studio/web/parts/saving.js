@@ -50,6 +50,7 @@ const savePicture = async (picture, scale, parts) => {
         const view = {
           x: (left + w / 2) * across, y: (first + h / 2) * down, zoom: 1 / across,
           tall: down / across, rotation: 0, compare: false, gradient: false,
+          limited: footprint <= 1,
         };
         copyInto(band, width, left, renderer().read(view, w, h), w);
       }

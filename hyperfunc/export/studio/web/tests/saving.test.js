@@ -34,13 +34,14 @@ for (const scale of [0.3, 1, 1.37, 2, 2.5, 3, 7.9])
 
 test("every tile is asked for once, in order, and put before it is drawn", async () => {
   const picture = { width: 40, height: 20 }, tiling = makeTiling(picture, CONFIG);
-  const asked = [], put = [], { makeWriter } = makeRows();
+  const asked = [], put = [], views = [], { makeWriter } = makeRows();
   const file = await savePicture(picture, 2, {
     tiling, margin: 0, ahead: 2, makeWriter, onProgress: () => {}, isCancelled: () => false,
     features: async (index) => asked.push(index) && index,
     store: { put: (index, loaded) => { assert.equal(loaded, index); put.push(index); } },
-    renderer: () => ({ read: (_, w, h) => new Uint8Array(4 * w * h) }),
+    renderer: () => ({ read: (view, w, h) => { views.push(view); return new Uint8Array(4 * w * h); } }),
   });
+  assert.ok(views.every(({ limited, compare }) => limited && !compare));
   assert.deepEqual(asked, [0, 1, 2, 3, 4, 5]);
   assert.deepEqual(put, asked);
   assert.equal(file.bytes.length, 3 * 80 * 40);
