@@ -4,11 +4,11 @@ const LARGEST_FOOTPRINT = 1.37; // Where pixels are larger, the field has faded:
 const KEPT = 64; // tiles whose features are kept in memory, of 3 MB each
 
 // encode(index, extra): resolves to the features of a tile; extra: see tiling.js.
-// correctsAll: whether tiles are encoded at any zoom, because the model corrects pixels.
-// onProgress({ done, wanted, isPart, seconds, isChanged }): of the tiles on the screen. isPart: there
-// are more of them than the store has room for. The seconds are estimated.
+// corrects: whether the model corrects pixels, for which all tiles have room in the store.
+// onProgress({ done, wanted, isPart, seconds, isChanged }): of the tiles on the screen. isPart: the
+// store has no room for the functions of all. The seconds are estimated.
 const makeSharpener = (
-  { tiling, store, pool, encode, getView, correctsAll }, onProgress, onError) => {
+  { tiling, store, pool, encode, getView, corrects }, onProgress, onError) => {
   const kept = new Map(), pending = new Map(); // from tiles to features, or to promises of them
   let spent = 0, encoded = 0; // seconds of all workers, tiles
   let timer = 0, isClosed = false;
@@ -28,21 +28,28 @@ const makeSharpener = (
     if (!isClosed) update();
   };
 
-  const update = () => {
+  // The tiles to encode, and how each is used: by `put` or, for its pixels alone, by `correct`.
+  const choose = () => {
     const { view, width, height } = getView();
-    const visible = tiling.visible(view, width, height), most = store.capacity - 1;
-    const isSharp = view.zoom * LARGEST_FOOTPRINT >= 1 || (correctsAll && visible.length <= most);
-    const wanted = isSharp ? visible.slice(0, most) : [];
-    for (const index of [...wanted].reverse()) if (store.has(index)) store.touch(index);
+    const { tiles, shown } = tiling.visible(view, width, height);
+    const most = view.zoom * LARGEST_FOOTPRINT >= 1 ? store.capacity - 1 : 0;
+    return { wanted: corrects ? tiles : tiles.slice(0, most), most, isPart: most > 0 && shown > most };
+  };
+
+  const update = () => {
+    const { wanted, most, isPart } = choose();
+    const isReady = (index, i) => i < most ? store.has(index) : store.corrects(index);
+    for (const index of wanted.slice(0, most).reverse()) if (store.has(index)) store.touch(index);
     let isChanged = false;
-    for (const index of wanted) {
-      if (store.has(index) || pending.has(index)) continue;
-      if (kept.has(index)) { store.put(index, kept.get(index)); isChanged = true; }
-      else if (pending.size < pool.size) request(index);
-    }
-    const done = wanted.filter(store.has).length;
+    wanted.forEach((index, i) => {
+      if (isReady(index, i) || pending.has(index)) return;
+      if (kept.has(index)) {
+        store[i < most ? "put" : "correct"](index, kept.get(index));
+        isChanged = true;
+      } else if (pending.size < pool.size) request(index);
+    });
+    const done = wanted.filter(isReady).length;
     const seconds = encoded ? spent / encoded * (wanted.length - done) / pool.size : null;
-    const isPart = wanted.length < visible.length;
     onProgress({ done, wanted: wanted.length, isPart, seconds, isChanged });
   };
 

@@ -21,17 +21,11 @@ labels.warn = (text) => { labels.note(text); $("status").textContent = text; };
 const spoken = canvas.getAttribute("aria-label").slice(document.title.length); // after the name
 let wasSharp = false; // all that is on the screen
 
-const describe = ({ done, wanted, isPart, seconds, isChanged }) => {
-  const { width, height, note } = picture, megapixels = width * height / 1e6;
+const describe = (progress) => {
+  const { done, wanted, isChanged } = progress, { width, height, note } = picture, megapixels = width * height / 1e6;
   const parts = [`${megapixels < 0.1 ? megapixels.toPrecision(1) : megapixels.toFixed(1)} megapixels`];
   if (note) parts.push(note);
-  const [now, doing, ready] = config.margin ? ["restore", "restoring", "restored"]
-    : ["sharpen", "sharpening", "sharp"];
-  if (!wanted) parts.push(`zoom in to ${now}`);
-  else if (done < wanted)
-    parts.push(`${doing} ${done} of ${wanted}` +
-      (seconds ? `, about ${Math.ceil(seconds)} s` : backend ? "" : ": loading the model"));
-  else parts.push(isPart ? `${ready} in the middle, zoom in for the rest` : ready);
+  parts.push(tellProgress(progress, config.margin > 0, backend !== ""));
   if (done === wanted) for (const resolve of waiting.splice(0)) resolve();
   const isSharp = wanted > 0 && done === wanted;
   if (isSharp && !wasSharp) $("status").textContent = parts.at(-1);
@@ -60,7 +54,7 @@ const showPicture = () => {
   sharpener?.close();
   const encode = (index, extra) => pool.encode(tiling.cut(picture.rgba, index, extra));
   const getView = () => ({ view: viewer.goal, width: canvas.width, height: canvas.height });
-  const parts = { tiling, store, pool, encode, getView, correctsAll: config.margin > 0 };
+  const parts = { tiling, store, pool, encode, getView, corrects: config.margin > 0 };
   sharpener = makeSharpener(parts, describe, (error) => labels.warn(error.message));
   makePictureRenderer();
   if (gl.getError() === gl.OUT_OF_MEMORY)
@@ -88,7 +82,8 @@ const open = async (blob, name) => {
   canvas.setAttribute("aria-label", name + spoken);
   URL.revokeObjectURL($("plain").src);
   Object.assign($("plain"), { src: URL.createObjectURL(blob), alt: name });
-  Object.assign(config, { width: picture.width, height: picture.height });
+  const { width, height, isGrey } = picture;
+  Object.assign(config, { width, height, isGrey });
   try {
     await Promise.all([ready, switched]);
     if (losses > 1) throw new Error(LOST_TWICE);

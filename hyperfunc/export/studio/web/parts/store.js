@@ -52,9 +52,11 @@ const makeStore = (gl, { tile, quads, layers, margin }, kernel) => {
   };
 
   let tiling = null;
+  const corrected = new Set(); // tiles
   return {
     capacity: ACROSS * down,
     has: (index) => slots.has(index),
+    corrects: (index) => corrected.has(index),
 
     // Use the store for a picture; it is empty then.
     reset(newTiling) {
@@ -75,6 +77,7 @@ const makeStore = (gl, { tile, quads, layers, margin }, kernel) => {
     forgetPicture() {
       for (const texture of [places, corrections]) if (texture) gl.deleteTexture(texture);
       places = corrections = null;
+      corrected.clear();
     },
     close() {
       this.forgetPicture();
@@ -90,14 +93,17 @@ const makeStore = (gl, { tile, quads, layers, margin }, kernel) => {
       slots.set(index, slot);
     },
 
-    // Put the features of a tile, as an encoder returns them, in place of the tile used longest ago.
-    put(index, { data, cells: [w, h], offset: [x, y], colours, corrected }) {
-      if (colours) {
-        const { left, top, size: [columns, rows] } = corrected;
-        gl.activeTexture(gl.TEXTURE0 + CORRECTIONS_UNIT);
-        gl.texSubImage2D(
-          gl.TEXTURE_2D, 0, left, top, columns, rows, gl.RGBA, gl.FLOAT, colours);
-      }
+    // Correct the pixels of a tile, as an encoder returns them; for all tiles there is room.
+    correct(index, { colours, corrected: { left, top, size: [columns, rows] } }) {
+      gl.activeTexture(gl.TEXTURE0 + CORRECTIONS_UNIT);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, left, top, columns, rows, gl.RGBA, gl.FLOAT, colours);
+      corrected.add(index);
+    },
+
+    // Put the features of a tile in place of the tile used longest ago, and correct its pixels.
+    put(index, encoded) {
+      const { data, cells: [w, h], offset: [x, y], colours } = encoded;
+      if (colours) this.correct(index, encoded);
       if (slots.has(index)) return;
       if (!free.length) {
         const [oldest, slot] = slots.entries().next().value;

@@ -5,6 +5,7 @@
 %%store.js%%
 %%pool.js%%
 %%sharpener.js%%
+%%progress.js%%
 %%picture.js%%
 %%sinks.js%%
 %%png.js%%

@@ -49,20 +49,25 @@ const makeTiling = ({ width, height }, { tile: side, halo, margin }) => {
       };
     },
 
-    // The tiles that a view of w x h screen pixels shows, those near its middle first.
-    visible({ x, y, zoom, rotation }, w, h) {
+    // The tiles that a view of w x h screen pixels shows: those near its middle first, and last those
+    // on the left of the comparison line. Returns them, and the number of the others.
+    visible({ x, y, zoom, rotation, compare, split }, w, h) {
       const [c, s] = [Math.abs(Math.cos(rotation)), Math.abs(Math.sin(rotation))];
       const across = (c * w + s * h) / 2 / zoom, down = (s * w + c * h) / 2 / zoom;
       const clampTo = (value, count) => Math.min(Math.max(Math.floor(value / side), 0), count - 1);
-      const tiles = [];
+      const [cos, sin] = [Math.cos(rotation), Math.sin(rotation)], tiles = [];
       for (let row = clampTo(y - down, rows); row <= clampTo(y + down, rows); row++)
-        for (let column = clampTo(x - across, columns); column <= clampTo(x + across, columns); column++)
-          tiles.push(row * columns + column);
-      const distance = (index) => {
-        const { left, top, right, bottom } = at(index);
-        return Math.hypot((left + right) / 2 - x, (top + bottom) / 2 - y);
-      };
-      return tiles.sort((a, b) => distance(a) - distance(b));
+        for (let column = clampTo(x - across, columns); column <= clampTo(x + across, columns); column++) {
+          const { index, left, top, right, bottom } = at(row * columns + column);
+          // The column of the screen in which the corner lies that is farthest to the right.
+          const [u, v] = [cos > 0 ? right : left, sin > 0 ? top : bottom];
+          const end = w / 2 + zoom * (cos * (u - x) - sin * (v - y));
+          const distance = Math.hypot((left + right) / 2 - x, (top + bottom) / 2 - y);
+          tiles.push({ index, distance, isCovered: compare && end <= split * w });
+        }
+      tiles.sort((a, b) => a.isCovered - b.isCovered || a.distance - b.distance);
+      const shown = tiles.filter(({ isCovered }) => !isCovered).length;
+      return { tiles: tiles.map(({ index }) => index), shown };
     },
   };
 };

@@ -46,12 +46,31 @@ for (const [width, height] of [[1, 1], [16, 16], [17, 40], [50, 33]])
 test("the tiles in the middle of a view come first", () => {
   const tiling = makeTiling({ width: 160, height: 160 }, CONFIG);
   const view = { x: 88, y: 72, zoom: 4, rotation: 0 };
-  const tiles = tiling.visible(view, 160, 80); // 40 x 20 pixels around the middle
+  const { tiles, shown } = tiling.visible(view, 160, 80); // 40 x 20 pixels around the middle
   assert.equal(tiles[0], 4 * 10 + 5);
+  assert.equal(shown, tiles.length);
   const places = tiles.map(tiling.at).map(({ column, row }) => [column, row]);
   const spread = (k) => [Math.min(...places.map((p) => p[k])), Math.max(...places.map((p) => p[k]))];
   assert.deepEqual([spread(0), spread(1)], [[4, 6], [3, 5]]);
-  const turned = tiling.visible({ ...view, rotation: Math.PI / 2 }, 160, 80);
+  const { tiles: turned } = tiling.visible({ ...view, rotation: Math.PI / 2 }, 160, 80);
   assert.ok(turned.includes(3 * 10 + 5) && turned.includes(5 * 10 + 5));
-  assert.equal(tiling.visible({ x: 0, y: 0, zoom: 0.01, rotation: 1 }, 800, 600).length, 100);
+  const all = tiling.visible({ x: 0, y: 0, zoom: 0.01, rotation: 1 }, 800, 600);
+  assert.equal(all.tiles.length, 100);
+});
+
+test("tiles that the comparison line covers come last", () => {
+  const tiling = makeTiling({ width: 160, height: 160 }, CONFIG);
+  const view = { x: 80, y: 80, zoom: 5, compare: true, split: 0.501 };
+  for (const [turn, isCovered] of [ // quarters, clockwise
+    [0, ({ column }) => column < 5], [1, ({ row }) => row >= 5],
+    [2, ({ column }) => column >= 5], [3, ({ row }) => row < 5],
+  ]) {
+    const { tiles, shown } = tiling.visible({ ...view, rotation: turn * Math.PI / 2 }, 800, 800);
+    assert.deepEqual([tiles.length, shown], [100, 50]);
+    assert.deepEqual(tiles.slice(50).filter((index) => !isCovered(tiling.at(index))), []);
+  }
+  const all = tiling.visible({ ...view, rotation: 0, compare: false }, 800, 800);
+  assert.equal(all.shown, 100);
+  // A tile of which the line covers a part is shown.
+  assert.equal(tiling.visible({ ...view, rotation: 0, split: 0.49 }, 800, 800).shown, 60);
 });

@@ -1,0 +1,15 @@
+// What the legend says about the tiles on the screen.
+
+const tellTime = (seconds) =>
+  seconds < 100 ? `about ${Math.ceil(seconds)} s` : `about ${Math.round(seconds / 60)} min`;
+
+// progress: of a sharpener. restores: whether the model corrects pixels. isLoaded: whether it runs.
+const tellProgress = ({ done, wanted, isPart, seconds }, restores, isLoaded) => {
+  if (!wanted) return "shown reduced, zoom in to sharpen";
+  if (done < wanted) {
+    const when = seconds ? `, ${tellTime(seconds)}` : isLoaded ? "" : ": loading the model";
+    return `${restores ? "restoring" : "sharpening"} ${done} of ${wanted}${when}`;
+  }
+  const state = restores ? isPart ? "restored, sharp" : "restored" : "sharp";
+  return isPart ? `${state} in the middle, zoom in for the rest` : state;
+};

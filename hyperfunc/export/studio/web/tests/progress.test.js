@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { load } from "./parts.js";
+
+const { tellProgress } = load(["progress.js"], "tellProgress");
+
+const CASES = [
+  [{ done: 0, wanted: 0 }, false, "shown reduced, zoom in to sharpen"],
+  [{ done: 0, wanted: 4, seconds: null }, false, "sharpening 0 of 4"],
+  [{ done: 1, wanted: 4, seconds: 7.2 }, false, "sharpening 1 of 4, about 8 s"],
+  [{ done: 1, wanted: 768, seconds: 1500 }, true, "restoring 1 of 768, about 25 min"],
+  [{ done: 4, wanted: 4, seconds: 0 }, false, "sharp"],
+  [{ done: 4, wanted: 4, isPart: true }, false, "sharp in the middle, zoom in for the rest"],
+  [{ done: 4, wanted: 4 }, true, "restored"],
+  [{ done: 9, wanted: 9, isPart: true }, true, "restored, sharp in the middle, zoom in for the rest"],
+];
+
+test("the legend says what is sharp, and what to do about the rest", () => {
+  for (const [progress, restores, text] of CASES)
+    assert.equal(tellProgress(progress, restores, true), text);
+});
+
+test("while the model is loaded, the legend says so", () => {
+  const progress = { done: 0, wanted: 4, seconds: null };
+  assert.equal(tellProgress(progress, false, false), "sharpening 0 of 4: loading the model");
+});
