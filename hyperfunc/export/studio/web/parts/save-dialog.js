@@ -30,8 +30,9 @@ const makeSaveDialog = (getPicture, save, labels) => {
   };
   const setBusy = (busy) => {
     isBusy = busy;
-    $("save-progress").hidden = !busy;
+    $("save-progress").hidden = $("save-time").hidden = !busy;
     $("save-progress").value = 0;
+    $("save-time").textContent = "";
     for (const input of [...inputs, $("format")]) input.disabled = busy;
     check();
   };
@@ -58,8 +59,12 @@ const makeSaveDialog = (getPicture, save, labels) => {
     };
     isCancelled = false;
     setBusy(true);
+    const began = performance.now();
     try {
-      const onProgress = (part) => { $("save-progress").value = part; };
+      const onProgress = (part) => {
+        $("save-progress").value = part;
+        $("save-time").textContent = tellSaving(part, (performance.now() - began) / 1000);
+      };
       const file = await save(scale, makeWriter, onProgress, () => isCancelled);
       if (file instanceof Blob) download(file, name);
       if (file) $("status").textContent = "Saved";

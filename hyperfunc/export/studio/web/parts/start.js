@@ -20,6 +20,7 @@ labels.note = (text) => { $("cells").textContent = text; };
 labels.warn = (text) => { labels.note(text); $("status").textContent = text; };
 const spoken = canvas.getAttribute("aria-label").slice(document.title.length); // after the name
 let wasSharp = false; // all that is on the screen
+const refresh = makeRefresher(() => { frames.invalidate(); return frames.settled(); });
 
 const describe = (progress) => {
   const { done, wanted, isChanged } = progress, { width, height, note } = picture, megapixels = width * height / 1e6;
@@ -32,7 +33,8 @@ const describe = (progress) => {
   wasSharp = isSharp;
   if (backend) parts.push(`on ${backend}`);
   labels.note(parts.join("\u00a0· ")); // A line ends with the dot.
-  if (isChanged) frames.invalidate();
+  if (isChanged && done === wanted) frames.invalidate();
+  else if (isChanged) refresh();
 };
 
 const makePictureRenderer = () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { load } from "./parts.js";
 
-const { tellProgress } = load(["progress.js"], "tellProgress");
+const { tellProgress, tellSaving } = load(["progress.js"], "tellProgress", "tellSaving");
 
 const CASES = [
   [{ done: 0, wanted: 0 }, false, "shown reduced, zoom in to sharpen"],
@@ -23,4 +23,11 @@ test("the legend says what is sharp, and what to do about the rest", () => {
 test("while the model is loaded, the legend says so", () => {
   const progress = { done: 0, wanted: 4, seconds: null };
   assert.equal(tellProgress(progress, false, false), "sharpening 0 of 4: loading the model");
+});
+
+test("a save tells its part, and the time that is left once it can be estimated", () => {
+  assert.equal(tellSaving(0.25, 1), "25 %");
+  assert.equal(tellSaving(0.001, 60), "0 %");
+  assert.equal(tellSaving(0.25, 10), "25 %, about 30 s");
+  assert.equal(tellSaving(0.1, 60), "10 %, about 9 min");
 });
