@@ -13,6 +13,7 @@ import pytest
 from nbclient import NotebookClient
 
 import train
+from benchmarks.pages import read_part
 
 ROOT = Path(train.__file__).parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -100,6 +101,13 @@ def test_a_notebook_installs_what_it_needs(path, tmp_path, monkeypatch, wheel, p
     assert values["pip"].startswith(sys.executable)
     words = (tmp_path / "log").read_text().strip().split("|")
     assert words == ["install", "-q", "matplotlib", package]
+
+
+@pytest.mark.parametrize("name", ["super_resolution", "train_your_own"])
+def test_the_table_of_times_is_that_of_the_documentation(name):
+    table = read_part(ROOT / "docs" / "scale.md", "times")
+    cells = read(ROOT / "notebooks" / f"{name}.ipynb").cells
+    assert table.count("estimated") > 5 and any(table in cell.source for cell in cells)
 
 
 @pytest.mark.notebooks

@@ -281,7 +281,8 @@ def _open_google(kind: Any, options: dict[str, Any]) -> Any:
         login, _ = google.auth.default([GOOGLE_SCOPE])
     except DefaultCredentialsError:
         login = "anon"
-    request = retry_request(retries=GOOGLE_TRIES)(inspect.unwrap(kind._request))
+    decorate: Any = retry_request
+    request = decorate(retries=GOOGLE_TRIES)(inspect.unwrap(kind._request))
     patient = type(kind.__name__, (kind,), {"_request": request})
     timeout = ClientTimeout(total=None, connect=CONNECTION_TIME, sock_read=60)
     return patient(**options, token=login, requests_timeout=timeout, retry_timeout=10)
