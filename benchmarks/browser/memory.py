@@ -1,8 +1,9 @@
-"""How much memory the browser takes while the studio saves a large picture.
+"""How much memory the browser takes while the studio saves pictures.
 
 python -m benchmarks.browser.memory --json=docs/results/browser_memory.json
 
-The peak of all processes of the browser together, by PSS: pages that processes share count once.
+Of all processes of the browser together, by PSS: pages that processes share count once. Memory that
+grew with what is saved would show in the quarters of a save, and in a picture of more pixels.
 """
 
 import base64
@@ -27,16 +28,16 @@ from hyperfunc.files import save_json
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Save a picture in the studio, and watch the browser's memory.
+    """Save pictures in the studio, and watch the browser's memory.
 
     Attributes:
-        width: of the picture, in pixels; its height is three quarters of it.
-        scale: at which it is saved, as PNG.
-        seconds: after which the peak so far is reported, with the part that is saved.
+        widths: of the pictures, in pixels; heights are three quarters of them.
+        scale: at which they are saved, as PNG.
+        seconds: after which the peaks so far are reported, with the part that is saved.
         json: file to write.
     """
 
-    width: int = 4000
+    widths: tuple[int, ...] = (1000, 2000)
     scale: float = 2
     seconds: int = 3600
     json: Path | None = None
@@ -47,17 +48,18 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=args)
     with report_errors(), tempfile.TemporaryDirectory() as temporary:
         export_studio([load_model("sr")], Path(temporary))
-        with open_browser(Path(temporary), arguments.seconds, (1280, 800)) as browser:
-            result = measure(browser, arguments)
-    print(result)
+        pictures = []
+        for width in arguments.widths:
+            with open_browser(Path(temporary), arguments.seconds, (1280, 800)) as browser:
+                pictures.append(measure(browser, width, arguments))
+            print(pictures[-1], flush=True)
     if arguments.json is not None:
-        save_json(arguments.json, result)
+        save_json(arguments.json, {"scale": arguments.scale, "pictures": pictures})
 
 
-def measure(browser: Browser, arguments: Arguments) -> dict[str, Any]:
-    """Open a picture, save it, and return the largest memory of each stage."""
-    width, scale = arguments.width, arguments.scale
-    height = width * 3 // 4
+def measure(browser: Browser, width: int, arguments: Arguments) -> dict[str, Any]:
+    """Open a picture, save it, and return the largest memory of each stage, in gigabytes."""
+    scale, height = arguments.scale, width * 3 // 4
     pixels = Image.fromarray(open_dataset("sample")[0]).resize((width, height))
     file = io.BytesIO()
     pixels.save(file, "JPEG", quality=95)
@@ -78,20 +80,23 @@ def measure(browser: Browser, arguments: Arguments) -> dict[str, Any]:
         scale,
     )
     path = browser.downloads / f"photo_x{scale:g}.png"
-    peak, part, began = 0, 0.0, time.monotonic()
+    quarters, part, began = [0] * 4, 0.0, time.monotonic()
     while not path.exists() and time.monotonic() - began < arguments.seconds:
-        peak = max(peak, read_memory(driver.service.process.pid))
-        part = driver.execute_script("return document.getElementById('save-progress').value")
-        print(f"{part:.3f} saved, peak {peak / 1e9:.2f} GB", flush=True)
-        time.sleep(1)
+        now = driver.execute_script("return document.getElementById('save-progress').value")
+        part = max(part, now)  # It is 0 again when the file is written.
+        quarter = min(int(4 * part), 3)
+        quarters[quarter] = max(quarters[quarter], read_memory(driver.service.process.pid))
+        print(f"{width}: {part:.3f} saved, {max(quarters) / 1e9:.2f} GB", flush=True)
+        time.sleep(2)
     return {
         "picture": [width, height],
-        "scale": scale,
         "part that was saved": 1.0 if path.exists() else round(part, 2),
+        "file, megabytes": round(path.stat().st_size / 1e6, 1) if path.exists() else None,
         "gigabytes": {
             "page": round(empty / 1e9, 2),
             "picture open": round(opened / 1e9, 2),
-            "saving, peak": round(peak / 1e9, 2),
+            "peak of each quarter": [round(peak / 1e9, 2) for peak in quarters if peak],
+            "peak": round(max(empty, opened, *quarters) / 1e9, 2),
         },
     }
 
