@@ -241,7 +241,8 @@ def plan_batches(
             except UserError as error:
                 outcome.fail(str(error))
             except OSError as error:
-                outcome.fail(f"{pair[1]}: cannot be checked ({error.strerror or error})")
+                place = error.filename or pair[1]
+                outcome.fail(f"{place}: cannot be checked ({error.strerror or error})")
         yield batch
 
 

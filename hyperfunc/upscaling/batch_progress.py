@@ -32,7 +32,7 @@ class BatchProgress:
         self._memory = process_memory()
         self._done, self._begun, self._lock = 0, dict[int, int](), threading.Lock()
         # A bar that is disabled measures nothing.
-        self._nowhere = open(os.devnull, "w")
+        self._nowhere = open(os.devnull, "w", errors="backslashreplace")  # Names are any bytes.
         self._bar: tqdm[Any] = tqdm(
             total=0,
             unit="px",

@@ -1,6 +1,7 @@
 """`upscale` of several images and of folders: names, records, and runs that go on."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,16 @@ def test_a_truncated_file_fails_alone(run, tmp_path, folder):
     code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2)
     assert code == 1 and "5 done, 0 skipped, 1 failed" in out and "half.png" in err
     assert "half.png" not in names(tmp_path / "out")
+
+
+def test_any_name_is_enlarged_and_a_broken_link_is_named(run, tmp_path, folder):
+    """A name may be bytes that are no text, and the progress shows it."""
+    name = os.fsdecode(b"\xff\n.png")
+    (folder / name).write_bytes((folder / "a.png").read_bytes())
+    (folder / "link.png").symlink_to("nowhere")
+    code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2)
+    assert code == 1 and "6 done, 0 skipped, 1 failed" in out and (tmp_path / "out" / name).exists()
+    assert f"{folder}/link.png: cannot be checked (No such file" in err
 
 
 def test_an_interrupted_run_can_be_continued(run, tmp_path, folder, monkeypatch):
