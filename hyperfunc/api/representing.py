@@ -123,18 +123,16 @@ def _mark_missing(pixels: Float[np.ndarray, "h w 3"], mask: np.ndarray) -> np.nd
     return np.where(mask[..., None], np.float32(np.nan), pixels)
 
 
-@functools.lru_cache(maxsize=4)
-def _load_once(path: str) -> Model:
-    return load_model(path)
+_load_once = functools.lru_cache(maxsize=4)(load_model)
 
 
 def _check_size(model: Model, size: tuple[int, int]) -> None:
+    def encode_leaves(images: Array) -> list[Array]:
+        function, _ = encode(model.hypernetwork, model.variables, images)
+        return jax.tree.leaves(function.theta)
+
     try:
-        leaves = jax.eval_shape(
-            functools.partial(_theta_leaves, model.hypernetwork),
-            model.variables,
-            jax.ShapeDtypeStruct((1, *size, 3), jnp.float32),
-        )
+        leaves = jax.eval_shape(encode_leaves, jax.ShapeDtypeStruct((1, *size, 3), jnp.float32))
     except ValueError as error:
         raise UserError(f"{model.path}: {error}") from error
     needed = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
@@ -146,17 +144,13 @@ def _check_size(model: Model, size: tuple[int, int]) -> None:
         )
 
 
-def _theta_leaves(model: Hypernetwork, variables: Any, images: Array) -> list[Array]:
-    return jax.tree.leaves(encode(model, variables, images)[0].theta)
-
-
 def _encode_tiles(
     model: Hypernetwork, variables: Any, pixels: Float[np.ndarray, "h w 3"]
 ) -> FunctionalImage:
     """Encode one image in tiles, padded to a few extents so that few functions are compiled."""
     height, width = pixels.shape[:2]
     if not model.layout.is_per_pixel:
-        return _encode_whole(model, variables, jnp.asarray(pixels)[None])
+        return _encode(model, variables, jnp.asarray(pixels)[None])
     reads = model.reads
     assert reads is not None  # Of every model with a window per pixel.
     grid = plan_encoding((height, width), halo=reads.radius + 1, alignment=reads.alignment)
@@ -167,13 +161,13 @@ def _encode_tiles(
         for col in grid.cols:
             # The tile's part of the image, padded with zeros, which are masked out.
             part = pixels[row.reads(grid.extents[0]), col.reads(grid.extents[1])]
-            exists = [
+            rows, cols = (
                 (np.arange(extent) < n).astype(np.float32)
                 for extent, n in zip(grid.extents, part.shape, strict=False)
-            ]
+            )
             missing = [(0, extent - n) for extent, n in zip(grid.extents, part.shape, strict=False)]
             padded = np.pad(part, [*missing, (0, 0)])[None]
-            function = _encode_tile(model, variables, padded, *exists)
+            function = _encode(model, variables, padded, (rows, cols))
             first = first or function
             own = (slice(None), row.own, col.own)
             # Slicing on the host compiles nothing.
@@ -199,12 +193,10 @@ def _concatenate(parts: list[AnyTheta], axis: int) -> AnyTheta:
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
-def _encode_whole(model: Hypernetwork, variables: Any, images: Array) -> FunctionalImage:
-    return encode(model, variables, images)[0]
-
-
-@functools.partial(jax.jit, static_argnames=("model",))
-def _encode_tile(
-    model: Hypernetwork, variables: Any, images: Array, rows: Array, cols: Array
+def _encode(
+    model: Hypernetwork,
+    variables: Any,
+    images: Array,
+    exists: tuple[Array, Array] | None = None,
 ) -> FunctionalImage:
-    return encode(model, variables, images, exists=(rows, cols))[0]
+    return encode(model, variables, images, exists=exists)[0]

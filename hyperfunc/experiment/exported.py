@@ -78,11 +78,16 @@ def is_exported(folder: Path) -> bool:
 
 def write_exported(folder: Path, exported: Exported, variables: dict[str, Any]) -> None:
     """Write an exported model, whose variables are nested dictionaries of arrays."""
-    leaves = dict(_flatten(variables))
-    empty = [name for name, leaf in leaves.items() if isinstance(leaf, dict)]
-    arrays = {
-        name: np.asarray(leaf, order="C") for name, leaf in leaves.items() if name not in empty
-    }
+    import jax  # Reading does without.
+
+    arrays, empty = {}, []
+    leaves = jax.tree.leaves_with_path(variables, is_leaf=lambda x: isinstance(x, dict) and not x)
+    for path, leaf in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if isinstance(leaf, dict):
+            empty.append(name)
+        else:
+            arrays[name] = np.asarray(leaf, order="C")
     with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(arrays, {EMPTY: " ".join(empty)}))
     with replacing(folder / CONFIG) as temporary:
@@ -134,16 +139,6 @@ def _open_weights(folder: Path) -> Iterator[Any]:
             yield file
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}): export the model again") from error
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """List the leaves by their paths: arrays, and dictionaries that are empty."""
-    leaves = []
-    for name, value in tree.items():
-        path = f"{prefix}{name}"
-        is_branch = isinstance(value, dict) and value
-        leaves += _flatten(value, f"{path}.") if is_branch else [(path, value)]
-    return leaves
 
 
 def _insert(tree: dict[str, Any], path: str, leaf: Any) -> None:

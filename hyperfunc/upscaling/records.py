@@ -39,7 +39,7 @@ def identify_file(path: Path) -> list[int]:
 def append_record(beside: Path, output: Path, origin: Origin) -> None:
     """Record the origin of an output, which is complete and still has the name ``beside``."""
     if isinstance(output, Address):
-        name = _name_record(output, beside.stat().st_size, origin)
+        name = f"{output.name}.{beside.stat().st_size}.{_digest(origin)}"
         (output.parent / FOLDER / name).write_bytes(b"")
         return
     line = json.dumps({"output": output.name, "file": identify_file(beside), "origin": origin})
@@ -100,10 +100,6 @@ def _make_key(name: str, identity: Any) -> str:
 
 def _digest(origin: Origin) -> str:
     return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _name_record(output: Path, size: int, origin: Origin) -> str:
-    return f"{output.name}.{size}.{_digest(origin)}"
 
 
 def _read_store(folder: Path) -> Iterator[tuple[int, int]]:

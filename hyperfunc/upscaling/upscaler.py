@@ -91,14 +91,6 @@ class Upscaler:
             ValueError: there are no such axes.
             UserError: the model is none that makes functional images, or cannot wrap.
         """
-        if model.reads is None:
-            return cls(
-                model.hypernetwork,
-                model.variables,
-                largest_tile=largest_tile,
-                wrap=wrap,
-                linear=linear,
-            )
         self = cls.__new__(cls)
         name = json.dumps(model.description["model"], sort_keys=True)
         functions = CompiledFunctions(
