@@ -18,9 +18,8 @@ class Opened(NamedTuple):
     """The functions of a source."""
 
     whole: "FunctionalImage | None"
-    """None if it was not asked for."""
     page: "FunctionalImage | None"
-    """For a page; of a reduced picture where the picture is too large. None if not asked for."""
+    """Of a reduced picture where the picture is too large for a page."""
     about: dict[str, str]
     """Where they come from: {"image": ..., "model": ..., "step": ...}."""
 

@@ -104,10 +104,7 @@ def _log_warning(message: Warning | str, *_: Any) -> None:
 
 
 def hide_tracebacks_of_libraries() -> None:
-    """Show tracebacks from threads and callbacks of libraries with --debug only, until the end.
-
-    On a full disk dozens of them fail, some after the command has told the user what is wrong.
-    """
+    """Show tracebacks of threads and callbacks with --debug only: on a full disk dozens fail."""
     for name in RAISING:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

@@ -123,9 +123,7 @@ def make_resident_batches(
     weights: Sequence[tuple[str, float]] = (),
     start: int = 0,
 ) -> Iterator[dict[str, Array]]:
-    """Iterate without end over batches that lie on the devices, sharded.
-
-    For the arguments see `make_batches`.
+    """Iterate without end over batches that lie on the devices, sharded; see `make_batches`.
 
     Raises:
         ValueError: the devices cannot make examples of this task.

@@ -25,10 +25,9 @@ def find_prepared(folder: Path) -> Path | None:
 
 
 def open_prepared(path: Path, *, split: str, transform: Transform | None = None) -> ImageSource:
-    """Open prepared data.
+    """Open prepared data; for a split that they lack, another evaluation split or their only one.
 
-    Where the data lack the split (`train`, `val` or `test`), another evaluation split takes its
-    place, or their only split. Examples without a `name` are named by their number.
+    Examples without a `name` are named by their number.
     """
     check_extra("train", "data prepared by TFDS")
     import tensorflow_datasets as tfds

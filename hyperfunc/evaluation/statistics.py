@@ -119,8 +119,8 @@ def gradient_energy(images: Images) -> Float[np.ndarray, " n"]:
 def roughness(path: UInt8[np.ndarray, "n t h w 3"]) -> Float[np.ndarray, " n"]:
     """How much each path deviates from a straight line of equal steps in pixel space.
 
-    It is the root mean square of the second differences along t, divided by that of the first
-    differences: 0 for a cross-fade, and sqrt(3) for independent images.
+    The root mean square of second differences along t by that of first ones: 0 for a cross-fade,
+    sqrt(3) for independent images.
     """
     first = np.diff(path.astype(np.float32), axis=1)
     second = np.diff(first, axis=1)
@@ -144,10 +144,7 @@ def confidence_interval(
 
 
 def distances(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> np.ndarray:
-    """Euclidean distances between all points of two sets, [n, m].
-
-    By a matrix product, which is much faster than SciPy's ``cdist`` for points as long as images.
-    """
+    """Euclidean distances of all pairs, [n, m]: for long points faster than SciPy's ``cdist``."""
     a, b = a.astype(np.float64), b.astype(np.float64)  # Large squares cancel.
     squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)[None]
     return np.sqrt(np.clip(squares - 2 * a @ b.T, 0, None))

@@ -79,8 +79,7 @@ def measure_interpolation(
 ) -> dict[str, Any]:
     """Compare interpolation in weight space with cross-fades, with 95 % confidence intervals.
 
-    Fréchet distances of all sets, of the test images, too, are to other natural images
-    (``reference``). ``pairs`` are the indices of the first and of the second image of each pair.
+    Fréchet distances of all sets, of the test images, too, are to the images of ``reference``.
     """
     first, second = pairs
     start, end = select(theta, first), select(theta, second)

@@ -42,10 +42,7 @@ def render_fourier_phases(
 
 
 class PhaseKernels(NamedTuple):
-    """What `render_fourier_phases` convolves with; it depends on no pixel.
-
-    Interval j lies between the centres of pixels j - 1 and j, and q samples in each axis lie in it.
-    """
+    """What `render_fourier_phases` convolves with; q samples per axis lie between two centres."""
 
     first: Int[Array, " 2"]
     """The first sample of interval 0 on each axis; negative, because it lies outside the image."""

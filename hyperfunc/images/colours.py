@@ -117,10 +117,7 @@ def decode_to_srgb(image: "pyvips.Image", icc: bytes | None) -> "tuple[pyvips.Im
 
 
 def to_srgb(photo: Photo) -> Photo:
-    """Convert to sRGB, through the ICC profile or a PNG's chunks; note what was done.
-
-    8 and 16 bits stay, floats become 16 bits.
-    """
+    """Convert to sRGB, through the ICC profile or a PNG's chunks; floats become 16 bits."""
     pixels, icc = photo.pixels, photo.metadata.icc
     if b"cICP" in photo.metadata.colour or (icc is None and photo.metadata.colour):
         return _apply_chunks(photo)

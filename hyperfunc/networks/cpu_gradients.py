@@ -209,8 +209,7 @@ def convolve_line_for_flax(
 ) -> Float[Array, "b y x d"]:
     """Convolve by 1 x n or n x 1, in place of `flax.linen.Conv.conv_general_dilated`.
 
-    XLA's gradients of an n x 1 kernel, and of any kernel with strides, take twice the time of a
-    product of patches on CPUs.
+    On CPUs XLA's gradients of n x 1 and strided kernels take twice the time of a product.
     """
     plain = functools.partial(
         lax.conv_general_dilated, window_strides=window_strides, padding=padding, **others

@@ -23,8 +23,8 @@ LOST = 2
 class StopSignals:
     """Tells after each step whether a signal asks to save and stop.
 
-    Processes that train together leave signals to JAX: it catches SIGTERM in any of them, and has
-    all of them stop after the same step. There, Ctrl-C interrupts at once.
+    Processes that train together leave SIGTERM to JAX, which has all of them stop after the same
+    step. There, Ctrl-C interrupts at once.
     """
 
     def __init__(self) -> None:
@@ -108,10 +108,7 @@ class StopSignals:
 
 @contextlib.contextmanager
 def ending_together() -> Iterator[None]:
-    """End this process at once, with one line, if another one of the same training is lost.
-
-    Python's usual end would hang: Orbax and JAX wait for the other processes there.
-    """
+    """End this process at once if another one of the training is lost: usually it would hang."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

@@ -16,10 +16,9 @@ from hyperfunc.images import write_image
 
 
 class Writer(contextlib.AbstractContextManager):
-    """Writes ``metrics.jsonl``, ``tensorboard/`` and ``samples/`` into a workdir.
+    """Writes ``metrics.jsonl``, flushed at once, ``tensorboard/`` and ``samples/`` into a workdir.
 
-    Lines are flushed at once, and a resumed run appends to them. Only one process may write; the
-    others pass ``active=False``.
+    Only one process may write; the others pass ``active=False``.
     """
 
     def __init__(self, workdir: Path, *, start: int | None = None, active: bool = True) -> None:

@@ -27,12 +27,8 @@ logger = logging.getLogger(__name__)
 class CompiledFunctions:
     """The compiled functions of one model; each renders one piece on every device.
 
-    Args:
-        load_network: returns the hypernetwork; it is called when something has to be compiled.
-        variables: its variables, which are copied to every device.
-        mesh: the devices.
-        name: describes the hypernetwork, so that its functions are found on disk; they are not
-            kept there if it is not given.
+    ``load_network`` returns the hypernetwork when something has to be compiled. By the name its
+    functions are found on disk; they are not kept there without.
     """
 
     def __init__(
