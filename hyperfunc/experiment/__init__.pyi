@@ -20,3 +20,28 @@ from .presets import PRESETS as PRESETS
 from .presets import SR as SR
 from .workdir import Workdir as Workdir
 from .workdir import lock_workdir as lock_workdir
+
+__all__ = [
+    "BUNDLED",
+    "PRESETS",
+    "SR",
+    "Experiment",
+    "Model",
+    "Network",
+    "Workdir",
+    "count_parameters",
+    "export_model",
+    "find_folder",
+    "from_plain",
+    "init_variables",
+    "is_exported",
+    "load_model",
+    "lock_workdir",
+    "mirroring",
+    "pixel_loss",
+    "read_exported",
+    "stack_alike",
+    "to_dict",
+    "to_plain",
+    "write_model",
+]
