@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from distributions import PrincipalComponents
 
+from benchmarks.distributions import PrincipalComponents
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores

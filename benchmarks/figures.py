@@ -1,4 +1,4 @@
-"""Draw the figures of README.md and docs/how-it-works.md.
+"""Draw the figures of README.md, docs/how-it-works.md and docs/your-own-images.md.
 
 pip install -e ".[dev,docs]" && python -m benchmarks.figures
 
@@ -23,13 +23,13 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from minification import draw_zone_plate
 from PIL import Image
 
 import hyperfunc
 from benchmarks.browser.chromium import open_browser
+from benchmarks.minification import draw_zone_plate
 from hyperfunc.commands import report_errors
-from hyperfunc.data import open_dataset
+from hyperfunc.data import Degradation, open_dataset
 from hyperfunc.evaluation import bicubic, compare
 from hyperfunc.export import export_html
 from hyperfunc.pixels import (
@@ -41,10 +41,12 @@ from hyperfunc.pixels import (
     degrade,
     interpolate_grid,
     pixel_centres,
+    psnr_rgb,
     psnr_y,
 )
 from hyperfunc.types import HostImage
 from hyperfunc.upscaling import Upscaler
+from hyperfunc.values import to_integers
 
 LARGEST = 200_000
 """Bytes that one figure may take."""
@@ -54,6 +56,17 @@ DETAIL = (slice(92, 116), slice(196, 220))
 
 CELL = (8, 13)
 """The pixel of the detail whose target network is shown."""
+
+DAMAGES = (
+    Degradation(noise=1.0, noise_sigma=(25.0, 25.0)),
+    Degradation(jpeg=1.0, jpeg_quality=(15, 15)),
+    Degradation(blur=1.0, blur_sigma=(1.6, 1.6), blur_noise=(2.55, 2.55)),
+    Degradation(missing=1.0, missing_share=(0.7, 0.7)),
+)
+"""What is restored: noise, a JPEG, a blur, and missing pixels."""
+
+FACE = (slice(66, 160), slice(76, 170))
+"""Rows and columns of the damaged part of the astronaut."""
 
 FINEST = 0.25
 """Footprint of the points of a patch, in pixels: the finest that the checkpoint was trained on."""
@@ -83,6 +96,7 @@ def main(args: list[str] | None = None) -> None:
     save(draw_footprint(model), arguments.out / "footprint.png")
     save_pixels(draw_detail(model, skimage.data.astronaut()), arguments.out / "sample_x4.png")
     save_pixels(draw_comparison(model), arguments.out / "comparison_x4.jpg")
+    save_pixels(draw_restoration(), arguments.out / "restoration.jpg")
     if shutil.which("chromium") and shutil.which("chromedriver"):
         save_pixels(photograph_page(model), arguments.out / "viewer.png")
 
@@ -104,6 +118,28 @@ def draw_detail(
 def draw_comparison(model: hyperfunc.Model) -> HostImage:
     """Such a detail of each of the five photographs inside scikit-image, one below the other."""
     return np.concatenate([draw_detail(model, photo, side=96) for photo in open_dataset("sample")])
+
+
+def draw_restoration() -> HostImage:
+    """The astronaut's face, damaged in four ways and restored, one below the other."""
+    photo, rng, rows = skimage.data.astronaut()[:256, 96:352], np.random.default_rng(0), []
+    for damage in DAMAGES:
+        kinds = damage.draw_kinds(rng)
+        damaged = damage.degrade_reduced(damage.blur_photograph(photo, kinds, rng), kinds, rng)
+        is_missing = np.isnan(damaged).any(axis=-1)
+        if damaged.dtype != np.uint8:
+            damaged = to_integers(np.nan_to_num(damaged), np.uint8)
+        restored = (
+            hyperfunc.represent(damaged, checkpoint="inpaint", mask=is_missing)
+            if is_missing.any()
+            else hyperfunc.represent(damaged, checkpoint="restore")
+        )
+        rendered = to_integers(np.asarray(restored.render(scale=1)), np.uint8)
+        whole = {"damaged": damaged, "restored": rendered, "original": photo}
+        images = {name: image[FACE] for name, image in whole.items()}
+        psnr = {name: psnr_rgb(images[name], photo[FACE]) for name in ("damaged", "restored")}
+        rows.append(compare(images, psnr, side=FACE[0].stop - FACE[0].start))
+    return np.concatenate(rows)
 
 
 def photograph_page(model: hyperfunc.Model, size: tuple[int, int] = (480, 760)) -> HostImage:

@@ -20,8 +20,8 @@ from typing import Any
 
 import jax
 import tyro
-from cost import conv_macs, in_turns, make_product
 
+from benchmarks.cost import conv_macs, in_turns, make_product
 from hyperfunc.commands import report_errors
 from hyperfunc.data import make_batches, open_dataset
 from hyperfunc.devices import batch_sharded, make_mesh, replicated, shard_batch, state_shardings

@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from cost import LARGE, SMALL, photograph
-from pages import replace_part
 
+from benchmarks.cost import LARGE, SMALL, photograph
+from benchmarks.pages import replace_part
 from hyperfunc.devices import use_cpu_cores
 from hyperfunc.experiment import load_model
 from hyperfunc.files import save_json

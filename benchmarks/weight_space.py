@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import tyro
-from distributions import GaussianMixture, PrincipalComponents
 from scipy.cluster.vq import kmeans2, vq
 
+from benchmarks.distributions import GaussianMixture, PrincipalComponents
 from hyperfunc.commands import report_errors
 from hyperfunc.data import ImageSource, open_dataset
 from hyperfunc.devices import use_cpu_cores
