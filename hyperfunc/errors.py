@@ -19,7 +19,7 @@ EXTRAS = {
         "tensorflow_datasets",
     ),
     "eval": ("pywt", "skimage"),
-    "cloud": ("fsspec", "gcsfs", "s3fs"),
+    "cloud": ("fsspec", "gcsfs", "s3fs", "aiohttp", "google.auth"),
     "onnx": ("onnx", "onnxruntime"),
     "ray": ("ray",),
 }
