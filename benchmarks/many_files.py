@@ -1,6 +1,6 @@
 """A folder of a million files: when its first output comes, and the memory: see many_files.json.
 
-python benchmarks/many_files.py --json=docs/results/many_files.json
+python -m benchmarks.many_files --json=docs/results/many_files.json
 
 A few of the files are small images, and the others are empty stand-ins, which fail one by one. The
 command runs in a process of its own, with compiled programs from an earlier run on one image. It is

@@ -1,6 +1,6 @@
 """What collections of photographs take on other devices: an estimate, and its table in a page.
 
-python benchmarks/scaling_estimates.py --json=docs/results/scaling_estimates.json \
+python -m benchmarks.scaling_estimates --json=docs/results/scaling_estimates.json \
     --page=docs/scale.md
 
 Two cores were measured (docs/results/cost.json); the accelerators were not. For an input megapixel
