@@ -19,7 +19,7 @@ EXTRAS = {
         "tensorflow_datasets",
     ),
     "eval": ("pywt", "skimage"),
-    "cloud": ("fsspec", "gcsfs", "s3fs", "aiohttp", "google.auth"),
+    "cloud": ("fsspec", "gcsfs", "s3fs", "aiohttp", "google"),
     "onnx": ("onnx", "onnxruntime"),
     "ray": ("ray",),
 }

@@ -16,7 +16,7 @@ from hyperfunc.errors import EXTRAS, UserError, check_extra
 PACKAGE = Path(hyperfunc.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
 PICTURE = str(PACKAGE.parent / "docs" / "images" / "cell.png")
-DISTRIBUTIONS = packages_distributions() | {"google": ["google-auth"]}  # It is of many.
+DISTRIBUTIONS = packages_distributions() | {"google": ["google-auth"]}  # Many share that name.
 MODULES = {module for modules in EXTRAS.values() for module in modules}
 
 # Names of the folders and files whose modules may import an extra at their top, since they check it
@@ -45,7 +45,7 @@ def distributions(requirements: list[str]) -> set[str]:
 
 
 def distribution_of(module: str) -> str:
-    return normalize(DISTRIBUTIONS[module.partition(".")[0]][0])
+    return normalize(DISTRIBUTIONS[module][0])
 
 
 def normalize(name: str) -> str:

@@ -107,7 +107,7 @@ RESTORE = Experiment(
 """The function of the clean image, from a blurred, noisy or compressed one (0.73 M parameters).
 
 Blind: what happened to an image, and how much of it, is not told. Half of the batches have scale 1.
-Three examples in five have one kind of degradation alone; of the others, one in six has none. The
+Three examples in five have one kind of degradation alone; of the others, one in seven has none. The
 network corrects each pixel, and the fields add to what is interpolated between those
 (docs/adr/0015-restoring-by-a-corrected-base.md).
 
