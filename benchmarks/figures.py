@@ -130,7 +130,7 @@ def draw_restoration() -> HostImage:
         if damaged.dtype != np.uint8:
             damaged = to_integers(np.nan_to_num(damaged), np.uint8)
         restored = (
-            hyperfunc.represent(damaged, checkpoint="inpaint", mask=is_missing)
+            hyperfunc.represent(damaged, mask=is_missing)
             if is_missing.any()
             else hyperfunc.represent(damaged, checkpoint="restore")
         )

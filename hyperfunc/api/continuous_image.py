@@ -55,7 +55,7 @@ Per = Literal["image", "pixel"]
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=["function"], meta_fields=["sigma"]
 )
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # So it has a hash, which `jax.jit` requires.
 class ContinuousImage:
     """An image as a function from (y, x) in [0, 1]^2 to RGB.
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from hyperfunc.api.continuous_image import ContinuousImage
@@ -27,14 +28,14 @@ MAX_THETA_BYTES = 2**32
 def represent(
     image: Any,
     *,
-    checkpoint: str | os.PathLike[str] | Model = "sr",
+    checkpoint: str | os.PathLike[str] | Model | None = None,
     mask: Any = None,
 ) -> ContinuousImage:
     """Turn a picture into a continuous function.
 
     A grey picture becomes a grey function. Large pictures are encoded tile by tile, with the same
     result. Pictures of many sizes share what is compiled, and it is kept on disk for the next
-    process (`hyperfunc.cache`).
+    process (`hyperfunc.cache`). Within `jax.jit`, `jax.vmap` and `jax.grad` use `hyperfunc.encode`.
 
     Args:
         image: a path, a PIL image, or an array [h, w, 3], [h, w, 1] or [h, w]: uint8, uint16, or
@@ -42,9 +43,9 @@ def represent(
             white where it is transparent. A PIL image is turned upright; its colours are not
             converted, and an alpha channel is dropped.
         checkpoint: the name of a bundled checkpoint, the workdir of a training run, or a model
-            from `load_model`. A named model is read once and kept.
-        mask: an array [h, w] that is true where pixels are missing, for a checkpoint such as
-            inpaint, which fills them.
+            from `load_model`. A named model is read once and kept. If not given, sr, or inpaint
+            with a mask.
+        mask: an array [h, w] of bool that is true where pixels are missing, which are filled.
 
     Raises:
         UserError: the file cannot be read, there is no such checkpoint, it does not fill missing
@@ -52,6 +53,8 @@ def represent(
         ValueError: the array has another shape, type or range, or the mask does not fit it.
     """
     keep_compilations()
+    if checkpoint is None:
+        checkpoint = "sr" if mask is None else "inpaint"
     model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])
@@ -87,6 +90,10 @@ def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
     """Convert a picture to float32 RGB in [0, 1]; see `represent` for what is accepted."""
     if isinstance(image, str | os.PathLike):
         return to_pixels(read_as_shown(image).pixels)
+    if isinstance(image, Tracer):
+        raise ValueError(
+            "represent works outside of jax.jit, jax.vmap and jax.grad: use hyperfunc.encode there"
+        )
     pixels = np.asarray(unwrap_pillow(image))
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.ndim == 2:
@@ -102,6 +109,11 @@ def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
     elif np.issubdtype(pixels.dtype, np.floating) or pixels.dtype == jnp.bfloat16:
         pixels = pixels.astype(np.float32)
         low, high = float(pixels.min()), float(pixels.max())
+        if not math.isfinite(high - low):
+            raise ValueError(
+                "values that are not finite numbers: replace them, and give a mask if they are "
+                "missing pixels"
+            )
         if not (low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE):
             raise ValueError(
                 f"floating-point values from {low:g} to {high:g}: scale them to [0, 1]"
@@ -120,6 +132,8 @@ def _mark_missing(pixels: Float[np.ndarray, "h w 3"], mask: np.ndarray) -> np.nd
             f"a mask {list(mask.shape)} of {mask.dtype} for a picture {list(pixels.shape)}: give "
             f"{list(pixels.shape[:2])} of bool"
         )
+    if mask.all():
+        raise ValueError("all pixels are missing: give a mask that is false somewhere")
     return np.where(mask[..., None], np.float32(np.nan), pixels)
 
 

@@ -105,7 +105,7 @@ class TestRepresent:
             (np.zeros((0, 4, 3), np.uint8), "no picture"),
             (np.zeros((4, 4), np.int64), "int64"),
             (np.full((4, 4), 255.0), r"\[0, 1\]"),
-            (np.full((4, 4), np.nan), r"\[0, 1\]"),
+            (np.full((4, 4), np.nan), "not finite"),
         ],
     )
     def test_refuses_other_arrays(self, image: np.ndarray, message: str) -> None:
@@ -245,6 +245,11 @@ class TestPytree:
     def test_refuses_other_points(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="shape"):
             f(np.zeros((4, 3)))
+
+    def test_jit_of_an_image_and_of_its_methods(self, f: ContinuousImage) -> None:
+        points = jnp.array([[0.2, 0.3], [0.7, 0.9]])
+        for method in (f, f.laplacian):
+            np.testing.assert_allclose(jax.jit(method)(points), method(points), rtol=1e-4)
 
     def test_jit_vmap_and_grad(self, f: ContinuousImage) -> None:
         coords = jax.random.uniform(jax.random.key(0), (5, 2))
