@@ -143,6 +143,8 @@ def _parse_chunks(
 ) -> tuple[bytes | None, dict[str, str], dict[bytes, bytes]]:
     """Find the EXIF block, the texts, and the chunks of the colour space of a PNG."""
     found = dict(chunks)
+    if (frames := int.from_bytes(found.get(b"acTL", b"")[:4], "big")) > 1:  # libvips reads one.
+        notes.append(f"only the first of {frames} images")
     parsed = [containers.parse_text(*chunk) for chunk in chunks if chunk[0] in TEXT_CHUNKS]
     texts: dict[str, str] = {}
     for keyword, text in filter(None, parsed):

@@ -158,7 +158,7 @@ def _open_image(
             path = as_path(source)
             # Opening a pipe would wait for a program that writes into it.
             if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-                raise ValueError("a pipe or a device, not a file")
+                raise OtherKindError("is a pipe or a device, not a file; give a file")
             file = stack.enter_context(path.open("rb"))
         else:
             file = source

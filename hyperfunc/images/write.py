@@ -16,6 +16,7 @@ from hyperfunc.images.containers import make_insertion
 from hyperfunc.images.libvips import CODECS, from_array, save_target, set_field
 from hyperfunc.images.metadata import Metadata, Photo, append_tags, attach_metadata, fit_metadata
 from hyperfunc.images.other_formats import WRITABLE
+from hyperfunc.images.read import FLOAT_TOLERANCE
 from hyperfunc.types import HostPixels, Size
 from hyperfunc.values import has_alpha
 
@@ -93,7 +94,8 @@ def write_image(
     path = as_path(path)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ValueError(
-            f"image must be uint8 [h, w, 3] or [h, w], got {image.dtype} {image.shape}"
+            f"image must be uint8 [h, w, 3] or [h, w], got {image.dtype} {image.shape}; "
+            "hyperfunc.to_uint8 converts"
         )
     image = np.asarray(image)
     if path.suffix.lower() not in WRITABLE:
@@ -134,6 +136,9 @@ def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
     if bits > most:
         depth = "floats" if pixels.dtype == np.float32 else f"{bits} bits"
         notes.append(f"{format_} holds {most} bits per channel: reduced from {depth}")
+        low, high = pixels.min(), pixels.max()
+        if depth == "floats" and not (low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE):
+            notes.append(f"values from {low:g} to {high:g} are limited to [0, 1]; TIFF keeps them")
         pixels = reduce_depth(pixels, np.uint8 if most == 8 else np.uint16)
     metadata = photo.metadata
     space = b"GRAY" if pixels.shape[2] <= 2 else b"RGB "

@@ -150,6 +150,12 @@ def test_reductions_are_noted(tmp_path, draw_pixels):
     assert note == "PNG holds 16 bits per channel: reduced from floats"
     read = read_photo(tmp_path / "a.png").pixels
     np.testing.assert_allclose(read / 65535, floats, atol=1 / 65535)
+    wide = np.array([-2, 0.5, 300], np.float32).reshape(1, 3, 1)
+    assert write_photo(tmp_path / "a.png", Photo(wide)) == [
+        "PNG holds 16 bits per channel: reduced from floats",
+        "values from -2 to 300 are limited to [0, 1]; TIFF keeps them",
+    ]
+    assert write_photo(tmp_path / "a.tif", Photo(wide)) == []
     deep = draw_pixels((8, 8), 1, np.uint16)
     (note,) = write_photo(tmp_path / "a.webp", Photo(deep), quality=100)
     assert note == "WebP holds 8 bits per channel: reduced from 16 bits"

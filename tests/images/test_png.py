@@ -163,3 +163,11 @@ def test_photographs_are_filtered(tmp_path, draw, dtype):
     ramp = np.stack([x + y, 2 * x, 2 * y], axis=-1) * (1 if dtype is np.uint8 else 257)
     write_photo(tmp_path / "a.png", Photo(ramp.astype(dtype)))
     assert (tmp_path / "a.png").stat().st_size < ramp.size * np.dtype(dtype).itemsize / 20
+
+
+def test_a_note_says_that_an_animation_has_more_images(tmp_path, draw):
+    first, *others = (Image.fromarray(draw(seed, (9, 8))) for seed in range(3))
+    first.save(tmp_path / "a.png", save_all=True, append_images=others)
+    photo = read_photo(tmp_path / "a.png")
+    assert photo.notes == ("only the first of 3 images",)
+    np.testing.assert_array_equal(photo.pixels, np.asarray(first))
