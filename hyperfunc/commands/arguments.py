@@ -1,6 +1,8 @@
 """Arguments that every command has, and how a command's arguments are parsed."""
 
 import dataclasses
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +20,9 @@ T = TypeVar("T")
 
 MAY_BE_EMPTY = ("--ray",)
 """Flags with a text that may be left out."""
+
+EMPTY = re.compile("(?!--ray=|--title=)(--.*=)?")
+"""A word that says nothing, usually because a variable of the shell is not set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +46,13 @@ CommonFlags = Annotated[Common, tyro.conf.arg(name="")]
 
 
 def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None) -> T:
-    """Parse the words of a command line, without the name of the command, which ``prog`` is."""
+    """Parse the words of a command line, without the name of the command, which ``prog`` is.
+
+    Raises:
+        ValueError: one of them is empty: an empty path would be the current folder.
+    """
+    if any(EMPTY.fullmatch(word) for word in words):
+        raise ValueError(f"one of the arguments is empty: {shlex.join(words)}; say what is meant")
     arguments = tyro.cli(
         kind,
         args=[f"{word}=" if word in MAY_BE_EMPTY else word for word in words],

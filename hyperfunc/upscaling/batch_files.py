@@ -62,7 +62,12 @@ def _choose_target(source: Path, target: str | os.PathLike[str], suffix: str | N
     path = as_path(target)
     if path.is_dir() or str(target).endswith(("/", os.sep)):
         path = path / _rename(source.name, suffix)
-    check_output(path, (1, 1))
+    format_ = check_output(path, (1, 1))
+    if suffix and FORMATS[suffix] != format_:
+        raise UserError(
+            f"{path}: would be written as {format_}: leave out --format={suffix[1:]}, or name "
+            f"{path.with_suffix(suffix)}"
+        )
     return path
 
 

@@ -1,5 +1,6 @@
 """Whether the outputs of a batch can be written, checked before the first one is rendered."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def _check_room(jobs: list[Job]) -> None:
     needed = sum(_estimate_bytes(job) for job in jobs)
     if needed > free:
         raise UserError(
-            f"{place}: the outputs take at least {needed / 2**20:,.0f} MiB, and "
-            f"{free / 2**20:,.0f} MiB are free: make room or choose another place or format"
+            f"{place}: the outputs take at least {math.ceil(needed / 2**20):,} MiB, and "
+            f"{free // 2**20:,} MiB are free: make room or choose another place or format"
         )
 
 

@@ -154,6 +154,7 @@ def test_an_output_with_a_slash_is_a_folder(run, tmp_path, folder):
 
 
 def test_refused_places(run, tmp_path, folder):
+    (tmp_path / "loop.png").symlink_to("loop.png")
     for source, target, message in (
         (tmp_path / "none.png", tmp_path / "b.png", "no such file"),
         (folder / "a.png", tmp_path / "b.gif", "cannot write images as '.gif'"),
@@ -166,9 +167,17 @@ def test_refused_places(run, tmp_path, folder):
         (folder, "/proc/none/out", "/proc/none/out/a.png: cannot be written"),
         (folder, tmp_path / ("a" * 300), "aaa: File name too long; choose a shorter name"),
         (folder / "a.png", tmp_path / ("a" * 300 + ".png"), "File name too long"),
+        (folder / "a.png", tmp_path / "loop.png", "loop"),
     ):
         code, _, err = run("upscale", source, target, "--scale", 2, "--overwrite")
         assert code == 2 and message in err and len(lines_of(err)) == 1, err
+
+
+def test_a_format_that_the_name_of_the_output_denies(run, tmp_path, folder):
+    words = "upscale", folder / "a.png", tmp_path / "b.jpg", "--scale", 2
+    code, _, err = run(*words, "--format=png")
+    assert code == 2 and "b.jpg: would be written as JPEG" in err
+    assert run(*words, "--format=jpg")[0] == 0
 
 
 def test_outputs_do_not_replace_one_another(run, tmp_path, folder):

@@ -47,7 +47,10 @@ def test_outputs_that_cannot_fit_are_refused(tmp_path, plan, monkeypatch):
 
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     free = 2**20
-    with pytest.raises(UserError, match=r"take at least 1 MiB, and 1 MiB are free: make room"):
+    with pytest.raises(UserError, match=r"take at least 2 MiB, and 1 MiB are free: make room"):
+        check_places(plan(4.0))
+    free = 2**10
+    with pytest.raises(UserError, match="take at least 2 MiB, and 0 MiB are free"):
         check_places(plan(4.0))
     free = 2**20 + 2**18
     check_places(plan(4.0))
