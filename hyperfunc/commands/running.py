@@ -73,6 +73,7 @@ def run_command(
     If the process exists for this command only (``owns_process``), Ctrl-C ends it.
     """
     if owns_process:
+        _open_closed_streams()
         signal.signal(signal.SIGINT, _exit)
         hide_tracebacks_of_libraries()
     with report_errors(ValueError):
@@ -116,6 +117,8 @@ def report_errors(
         except Exception as error:
             from hyperfunc.devices import is_out_of_memory  # It imports JAX, which is there by now.
 
+            if "Symlink loop" in str(error):  # Of Path.resolve, before Python 3.13.
+                _end(f"{error}; {REMEDIES[errno.ELOOP]}", USER_ERROR)
             if is_out_of_memory(error):
                 reason = f"{type(error).__name__}: {error}"[:200]
                 remedy = "choose a smaller output, --tile or --data.batch_size"
@@ -129,6 +132,16 @@ def report_errors(
                     f"please report it at {REPORT_ADDRESS} with the traceback {place}{hint}",
                     file=sys.stderr,
                 )
+
+
+def _open_closed_streams() -> None:
+    """Open what was closed for this process: a file would get its number, and libraries print."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
 
 
 def _end(reason: str, exit_code: int, *, cause: Exception | None = None) -> NoReturn:
@@ -159,23 +172,34 @@ def _printing_any_name() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting_interrupt() -> Iterator[Callable[[], bool]]:
-    """Note a first Ctrl-C instead of ending the process; yield a function that tells of it."""
+    """Note a first Ctrl-C or SIGTERM and do not end; yield a function that tells of it.
+
+    Raises:
+        SystemExit: it was SIGTERM, and the context raised KeyboardInterrupt for it.
+    """
     interrupted: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Signals do not arrive here.
         yield lambda: False
         return
-    previous = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: Any) -> None:
         del frame
         interrupted.append(number)
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(number, previous[number])
 
-    signal.signal(signal.SIGINT, note)
+    numbers = signal.SIGINT, signal.SIGTERM
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, note)
     try:
         yield lambda: bool(interrupted)
+    except KeyboardInterrupt:
+        if interrupted[:1] == [signal.SIGTERM]:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _exit(number: int, frame: Any) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from jax.errors import JaxRuntimeError
 
+from hyperfunc.commands import main
 from hyperfunc.commands.arguments import Common
 from hyperfunc.commands.running import report_errors, run_command
 from hyperfunc.errors import REPORT_ADDRESS, UserError
@@ -211,7 +213,7 @@ def test_the_help_does_not_wait_for_jax():
 
 
 OWN_PROCESS = """if True:
-    import dataclasses, gc, signal, time
+    import dataclasses, gc, os, signal, time
     from hyperfunc.commands.arguments import Common
     from hyperfunc.commands.running import noting_interrupt
     from hyperfunc.commands.running import run_command
@@ -254,6 +256,35 @@ def test_a_first_ctrl_c_can_be_noted_and_a_second_one_ends_the_process():
     ended = run_python(OWN_PROCESS.format(body=body))
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
     assert ended.stdout.split() == ["begun", "False", "True"]
+
+
+def test_sigterm_can_be_noted_and_has_its_exit_code():
+    """What runs in the context can end in order, as after Ctrl-C."""
+    body = """
+        with noting_interrupt() as is_interrupted:
+            signal.raise_signal(signal.SIGTERM)
+            print(is_interrupted(), flush=True)
+            raise KeyboardInterrupt
+    """
+    ended = run_python(OWN_PROCESS.format(body=body))
+    assert (ended.returncode, ended.stdout.split()) == (143, ["begun", "True"])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_closed_stream_is_no_bug_and_no_file_gets_its_number(number):
+    """Libraries write to 1 and 2, into whatever file has the number."""
+    body = "assert open(os.devnull).fileno() > 2; print(time, flush=True); return"
+    code = OWN_PROCESS.format(body=" " * 8 + body)
+    ended = subprocess.run([sys.executable, "-c", code], preexec_fn=lambda: os.close(number))
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("words", [["", "b.png"], ["a.png", ""], ["a.png", "b.png", "--mask="]])
+def test_an_empty_argument_is_not_the_current_folder(capsys, words):
+    with pytest.raises(SystemExit) as raised:
+        main(["restore", *words])
+    assert raised.value.code == 2
+    assert capsys.readouterr().err.startswith("error: one of the arguments is empty: ")
 
 
 def test_a_closed_pipe_is_no_bug():

@@ -40,7 +40,8 @@ def test_the_result_resembles_the_bicubic_enlargement(run, tmp_path, folder):
     assert np.sqrt(np.mean((result - bicubic) ** 2)) < 4
 
 
-def test_ctrl_c_during_compilation_ends_the_process(tmp_path, checkpoint):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_compilation_ends_the_process(tmp_path, checkpoint, number):
     """It ends soon, without a crash, and with the exit code that shells expect."""
     write_image(tmp_path / "a.png", np.zeros((1500, 1500, 3), np.uint8))
     command = [sys.executable, "-m", "hyperfunc", "upscale", tmp_path / "a.png", tmp_path / "b.png"]
@@ -52,9 +53,10 @@ def test_ctrl_c_during_compilation_ends_the_process(tmp_path, checkpoint):
     ) as process:
         assert process.stdout is not None
         assert "1500 x 1500 -> 3000 x 3000" in process.stdout.readline()  # Now it compiles.
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and err.endswith("interrupted\n")
+    assert process.returncode == 128 + number
+    assert err.endswith("interrupted\n") == (number == signal.SIGINT)
     assert "0 done; the same command goes on" in out and names(tmp_path) == {"a.png"}
 
 
