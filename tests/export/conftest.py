@@ -5,6 +5,7 @@ import functools
 import io
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,73 @@ class Page:
         self.settle()
 
 
+class Studio(Page):
+    """The studio, and what a user can do to it."""
+
+    def open_studio(self, width: int = 320, height: int = 240, *, mobile: bool = False) -> None:
+        self.set_screen(width, height, mobile=mobile)
+        self.driver.get(self.address)
+
+    def drop(self, pixels: np.ndarray, name: str = "photo.png") -> None:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        self.drop_file(file.getvalue(), name)
+
+    def drop_file(self, data: bytes, *names: str) -> None:
+        """Drop files of the same bytes, all at once; those with an image's suffix are images."""
+        self.run(
+            "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));"
+            "const data = new DataTransfer(); for (const name of arguments[1]) data.items.add("
+            "new File([bytes], name, { type: name.endsWith('.png') ? 'image/png' : '' }));"
+            "const init = { dataTransfer: data, bubbles: true, cancelable: true };"
+            "dispatchEvent(new DragEvent('drop', init));",
+            base64.b64encode(data).decode(),
+            names,
+        )
+
+    def wait_until(self, check: Callable[[], Any], seconds: float = 60) -> Any:
+        """Return what a check gives as soon as it is true."""
+        end = time.monotonic() + seconds
+        while not (value := check()):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        return value
+
+    def wait_until_open(self) -> None:
+        self.wait_until(lambda: not self.find("welcome").is_displayed())
+        self.settle()
+
+    def wait_until_sharp(self) -> None:
+        self.wait("hyperfunc.sharp().then(() => 0)")
+
+    def type_into(self, name: str, value: float | str) -> None:
+        self.run(
+            "const input = document.getElementById(arguments[0]); input.value = arguments[1];"
+            "for (const kind of ['input', 'change']) input.dispatchEvent(new Event(kind))",
+            name,
+            value,
+        )
+
+    def choose_model(self, index: int) -> None:
+        self.run(
+            "const menu = document.getElementById('model'); menu.selectedIndex = arguments[0];"
+            "menu.dispatchEvent(new Event('change'))",
+            index,
+        )
+
+    def save(self, scale: float, folder: Path) -> np.ndarray:
+        """Save a PNG through the dialog, and read the file."""
+        self.find("save").click()
+        self.type_into("scale", scale)
+        return self.finish_saving(folder / f"photo_x{scale:g}.png")
+
+    def finish_saving(self, path: Path) -> np.ndarray:
+        self.find("save-start").click()
+        self.wait_until(lambda: path.exists() and not self.find("save-dialog").is_displayed(), 400)
+        with Image.open(path) as image:
+            return np.asarray(image)
+
+
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -241,7 +309,7 @@ def page(exported: Page) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """The studio on a server of its own; ``page.requests`` lists the paths that were asked for."""
     npm = shutil.which("npm")
     if npm is None or subprocess.run([npm, "ping"], capture_output=True).returncode:
@@ -249,9 +317,23 @@ def studio(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     folder = tmp_path_factory.mktemp("studio")
     export_studio([load_model(name) for name in ("sr", "sr_jpeg", "restore")], folder)
     with serving(folder) as (address, requests):
-        page = Page(driver, folder / "index.html", address)
+        page = Studio(driver, folder / "index.html", address)
         page.requests = requests
         yield page
+
+
+@pytest.fixture
+def studio_page(studio: Studio, tmp_path: Path) -> Iterator[Studio]:
+    """The studio, freshly opened; its console has to stay empty. It saves to ``tmp_path``."""
+    studio.driver.set_script_timeout(400)
+    studio.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    studio.open_studio()
+    yield studio
+    studio.driver.set_script_timeout(60)
+    messages = [entry["message"] for entry in studio.driver.get_log("browser")]
+    assert not [text for text in messages if "No available adapters" not in text]
 
 
 @pytest.fixture(scope="session")

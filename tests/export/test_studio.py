@@ -1,12 +1,8 @@
 """The studio in Chromium: a picture comes in, becomes a function, and is saved."""
 
-import base64
 import gzip
-import io
 import math
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,75 +15,10 @@ from hyperfunc.upscaling import Upscaler
 
 pytestmark = pytest.mark.browser
 
-DROP = """
-const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
-const data = new DataTransfer();
-data.items.add(new File([bytes], arguments[1], { type: "image/png" }));
-dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
-"""
-
 
 @pytest.fixture
-def page(studio, tmp_path):
-    """The studio, freshly opened; its console has to stay empty."""
-    studio.driver.set_script_timeout(400)
-    studio.driver.execute_cdp_cmd(
-        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
-    )
-    open_studio(studio)
-    yield studio
-    studio.driver.set_script_timeout(60)
-    messages = [entry["message"] for entry in studio.driver.get_log("browser")]
-    assert not [text for text in messages if "No available adapters" not in text]
-
-
-def open_studio(studio, width: int = 320, height: int = 240, *, mobile: bool = False) -> None:
-    studio.set_screen(width, height, mobile=mobile)
-    studio.driver.get(studio.address)
-
-
-def drop(page, pixels: np.ndarray, name: str = "photo.png") -> None:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    page.run(DROP, base64.b64encode(file.getvalue()).decode(), name)
-
-
-def wait_until(check: Any, seconds: float = 20) -> Any:
-    """Return what a check gives as soon as it is true."""
-    end = time.monotonic() + seconds
-    while not (value := check()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return value
-
-
-def wait_until_open(page) -> None:
-    wait_until(lambda: not page.find("welcome").is_displayed())
-    page.settle()
-
-
-def type_into(page, name: str, value: float | str) -> None:
-    page.run(
-        "const input = document.getElementById(arguments[0]);"
-        "input.value = arguments[1];"
-        "for (const kind of ['input', 'change']) input.dispatchEvent(new Event(kind))",
-        name,
-        value,
-    )
-
-
-def save(page, scale: float, folder: Path) -> np.ndarray:
-    """Save a PNG through the dialog, and read the file."""
-    page.find("save").click()
-    type_into(page, "scale", scale)
-    return finish_saving(page, folder / f"photo_x{scale:g}.png")
-
-
-def finish_saving(page, path: Path) -> np.ndarray:
-    page.find("save-start").click()
-    wait_until(lambda: path.exists() and not page.find("save-dialog").is_displayed(), 400)
-    with Image.open(path) as image:
-        return np.asarray(image)
+def page(studio_page):
+    return studio_page
 
 
 def enlarge(pixels: np.ndarray, scale: float, checkpoint: str = "sr") -> np.ndarray:
@@ -103,13 +34,13 @@ def test_what_is_saved_is_what_the_command_line_makes(page, draw, tmp_path: Path
     main(["upscale", str(tmp_path / "photo.png"), str(tmp_path / "expected.png"), "--scale=2"])
     with Image.open(tmp_path / "expected.png") as image:
         expected = np.asarray(image).astype(int)
-    drop(page, pixels)
-    wait_until_open(page)
+    page.drop(pixels)
+    page.wait_until_open()
     assert "zoom in to sharpen" in page.find("cells").text
     page.run("hyperfunc.set({ zoom: 1 })")
-    page.wait("hyperfunc.sharp().then(() => 0)")
+    page.wait_until_sharp()
     assert "sharp · on WebAssembly" in page.find("cells").text
-    saved = save(page, 2, tmp_path)
+    saved = page.save(2, tmp_path)
     assert saved.shape == expected.shape
     difference = np.abs(saved - expected)
     assert (difference <= 1).mean() >= 0.999 and difference.max() <= 2
@@ -135,38 +66,38 @@ def test_any_scale_across_tiles(page, draw, tmp_path: Path, kind: str) -> None:
     if kind == "flat":  # Lines on grounds that are nearly even.
         pixels = 250 + pixels % 3
         pixels[10:12], pixels[16:, 125] = 0, (200, 30, 60)
-    drop(page, pixels)
-    wait_until_open(page)
-    saved, expected = save(page, 1.37, tmp_path), enlarge(pixels, 1.37)
+    page.drop(pixels)
+    page.wait_until_open()
+    saved, expected = page.save(1.37, tmp_path), enlarge(pixels, 1.37)
     assert saved.shape == expected.shape
     assert np.abs(saved - expected).max() <= 1
 
 
 def test_a_size_is_chosen_and_saved_as_webp(page, draw, tmp_path: Path) -> None:
     pixels = draw(1, (24, 36))
-    drop(page, pixels)
-    wait_until_open(page)
+    page.drop(pixels)
+    page.wait_until_open()
     page.find("save").click()
-    type_into(page, "width", 90)
+    page.type_into("width", 90)
     assert page.find("scale").get_property("value") == "2.5"
     assert page.find("height").get_property("value") == "60"
-    type_into(page, "format", "webp")
-    saved = finish_saving(page, tmp_path / "photo_90x60.webp")
+    page.type_into("format", "webp")
+    saved = page.finish_saving(tmp_path / "photo_90x60.webp")
     expected = np.clip(np.asarray(hyperfunc.represent(pixels).render(scale=2.5)), 0, 1) * 255
     assert saved.shape == expected.shape
     assert np.sqrt(((saved - expected) ** 2).mean()) < 8  # It is compressed.
 
 
 def test_sizes_that_cannot_be_saved_are_refused(page, draw) -> None:
-    drop(page, draw(1, (8, 1100)))
-    wait_until_open(page)
+    page.drop(draw(1, (8, 1100)))
+    page.wait_until_open()
     page.find("save").click()
     start, problem = page.find("save-start"), page.find("result-size")
-    type_into(page, "scale", 16)
+    page.type_into("scale", 16)
     assert start.is_enabled() and problem.text == "17600 × 128 pixels"
-    type_into(page, "format", "webp")
+    page.type_into("format", "webp")
     assert not start.is_enabled() and "at most 16383 pixels on a side" in problem.text
-    type_into(page, "scale", 17)
+    page.type_into("scale", 17)
     assert not start.is_enabled() and problem.text == "Give a scale from 0.1 to 16."
     page.find("save-cancel").click()
 
@@ -175,12 +106,11 @@ def test_a_model_that_restores_is_chosen(page, draw, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(scale=20, size=(31, 150, 3))
     pixels = np.clip(draw(1, (31, 150)) + noise, 0, 255).astype(np.uint8)
-    drop(page, pixels)
-    wait_until_open(page)
-    page.run("document.getElementById('model').selectedIndex = 2")
-    page.run("document.getElementById('model').dispatchEvent(new Event('change'))")
-    wait_until(lambda: "restor" in page.find("cells").text)
-    page.wait("hyperfunc.sharp().then(() => 0)")
+    page.drop(pixels)
+    page.wait_until_open()
+    page.choose_model(2)
+    page.wait_until(lambda: "restor" in page.find("cells").text)
+    page.wait_until_sharp()
     assert "restored" in page.find("cells").text
     assert page.find("split").text.split("\n") == ["original", "restored"]
     page.run("hyperfunc.set({ zoom: 1, x: 75, y: 15, compare: true, split: 1 })")
@@ -188,12 +118,11 @@ def test_a_model_that_restores_is_chosen(page, draw, tmp_path: Path) -> None:
     shown = page.canvas()[120 - 15 : 120 + 16, 160 - 75 : 160 + 75] * 255
     np.testing.assert_allclose(shown, pixels, atol=1)  # Left of the line is the picture itself.
     for scale in (0.5, 1, 2):
-        saved, expected = save(page, scale, tmp_path), enlarge(pixels, scale, "restore")
+        saved, expected = page.save(scale, tmp_path), enlarge(pixels, scale, "restore")
         assert saved.shape == expected.shape
         assert np.abs(saved - expected).max() <= 1
-    page.run("document.getElementById('model').selectedIndex = 0")
-    page.run("document.getElementById('model').dispatchEvent(new Event('change'))")
-    wait_until(lambda: "sharp" in page.find("cells").text)
+    page.choose_model(0)
+    page.wait_until(lambda: "sharp" in page.find("cells").text)
 
 
 def test_a_sample_opens_by_keys_and_without_a_network(page) -> None:
@@ -202,8 +131,8 @@ def test_a_sample_opens_by_keys_and_without_a_network(page) -> None:
     page.requests.clear()
     page.run("document.querySelector('#samples button').focus()")
     page.driver.switch_to.active_element.send_keys("\ue007")  # Enter
-    wait_until_open(page)
-    page.wait("hyperfunc.sharp().then(() => 0)")
+    page.wait_until_open()
+    page.wait_until_sharp()
     assert page.find("legend").text.startswith("Cat")
     assert page.driver.switch_to.active_element.accessible_name.startswith(
         "Cat: a continuous image"
@@ -214,10 +143,10 @@ def test_a_sample_opens_by_keys_and_without_a_network(page) -> None:
 
 @pytest.mark.parametrize("width", [320, 390])
 def test_all_controls_fit_a_phone(page, draw, width: int) -> None:
-    open_studio(page, width, 640, mobile=True)
+    page.open_studio(width, 640, mobile=True)
     assert page.run("return document.documentElement.scrollWidth") <= width
-    drop(page, draw(2, (20, 24)))
-    wait_until_open(page)
+    page.drop(draw(2, (20, 24)))
+    page.wait_until_open()
     assert page.run("return document.documentElement.scrollWidth") <= width
     boxes = page.run(
         "return [...document.querySelectorAll('button, input, header')]"
@@ -234,15 +163,15 @@ def test_all_controls_fit_a_phone(page, draw, width: int) -> None:
 
 
 def test_a_window_may_be_tiny(page) -> None:
-    open_studio(page, 60, 40)
-    drop(page, np.full((1000, 1500, 3), 200, np.uint8))
-    wait_until_open(page)
+    page.open_studio(60, 40)
+    page.drop(np.full((1000, 1500, 3), 200, np.uint8))
+    page.wait_until_open()
     assert page.view["zoom"] * 1500 == pytest.approx(32, abs=0.1)
 
 
 def test_keys_open_the_dialog_and_names_are_spoken(page, draw) -> None:
-    drop(page, draw(2, (20, 24)))
-    wait_until_open(page)
+    page.drop(draw(2, (20, 24)))
+    page.wait_until_open()
     page.press("s")
     dialog, size = page.find("save-dialog"), page.find("result-size")
     assert dialog.is_displayed() and size.text == "48 × 40 pixels"
@@ -259,26 +188,26 @@ def test_keys_open_the_dialog_and_names_are_spoken(page, draw) -> None:
 
 
 def test_a_file_that_is_no_picture_is_refused(page) -> None:
-    page.run(DROP, base64.b64encode(b"text").decode(), "text.png")
+    page.drop_file(b"text", "text.png")
     problem = page.find("problem")
-    wait_until(lambda: "cannot read this file as a picture" in problem.text)
+    page.wait_until(lambda: "cannot read this file as a picture" in problem.text)
     assert page.find("welcome").is_displayed()
 
 
 def test_a_graphics_card_that_is_lost_twice_leaves_the_picture(page, draw) -> None:
-    drop(page, draw(2, (20, 24)))
-    wait_until_open(page)
+    page.drop(draw(2, (20, 24)))
+    page.wait_until_open()
     page.run(
         "const gl = document.getElementById('canvas').getContext('webgl2');"
         "window.loss = gl.getExtension('WEBGL_lose_context'); loss.loseContext()"
     )
     message = page.find("message")
-    wait_until(lambda: "has lost the graphics card. Waiting" in message.text)
+    page.wait_until(lambda: "has lost the graphics card. Waiting" in message.text)
     page.run("loss.restoreContext()")
-    wait_until(lambda: not message.is_displayed())
+    page.wait_until(lambda: not message.is_displayed())
     page.settle()
     page.run("loss.loseContext()")
-    wait_until(lambda: "lost the graphics card twice" in message.text)
+    page.wait_until(lambda: "lost the graphics card twice" in message.text)
     assert is_picture_shown(page)
 
 
@@ -297,10 +226,10 @@ def test_without_webgl_the_picture_itself_is_shown(page, draw) -> None:
         },
     )
     try:
-        open_studio(page)
+        page.open_studio()
         assert "needs WebGL 2" in page.find("problem").text
-        drop(page, draw(2, (20, 24)))
-        wait_until(lambda: "needs WebGL 2" in page.find("message").text)
+        page.drop(draw(2, (20, 24)))
+        page.wait_until(lambda: "needs WebGL 2" in page.find("message").text)
         assert is_picture_shown(page)
     finally:
         page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
@@ -318,12 +247,12 @@ def test_axe_finds_no_barriers(page, web: Path, draw, scheme: str, width: int) -
     feature = {"name": "prefers-color-scheme", "value": scheme}
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     try:
-        open_studio(page, width, 800, mobile=width < 500)
+        page.open_studio(width, 800, mobile=width < 500)
         page.run((web / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
         found = {"first screen": find_barriers(page)}
-        drop(page, draw(2, (20, 24)))
-        wait_until_open(page)
-        page.wait("hyperfunc.sharp().then(() => 0)")
+        page.drop(draw(2, (20, 24)))
+        page.wait_until_open()
+        page.wait_until_sharp()
         found["picture"] = find_barriers(page)
         page.find("help-button").click()
         found["help"] = find_barriers(page)
