@@ -112,6 +112,17 @@ def test_the_gradient_agrees_with_the_derivative_of_sample(
     assert np.abs(shown - reference).max() <= TOLERANCE
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_a_grey_function_is_drawn_without_a_tint(export_page, function, gradient: bool) -> None:
+    page = export_page(function.average_channels())
+    page.open(240, 180)
+    for zoom in (0.6, 1, 7.3):
+        shown = page.render(60, 50, x=15.3, y=11.1, zoom=zoom, rotation=0.4, gradient=gradient)
+        inside = shown[np.abs(shown - GROUND).max(axis=-1) > TOLERANCE]
+        assert inside.std() > 4 * TOLERANCE
+        np.testing.assert_array_equal(np.ptp(inside, axis=-1), 0)
+
+
 def test_the_ground_is_outside_of_the_image(still) -> None:
     shown = still.render(20, 10, x=-5, y=-5, zoom=2, rotation=0)
     np.testing.assert_allclose(shown[0, 0], GROUND, atol=0.002)
