@@ -339,8 +339,10 @@ def studio_page(studio: Studio, tmp_path: Path) -> Iterator[Studio]:
 @pytest.fixture(scope="session")
 def web(studio, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source of the studio with its tools, and the script that it becomes."""
-    web = tmp_path_factory.mktemp("tools") / "web"
+    root = tmp_path_factory.mktemp("tools")
+    web = root / "studio" / "web"
     shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(WEB.parents[1] / "page" / "parts", root / "page" / "parts")
     shutil.copy(studio.path.parent / "studio.js", web)
     words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     process = subprocess.run(words, cwd=web, capture_output=True, text=True)

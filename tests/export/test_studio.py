@@ -194,6 +194,27 @@ def test_a_file_that_is_no_picture_is_refused(page) -> None:
     assert page.find("welcome").is_displayed()
 
 
+@pytest.mark.parametrize("width", [320, 1000])
+def test_no_letter_of_a_name_is_alone_in_its_line(page, draw, width: int) -> None:
+    page.open_studio(width, 640)
+    name = "IMG_" + "a_long_name_" * 20 + "2.jpeg"
+    page.drop(draw(2, (20, 24)), name)
+    page.wait_until_open()
+    heading = page.driver.find_element("css selector", "#legend h1")
+    assert heading.text.startswith("IMG_a") and heading.text.endswith("name_2.jpeg")
+    assert heading.get_attribute("title") == heading.accessible_name == name
+    shares = page.run(
+        "const heading = document.querySelector('#legend h1'), range = new Range(), shares = [];"
+        "for (let n = 20; n <= 72; n++) { heading.textContent = arguments[0].slice(0, n);"
+        "range.selectNodeContents(heading);"
+        "const lines = [...range.getClientRects()].map((line) => line.width);"
+        "shares.push(lines.at(-1) / Math.max(...lines)); } return shares",
+        name,
+    )
+    assert min(shares) < 1 and min(shares) > 0.3, shares
+    assert page.run("return document.documentElement.scrollWidth") <= width
+
+
 def test_a_graphics_card_that_is_lost_twice_leaves_the_picture(page, draw) -> None:
     page.drop(draw(2, (20, 24)))
     page.wait_until_open()

@@ -2,16 +2,38 @@
 
 const STATUS_DELAY = 700; // ms without a change, after which a screen reader is told the view
 
+const LONGEST_TITLE = 72; // characters: three lines on a phone
+
+// Leave out the middle of a long title: a file's name often differs from others at its end.
+const shorten = (title) => {
+  const characters = [...title], half = LONGEST_TITLE / 2;
+  if (characters.length <= LONGEST_TITLE) return title;
+  return `${characters.slice(0, half).join("")}…${characters.slice(1 - half).join("")}`;
+};
+
 const makeLabels = (config) => {
   const format = (x) => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
   const group = (n) => Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
   let statusTimer = 0, left = "bicubic"; // what is left of the line
 
+  // The whole of a title that is shortened is there for the pointer and for screen readers.
+  const entitle = (title) => {
+    const heading = $("legend").querySelector("h1"), short = shorten(title);
+    heading.textContent = short;
+    // Lines of such words are balanced, too, so that no letter is alone in its line.
+    heading.classList.toggle("unbroken", /\S{24}/.test(short));
+    for (const name of ["title", "aria-label"])
+      if (short === title) heading.removeAttribute(name);
+      else heading.setAttribute(name, title);
+  };
+  entitle($("legend").querySelector("h1").textContent);
   $("compare").hidden = $("corrects").hidden = !config.base;
   $("count").textContent = config.frequencies;
   $("cells").textContent = `${group(config.width * config.height)} target networks`;
 
   return {
+    entitle,
+
     // Describe a view in words and numbers.
     describe(view) {
       const degrees = Math.round(view.rotation * 180 / Math.PI), angle = $("angle");

@@ -80,7 +80,7 @@ const open = async (blob, name) => {
   }
   $("welcome").hidden = true;
   document.title = `${name} · hyperfunc`;
-  document.querySelector("#legend h1").textContent = name;
+  labels.entitle(name);
   canvas.setAttribute("aria-label", name + spoken);
   URL.revokeObjectURL($("plain").src);
   Object.assign($("plain"), { src: URL.createObjectURL(blob), alt: name });
