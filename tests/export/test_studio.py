@@ -194,6 +194,21 @@ def test_a_file_that_is_no_picture_is_refused(page) -> None:
     assert page.find("welcome").is_displayed()
 
 
+def test_a_warning_stays_until_a_picture_opens(page, draw) -> None:
+    page.drop(draw(2, (20, 24)))
+    page.wait_until_open()
+    page.wait_until_sharp()
+    page.drop_file(b"text", "text.txt")
+    warning = page.find("warning")
+    page.wait_until(lambda: "cannot read this file as a picture" in warning.text)
+    page.press("+")
+    page.wait_until_sharp()
+    assert "sharp" in page.find("cells").text and warning.is_displayed()
+    page.drop(draw(2, (30, 20)))
+    page.wait_until(lambda: "20 × 30" in page.find("cells").text)
+    assert not warning.is_displayed()
+
+
 @pytest.mark.parametrize("width", [320, 1000])
 def test_no_letter_of_a_name_is_alone_in_its_line(page, draw, width: int) -> None:
     page.open_studio(width, 640)

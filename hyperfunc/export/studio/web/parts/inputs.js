@@ -1,8 +1,8 @@
 // The ways in which a picture comes in: chosen, dropped, pasted, or a sample.
 
-// open(blob, name): show a picture. openSave(): ask for a scale.
+// open(blob, name, files): show a picture, one of so many files. openSave(): ask for a scale.
 const listenToInputs = (open, openSave) => {
-  const file = $("file");
+  const file = $("file"), isPicture = ({ type }) => type.startsWith("image/");
   const choose = () => file.click();
   $("choose").onclick = $("open").onclick = choose;
   $("save").onclick = openSave;
@@ -21,12 +21,12 @@ const listenToInputs = (open, openSave) => {
   addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dragged");
-    const dropped = event.dataTransfer.files[0];
-    if (dropped) open(dropped, dropped.name);
+    const files = [...event.dataTransfer.files];
+    const dropped = files.find(isPicture) ?? files[0];
+    if (dropped) open(dropped, dropped.name, files.length);
   });
   addEventListener("paste", (event) => {
-    const items = [...event.clipboardData.files];
-    const pasted = items.find((item) => item.type.startsWith("image/"));
+    const pasted = [...event.clipboardData.files].find(isPicture);
     if (pasted) open(pasted, "pasted.png");
   });
   for (const button of document.querySelectorAll("#samples button"))

@@ -8,8 +8,21 @@ const isGreyEverywhere = (rgba) => {
   return true;
 };
 
-// maxSide: of a texture. Returns { width, height, rgba, isGrey, note }; a picture that is too large for
-// this device is reduced, and transparent pixels are laid on white.
+// Lay RGBA pixels on white, in place. Returns whether any was transparent.
+const layOnWhite = (rgba) => {
+  let isTransparent = false;
+  for (let i = 0; i < rgba.length; i += 4) {
+    const alpha = rgba[i + 3];
+    if (alpha === 255) continue;
+    isTransparent = true;
+    for (let c = i; c < i + 3; c++) rgba[c] = 255 + (rgba[c] - 255) * alpha / 255; // It rounds.
+    rgba[i + 3] = 255;
+  }
+  return isTransparent;
+};
+
+// maxSide: of a texture. Returns { width, height, rgba, isGrey, notes }; a picture that is too large
+// for this device is reduced, and transparent pixels are laid on white.
 const readPicture = async (blob, maxSide) => {
   let bitmap;
   try { bitmap = await createImageBitmap(blob); }
@@ -20,12 +33,11 @@ const readPicture = async (blob, maxSide) => {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context) throw new Error("This device has too little memory for this picture.");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  const rgba = context.getImageData(0, 0, width, height).data;
-  const note = `reduced from ${w} × ${h}, which is too large for this device`;
-  return { width, height, rgba, isGrey: isGreyEverywhere(rgba), note: scale < 1 ? note : "" };
+  const rgba = context.getImageData(0, 0, width, height).data, notes = [];
+  if (scale < 1) notes.push(`reduced from ${w} × ${h}, which is too large for this device`);
+  if (layOnWhite(rgba)) notes.push("transparency became white");
+  return { width, height, rgba, isGrey: isGreyEverywhere(rgba), notes };
 };

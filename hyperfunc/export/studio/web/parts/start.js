@@ -15,24 +15,26 @@ const LOST_TWICE = "The browser has lost the graphics card twice: this is the pi
 const waiting = []; // for all to be sharp
 let backend = "", losses = 0;
 
-labels.note = (text) => { $("cells").textContent = text; };
-// What has gone wrong, for the eyes and for a screen reader.
-labels.warn = (text) => { labels.note(text); $("status").textContent = text; };
+// What has gone wrong, for the eyes and for a screen reader; "" when it is over.
+labels.warn = (text) => {
+  $("warning").textContent = text;
+  if (text) $("status").textContent = text;
+};
 const spoken = canvas.getAttribute("aria-label").slice(document.title.length); // after the name
 let wasSharp = false; // all that is on the screen
 const refresh = makeRefresher(() => { frames.invalidate(); return frames.settled(); });
 
 const describe = (progress) => {
-  const { done, wanted, isChanged } = progress, { width, height, note } = picture, megapixels = width * height / 1e6;
-  const parts = [`${megapixels < 0.1 ? megapixels.toPrecision(1) : megapixels.toFixed(1)} megapixels`];
-  if (note) parts.push(note);
+  const { done, wanted, isChanged } = progress, { width, height, notes } = picture;
+  const megapixels = (width * height / 1e6).toFixed(1);
+  const parts = [megapixels < 0.1 ? `of ${width} × ${height} pixels` : `${megapixels} megapixels`, ...notes];
   parts.push(tellProgress(progress, config.margin > 0, backend !== ""));
   if (done === wanted) for (const resolve of waiting.splice(0)) resolve();
   const isSharp = wanted > 0 && done === wanted;
   if (isSharp && !wasSharp) $("status").textContent = parts.at(-1);
   wasSharp = isSharp;
   if (backend) parts.push(`on ${backend}`);
-  labels.note(parts.join("\u00a0· ")); // A line ends with the dot.
+  $("cells").textContent = parts.join("\u00a0· "); // A line ends with the dot.
   if (isChanged && done === wanted) frames.invalidate();
   else if (isChanged) refresh();
 };
@@ -69,11 +71,21 @@ const showPlain = (error) => {
   labels.sayBesidePicture(error.message);
 };
 
-const open = async (blob, name) => {
-  if ($("save-dialog").open) return; // What is being saved needs the graphics card.
+let opened = 0; // pictures
+// files: how many there were to choose from.
+const open = async (blob, name, files = 1) => {
+  if ($("save-dialog").open) { // What is being saved needs the graphics card.
+    $("result-size").textContent = "Save or cancel this picture to open another one.";
+    return;
+  }
+  const number = ++opened;
   try {
-    picture = { ...await readPicture(blob, gl?.getParameter(gl.MAX_TEXTURE_SIZE) ?? 4096), name };
+    const read = await readPicture(blob, gl?.getParameter(gl.MAX_TEXTURE_SIZE) ?? 4096);
+    if (number !== opened) return; // Another one was opened later.
+    if (files > 1) read.notes.push(`one of ${files} files`);
+    picture = { ...read, name };
   } catch (error) {
+    if (number !== opened) return;
     $("problem").textContent = error.message;
     if ($("welcome").hidden) labels.warn(error.message);
     return;
@@ -92,6 +104,7 @@ const open = async (blob, name) => {
     showPicture();
     $("plain").hidden = true;
     labels.say("");
+    labels.warn("");
     $("stage").hidden = $("tools").hidden = $("legend").hidden = $("help-button").hidden = false;
     watchOnce();
     viewer.open();
@@ -132,6 +145,7 @@ const useModel = async (model) => {
 let switched = Promise.resolve(); // when the model that was chosen last is in use
 const chooseModel = () => {
   const model = models[$("model").selectedIndex];
+  labels.warn("");
   switched = Promise.all([ready, switched]).then(() => useModel(model)).catch((error) => {
     $("model").selectedIndex = models.findIndex(({ name }) => name === config.name);
     labels.warn(`The model cannot be loaded: check the network (${error.message}).`);
@@ -172,7 +186,8 @@ labels.say("");
 isLight.addEventListener("change", () => { if (renderer) { makePictureRenderer(); frames.invalidate(); } });
 listenToKeys(actions);
 listenToPointers(canvas, $("split"), viewer, geometry, actions);
-listenToInputs(open, makeSaveDialog(() => picture, save, labels));
+const openSave = makeSaveDialog(() => picture, save, labels);
+listenToInputs(open, () => { if (renderer) openSave(); });
 const ready = start();
 ready.catch((error) => { $("problem").textContent = error.message; }); // It is shown.
 if (navigator.serviceWorker && isSecureContext) navigator.serviceWorker.register("sw.js");
