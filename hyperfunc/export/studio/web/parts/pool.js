@@ -53,6 +53,9 @@ const makePool = (model, onReady) => {
       queue.push({ cut, resolve, reject });
       next();
     }),
-    close() { for (const worker of workers) worker.terminate(); },
+    close() {
+      for (const worker of workers) worker.terminate();
+      fail("another model was chosen");
+    },
   };
 };

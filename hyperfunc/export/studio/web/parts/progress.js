@@ -3,11 +3,9 @@
 const tellTime = (seconds) =>
   seconds < 100 ? `about ${Math.ceil(seconds)} s` : `about ${Math.round(seconds / 60)} min`;
 
-// part: of a file that is saved, 0 to 1, after some seconds.
-const tellSaving = (part, seconds) => {
-  const percent = `${Math.floor(100 * part)} %`;
-  return seconds < 3 || part < 0.01 ? percent : `${percent}, ${tellTime(seconds * (1 - part) / part)}`;
-};
+// part: of a file that is saved, 0 to 1. seconds: that are left, see estimate.js.
+const tellSaving = (part, seconds) =>
+  `${Math.floor(100 * part)} %, ${seconds === null ? "estimating the time" : tellTime(seconds)}`;
 
 // progress: of a sharpener. restores: whether the model corrects pixels. isLoaded: whether it runs.
 const tellProgress = ({ done, wanted, isPart, seconds }, restores, isLoaded) => {

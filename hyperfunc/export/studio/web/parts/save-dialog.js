@@ -3,7 +3,7 @@
 const MAX_PIXELS_IN_MEMORY = 400e6; // of a PNG that the browser has to keep
 const STREAMED_PIXELS = 50e6; // Larger PNGs are written to the disk as they are computed, if possible.
 
-// save(scale, makeWriter, onProgress, isCancelled): resolves to a file, or null.
+// save(scale, makeWriter, onProgress, isCancelled): resolves to a file, or null. Returns what opens it.
 const makeSaveDialog = (getPicture, save, labels) => {
   const dialog = $("save-dialog"), start = $("save-start");
   const inputs = ["scale", "width", "height"].map($), [scaleInput] = inputs;
@@ -32,11 +32,14 @@ const makeSaveDialog = (getPicture, save, labels) => {
     isBusy = busy;
     $("save-progress").hidden = $("save-time").hidden = !busy;
     $("save-progress").value = 0;
-    $("save-time").textContent = "";
+    $("save-time").textContent = busy ? tellSaving(0, null) : "";
     for (const input of [...inputs, $("format")]) input.disabled = busy;
     check();
   };
-  const close = () => { isCancelled = true; dialog.close(); };
+  const cancel = () => {
+    isCancelled = true;
+    $("save-time").textContent = "Stopping …"; // who opens the dialog before it has
+  };
 
   const download = (blob, name) => {
     const link = document.createElement("a");
@@ -59,30 +62,38 @@ const makeSaveDialog = (getPicture, save, labels) => {
     };
     isCancelled = false;
     setBusy(true);
-    const began = performance.now();
     try {
-      const onProgress = (part) => {
+      const onProgress = (part, seconds) => {
         $("save-progress").value = part;
-        $("save-time").textContent = tellSaving(part, (performance.now() - began) / 1000);
+        $("save-time").textContent = tellSaving(part, seconds);
       };
       const file = await save(scale, makeWriter, onProgress, () => isCancelled);
+      if (isCancelled) return; // The dialog is closed, or open for the next file.
       if (file instanceof Blob) download(file, name);
-      if (file) $("status").textContent = "Saved";
       dialog.close();
-    } catch (error) { dialog.close(); labels.warn(error.message); }
-    finally { setBusy(false); }
+      if (file) $("status").textContent = "Saved"; // Behind a dialog nothing is spoken.
+    } catch (error) {
+      if (isCancelled) return;
+      dialog.close();
+      labels.warn(error.message);
+    } finally { setBusy(false); }
   };
 
   for (const input of inputs)
     input.addEventListener("input", () => { chosen = input; check(); });
   $("format").addEventListener("change", check);
-  $("save-cancel").onclick = close;
-  dialog.addEventListener("cancel", () => { isCancelled = true; });
+  $("save-cancel").onclick = () => { cancel(); dialog.close(); };
+  dialog.addEventListener("cancel", cancel);
   // The keys of the page are not those of the dialog.
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
   $("save-form").addEventListener("submit", (event) => {
     event.preventDefault();
     if (!start.disabled) run();
   });
-  return () => { if (!dialog.open) { check(); dialog.showModal(); } };
+  return () => {
+    if (dialog.open) return;
+    check();
+    dialog.showModal();
+    scaleInput.select(); // It has the focus, and what is typed replaces it.
+  };
 };

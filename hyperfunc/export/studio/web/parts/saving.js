@@ -22,28 +22,36 @@ const copyInto = (band, width, left, rgba, w) => {
 };
 
 // makeWriter(width, height): of the file, see png.js. isCancelled(): whether to stop.
-// features(index, extra): resolves to those of a tile. Resolves to what the writer's `finish` does.
+// features(index, extra): resolves to those of a tile. isAtHand(index, extra): whether at once.
+// ahead(): tiles that are encoded at once. read(view, w, h): the RGBA bytes of a view.
+// onProgress(part, seconds): of the pixels, and that are left. Resolves to what the writer's `finish` does.
 const savePicture = async (picture, scale, parts) => {
-  const { tiling, margin, store, renderer, features, ahead, makeWriter } = parts;
+  const { tiling, margin, store, read, features, isAtHand, ahead, makeWriter } = parts;
   const [width, height] = scaledSize(picture, scale);
   const across = picture.width / width, down = picture.height / height;
   const footprint = Math.max(across, down), extra = findExtra(footprint, margin);
   const isEncoded = footprint <= LARGEST_FOOTPRINT || margin > 0;
-  const requests = new Map();
+  const requests = new Map(), estimate = makeEstimate();
   const request = (index) => {
-    if (isEncoded && index < tiling.count && !requests.has(index))
-      requests.set(index, features(index, extra));
+    if (!isEncoded || index >= tiling.count || requests.has(index)) return;
+    requests.set(index, features(index, extra));
+    requests.get(index).catch(() => {}); // It is thrown where it is waited for.
   };
+  const rest = new Set(); // tiles that are to be encoded
+  for (let index = 0; isEncoded && index < tiling.count; index++)
+    if (!isAtHand(index, extra)) rest.add(index);
 
   // Render the output rows first ... end, which lie in a row of tiles; null: it was cancelled.
   const renderBand = async (row, first, end, isLast) => {
     const band = new Uint8Array(3 * width * (end - first));
     for (let column = 0; column < tiling.columns; column++) {
       const tile = tiling.at(row * tiling.columns + column);
-      for (let i = 0; i <= ahead; i++) request(tile.index + i);
-      if (isEncoded) store.put(tile.index, await requests.get(tile.index));
+      for (let i = 0; i <= ahead(); i++) request(tile.index + i);
+      const began = performance.now(), encoded = await requests.get(tile.index);
+      if (rest.delete(tile.index)) estimate.add((performance.now() - began) / 1000);
       if (isLast) requests.delete(tile.index);
-      if (parts.isCancelled()) return null;
+      if (parts.isCancelled()) return null; // The store may be another picture's.
+      if (isEncoded) store.put(tile.index, encoded);
       const [left, right] = pixelsWithin(tile.left, tile.right, across);
       const [w, h] = [right - left, end - first];
       if (w > 0 && h > 0) {
@@ -52,9 +60,10 @@ const savePicture = async (picture, scale, parts) => {
           tall: down / across, rotation: 0, compare: false, gradient: false,
           limited: footprint <= 1,
         };
-        copyInto(band, width, left, renderer().read(view, w, h), w);
+        copyInto(band, width, left, read(view, w, h), w);
       }
-      parts.onProgress((first + (column + 1) / tiling.columns * h) / height);
+      const part = (first + (column + 1) / tiling.columns * h) / height;
+      parts.onProgress(part, estimate.left(part, rest.size, ahead()));
     }
     return band;
   };

@@ -62,6 +62,7 @@ const makeSharpener = (
     // The features of a tile, also for saving.
     features: async (index, extra = 0) =>
       (extra ? null : kept.get(index) ?? pending.get(index)) ?? encode(index, extra),
+    isAtHand: (index, extra) => !extra && kept.has(index),
     close() { isClosed = true; clearTimeout(timer); },
   };
 };

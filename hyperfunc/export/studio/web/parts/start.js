@@ -12,6 +12,7 @@ let gl = null, kernel = null, store = null, renderer = null, pool = null;
 let picture = null, tiling = null, sharpener = null;
 const LOST_TWICE = "The browser has lost the graphics card twice: this is the picture itself. " +
   "Reload the page to try again.";
+const LOST = "The browser has lost the graphics card: save again when the picture is back.";
 const waiting = []; // for all to be sharp
 let backend = "", losses = 0;
 
@@ -119,10 +120,22 @@ const watchOnce = () => {
   isWatched = true;
 };
 
-const save = (scale, makeWriter, onProgress, isCancelled) => savePicture(picture, scale, {
-  tiling, margin: config.margin, store, renderer: () => renderer, features: sharpener.features,
-  ahead: pool.size, makeWriter, onProgress, isCancelled,
-});
+const save = async (scale, makeWriter, onProgress, isCancelled) => {
+  labels.warn("");
+  await switched;
+  if (isCancelled()) return null;
+  const own = store;
+  const read = (view, w, h) => {
+    const rgba = renderer?.read(view, w, h);
+    if (!rgba || store !== own || gl.isContextLost()) throw new Error(LOST);
+    return rgba;
+  };
+  const { features, isAtHand } = sharpener, ahead = () => pool.size;
+  return savePicture(picture, scale, {
+    tiling, margin: config.margin, store, read, features, isAtHand, ahead, makeWriter, onProgress,
+    isCancelled,
+  });
+};
 
 // Load a model, and use it for the picture from then on.
 const useModel = async (model) => {

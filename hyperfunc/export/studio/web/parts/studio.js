@@ -6,6 +6,7 @@
 %%pool.js%%
 %%sharpener.js%%
 %%progress.js%%
+%%estimate.js%%
 %%refresher.js%%
 %%picture.js%%
 %%sinks.js%%

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { load } from "./parts.js";
 
 const { findExtra, makeTiling, pixelsWithin, savePicture, scaledSize } = load(
-  ["tiling.js", "sharpener.js", "saving.js"],
+  ["tiling.js", "sharpener.js", "estimate.js", "saving.js"],
   "findExtra", "makeTiling", "pixelsWithin", "savePicture", "scaledSize");
 const CONFIG = { tile: 16, halo: 4, margin: 0 };
 
@@ -36,10 +36,10 @@ test("every tile is asked for once, in order, and put before it is drawn", async
   const picture = { width: 40, height: 20 }, tiling = makeTiling(picture, CONFIG);
   const asked = [], put = [], views = [], { makeWriter } = makeRows();
   const file = await savePicture(picture, 2, {
-    tiling, margin: 0, ahead: 2, makeWriter, onProgress: () => {}, isCancelled: () => false,
-    features: async (index) => asked.push(index) && index,
+    tiling, margin: 0, ahead: () => 2, makeWriter, onProgress: () => {}, isCancelled: () => false,
+    features: async (index) => asked.push(index) && index, isAtHand: () => false,
     store: { put: (index, loaded) => { assert.equal(loaded, index); put.push(index); } },
-    renderer: () => ({ read: (view, w, h) => { views.push(view); return new Uint8Array(4 * w * h); } }),
+    read: (view, w, h) => { views.push(view); return new Uint8Array(4 * w * h); },
   });
   assert.ok(views.every(({ limited, compare }) => limited && !compare));
   assert.deepEqual(asked, [0, 1, 2, 3, 4, 5]);
@@ -47,12 +47,35 @@ test("every tile is asked for once, in order, and put before it is drawn", async
   assert.equal(file.bytes.length, 3 * 80 * 40);
 });
 
+test("what is encoded after a save was cancelled is put nowhere: the store may be another's", async () => {
+  const picture = { width: 40, height: 20 }, { rows, makeWriter } = makeRows();
+  let isCancelled = false;
+  const file = await savePicture(picture, 2, {
+    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: () => 0, makeWriter, onProgress: () => {},
+    isCancelled: () => isCancelled, isAtHand: () => false, read: () => assert.fail(),
+    features: async () => { isCancelled = true; return 0; }, store: { put: () => assert.fail() },
+  });
+  assert.equal(file, null);
+  assert.ok(rows.isAborted);
+});
+
+test("a tile that cannot be encoded ends the save, also one that is not waited for yet", async () => {
+  const picture = { width: 40, height: 20 }, { rows, makeWriter } = makeRows();
+  await assert.rejects(savePicture(picture, 2, {
+    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: () => 2, makeWriter, onProgress: () => {},
+    isCancelled: () => false, isAtHand: () => false, store: { put: () => {} },
+    features: async (index) => { if (index) throw new Error("no memory"); return {}; },
+    read: (_, w, h) => new Uint8Array(4 * w * h),
+  }), /no memory/);
+  assert.ok(rows.isAborted);
+});
+
 test("a cancelled picture is no file", async () => {
   const picture = { width: 40, height: 20 }, { rows, makeWriter } = makeRows();
   const file = await savePicture(picture, 0.5, { // Reductions need no functions.
-    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: 1, makeWriter, onProgress: () => {},
+    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: () => 1, makeWriter, onProgress: () => {},
     isCancelled: () => true, features: () => assert.fail(), store: { put: () => assert.fail() },
-    renderer: () => null,
+    read: () => assert.fail(),
   });
   assert.equal(file, null);
   assert.ok(rows.isAborted);
@@ -66,10 +89,10 @@ test("wide pictures are rendered in bands of bounded size, each pixel once", asy
     ...writer, async write({ length }) { rows.bands++; largest = Math.max(largest, length); },
   }));
   await savePicture(picture, scale, {
-    tiling: makeTiling(picture, { tile: 16_000, halo: 0, margin: 0 }), margin: 0, ahead: 0,
+    tiling: makeTiling(picture, { tile: 16_000, halo: 0, margin: 0 }), margin: 0, ahead: () => 0,
     makeWriter: write, onProgress: (part) => progress.push(part), isCancelled: () => false,
-    features: async (index) => index, store: { put: () => {} },
-    renderer: () => ({ read: (_, w, h) => { drawn += w * h; return []; } }),
+    features: async (index) => index, isAtHand: () => true, store: { put: () => {} },
+    read: (_, w, h) => { drawn += w * h; return []; },
   });
   assert.equal(drawn, picture.width * picture.height * scale ** 2);
   assert.ok(rows.bands > 10 && largest <= 64e6);

@@ -1,0 +1,23 @@
+// How long a save still takes. Only what repeats is measured: the first tile has also waited for the
+// model, the file's name and the shaders.
+
+const SHORTEST = 3; // seconds of which an estimate is made
+
+// now(): seconds.
+const makeEstimate = (now = () => performance.now() / 1000) => {
+  let first = null; // when the first tile was drawn: { part, time }
+  let waited = 0, encoded = 0; // since then, seconds and tiles
+  return {
+    // The features of a tile have come, after so many seconds.
+    add(seconds) { if (first) { waited += seconds; encoded++; } },
+    // The seconds that are left when a part of the pixels is drawn, 0 to 1, and `rest` tiles are not
+    // encoded; null as long as they are not known. workers: as many tiles come at about one time.
+    left(part, rest, workers) {
+      first ??= { part, time: now() };
+      const elapsed = now() - first.time;
+      if (elapsed < SHORTEST || (rest && encoded < workers)) return null;
+      const drawing = (elapsed - waited) / (part - first.part) * (1 - part);
+      return drawing + (rest ? waited / encoded * rest : 0);
+    },
+  };
+};
