@@ -59,6 +59,25 @@ test("what is encoded after a save was cancelled is put nowhere: the store may b
   assert.ok(rows.isAborted);
 });
 
+test("the page answers between tiles, also where all are at hand", async () => {
+  const picture = { width: 320, height: 320 }, { makeWriter } = makeRows();
+  let isCancelled = false, drawn = 0;
+  setTimeout(() => { isCancelled = true; });
+  const file = await savePicture(picture, 1, {
+    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: () => 1, makeWriter, onProgress: () => {},
+    isCancelled: () => isCancelled, isAtHand: () => true, store: { put: () => {} },
+    features: async (index) => index,
+    read: (_, w, h) => {
+      const end = performance.now() + 1;
+      while (performance.now() < end); // A slow graphics card keeps the page waiting.
+      drawn++;
+      return new Uint8Array(4 * w * h);
+    },
+  });
+  assert.equal(file, null);
+  assert.ok(drawn < 400);
+});
+
 test("a tile that cannot be encoded ends the save, also one that is not waited for yet", async () => {
   const picture = { width: 40, height: 20 }, { rows, makeWriter } = makeRows();
   await assert.rejects(savePicture(picture, 2, {
