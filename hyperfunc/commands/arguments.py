@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
+from hyperfunc.errors import UserError
 from hyperfunc.files import as_path
 
 Positional = tyro.conf.Positional
@@ -73,3 +74,17 @@ def _with_addresses(arguments: Any) -> Any:
             path = as_path(value)
             paths |= {field.name: path} if isinstance(value, Path) else {}
     return dataclasses.replace(arguments, **paths)
+
+
+def check_apart(flag: str, folder: Path | None, dataset: str) -> None:
+    """Refuse to write among the images: they would be read with them the next time.
+
+    Raises:
+        UserError: the folder that the flag names lies in that of the dataset.
+    """
+    images = Path(dataset).expanduser().resolve()
+    if folder is not None and images.is_dir() and folder.resolve().is_relative_to(images):
+        raise UserError(
+            f"{flag} {folder} lies in the folder of the images, {images}, and would be read with "
+            "them the next time: give another folder"
+        )

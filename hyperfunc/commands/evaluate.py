@@ -10,7 +10,6 @@ python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out
 import dataclasses
 import functools
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hyperfunc.cache import keep_compilations
@@ -19,6 +18,7 @@ from hyperfunc.commands.arguments import (
     CommonFlags,
     OptionalPath,
     OptionalText,
+    check_apart,
     parse_arguments,
 )
 from hyperfunc.commands.running import run_command
@@ -115,7 +115,7 @@ def run(arguments: Arguments) -> None:
     use_cpu_cores()
     keep_compilations()
     _check_flags(arguments)
-    _check_save_dir(arguments.save_dir, arguments.dataset or "set5")
+    check_apart("--save_dir", arguments.save_dir, arguments.dataset or "set5")
     for folder in (arguments.save_dir, arguments.out):
         if folder is not None:
             check_place(folder / "image.png")
@@ -208,15 +208,3 @@ def _check_flags(arguments: Arguments) -> None:
         if getattr(arguments, name) != getattr(default, name):
             remedy = remedy or "leave it out"
             raise UserError(f"--{name} means nothing to --task={arguments.task}: {remedy}")
-
-
-def _check_save_dir(save_dir: Path | None, dataset: str) -> None:
-    """Refuse to write among the images: they would be evaluated the next time."""
-    folder = Path(dataset).expanduser().resolve()
-    if save_dir is None or not folder.is_dir():
-        return
-    if save_dir.resolve().is_relative_to(folder):
-        raise UserError(
-            f"--save_dir {save_dir} lies in the folder of the images, {folder}, and "
-            "would be evaluated with them the next time: give another folder"
-        )

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hyperfunc.cache import keep_compilations
-from hyperfunc.commands.arguments import Common, CommonFlags, OptionalPath, parse_arguments
+from hyperfunc.commands.arguments import (
+    Common,
+    CommonFlags,
+    OptionalPath,
+    check_apart,
+    parse_arguments,
+)
 from hyperfunc.commands.running import run_command
 from hyperfunc.devices import join_processes, make_mesh, use_cpu_cores
 from hyperfunc.errors import UserError
@@ -82,6 +88,7 @@ def run(arguments: Arguments) -> None:
     """Train on the devices of this process, or together with other processes."""
     from hyperfunc.training import train  # The help needs no packages for training.
 
+    check_apart("--workdir", arguments.workdir, arguments.experiment.data.dataset)
     if arguments.distributed:
         join_processes()
     else:

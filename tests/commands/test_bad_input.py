@@ -97,9 +97,11 @@ def test_training_warns_of_a_text_file_named_png_and_leaves_it_out(
 
 
 def test_a_folder_without_an_image(refuse, tmp_path):
-    (tmp_path / "text.png").write_text("this is no image")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "text.png").write_text("this is no image")
     error = refuse(
-        train.main, f"--data.dataset={tmp_path}", f"--workdir={tmp_path / 'run'}", lines=None
+        train.main, f"--data.dataset={images}", f"--workdir={tmp_path / 'run'}", lines=None
     )
     assert "none of its 1 files is a usable image" in error
 
@@ -156,10 +158,12 @@ def test_too_few_images_to_hold_one_out(refuse, flags, photos, tmp_path):
     assert "--data.validation=0" in error
 
 
-def test_results_cannot_be_written_among_the_images(refuse, trained, photos):
+def test_results_cannot_be_written_among_the_images(refuse, trained, photos, flags):
     evaluation = [f"--workdir={trained}", f"--dataset={photos}", "--scale=2"]
     for folder in (photos, photos / "out"):
         error = refuse(evaluate.main, *evaluation, f"--save_dir={folder}")
+        assert "lies in the folder of the images" in error and not (photos / "out").exists()
+        error = refuse(train.main, f"--workdir={folder}", *flags)
         assert "lies in the folder of the images" in error and not (photos / "out").exists()
 
 
