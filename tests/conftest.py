@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,8 +39,10 @@ gc.set_threshold(100_000, 20, 20)
 # Broadcasts between ranks have to be written out, where they can be seen.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-COMPILED_IN = 0.2
+COMPILED_IN = 0.02
 """What takes longer to compile is kept, in seconds."""
+COMPILED_BYTES = 2**30
+"""If what was kept takes more, it is deleted before the next tests."""
 Draw = Callable[..., np.ndarray]
 
 
@@ -59,12 +62,21 @@ def draw_photo(seed: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Delete what earlier runs compiled, if it is too much. Workers start after this."""
+    folder = config.cache.mkdir("compiled")
+    if not hasattr(config, "workerinput"):
+        if sum(file.stat().st_size for file in folder.iterdir()) > COMPILED_BYTES:
+            shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """What was compiled once is not compiled again, by any worker or process that a test starts."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder if worker_id == "master" else folder.parent) / "compiled"
-    folder.mkdir(exist_ok=True)
+def compilation_cache(pytestconfig: pytest.Config) -> Path:
+    """What was compiled once is not compiled again, by any worker, process or later run.
+
+    It is forgotten by ``pytest --cache-clear``.
+    """
+    folder = pytestconfig.cache.mkdir("compiled")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILED_IN)
     return folder
@@ -141,7 +153,7 @@ def start_python(compilation_cache: Path) -> Callable[..., subprocess.Popen[str]
             "JAX_NUM_CPU_DEVICES": str(jax.device_count()),
             "JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.values[OPTIMIZE_LITTLE]),
             "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(COMPILED_IN),
             "PYTHONPATH": str(ROOT),
         }
         return subprocess.Popen(

@@ -257,6 +257,7 @@ def test_a_bucket_that_is_not_there_is_refused_before_any_work(server, monkeypat
         check_places(batch)
 
 
+@pytest.mark.slow
 def test_a_run_in_a_store_is_killed_and_goes_on(
     server, monkeypatch, flags, experiment, trained, start_python, assert_equal
 ):

@@ -132,10 +132,8 @@ def test_languages_are_known():
     assert "README.md" in PYTHON_PAGES and len(SHELL_LINES) > 20
 
 
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(x, marks=() if x == "README.md" else pytest.mark.slow) for x in PYTHON_PAGES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PYTHON_PAGES)
 def test_the_python_of_a_page_runs(page, folder):
     names: dict[str, object] = {"__name__": page}
     for block in RUN:
@@ -156,6 +154,7 @@ def test_the_words_of_a_command_are_understood(line):
     parse(words)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run(folder):
     lines = [
         shlex.split(line, comments=True)[1:]

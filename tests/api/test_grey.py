@@ -26,7 +26,10 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    ["fields", *(pytest.param(name, marks=pytest.mark.slow) for name in [*NETWORKS][1:])],
+)
 def test_the_values_of_a_grey_picture_are_means(name, draw, tmp_path):
     network = NETWORKS[name]
     variables = jax.jit(network.init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))

@@ -44,6 +44,7 @@ def test_a_damaged_checkpoint(refuse, trained, photos, flags, tmp_path, part, ho
     assert str(workdir) in error and "step 2" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["training", "config/metadata", "model/d"])
 def test_training_goes_back_to_the_last_whole_checkpoint(
     trained, flags, tmp_path, part, capsys, assert_equal

@@ -132,7 +132,10 @@ def test_an_exported_model_works_from_any_folder(
         assert str(tmp_path).encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize(("dtype", "steps", "gain"), [("float32", 100, 3.0), ("bfloat16", 40, 0.5)])
+@pytest.mark.parametrize(
+    ("dtype", "steps", "gain"),
+    [pytest.param("float32", 100, 3.0, marks=pytest.mark.slow), ("bfloat16", 40, 0.5)],
+)
 def test_a_model_that_overfits_one_image_beats_bicubic(draw, tmp_path, flags, dtype, steps, gain):
     write_image(tmp_path / "images" / "only.png", draw(7, (48, 48)))
     dataset, workdir = f"{tmp_path / 'images'}", f"--workdir={tmp_path / 'run'}"
@@ -165,6 +168,7 @@ def test_a_model_that_overfits_one_image_beats_bicubic(draw, tmp_path, flags, dt
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(model.variables))
 
 
+@pytest.mark.slow
 def test_validation_ranks_checkpoints_and_saves_pictures(tmp_path, flags, monkeypatch):
     monkeypatch.setattr(tasks, "VALIDATION_SCALES", (2.0, 2.5, 3.0))  # For less to compile.
     # Logging, saving and validation have different intervals.

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import hyperfunc.upscaling.batch_run
 from hyperfunc.data import SuperResolution
@@ -196,6 +197,7 @@ def test_outputs_do_not_replace_one_another(run, tmp_path, folder):
     assert source.read_bytes() == before and not target.exists()
 
 
+@pytest.mark.slow
 def test_only_outputs_of_the_same_request_are_skipped(run, save_model, tmp_path, folder):
     """Whatever else changes what an output holds makes it again."""
     target, source = tmp_path / "out", folder / "a.png"
@@ -251,6 +253,7 @@ def test_a_misspelt_checkpoint_fails_also_where_nothing_is_to_be_done(run, tmp_p
     assert code == 2 and "no checkpoint: rs" in err
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_no_output_without_a_record(tmp_path, checkpoint, draw):
     """Whatever outputs a killed run has left, the next one skips, and makes the others."""
     for i in range(12):

@@ -222,6 +222,7 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing(monkeypatch, tmp_path):
     assert not list((tmp_path / "cache" / "hyperfunc").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
 def test_it_is_compiled_once(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)

@@ -221,7 +221,8 @@ def test_an_image_smaller_than_the_crop_is_mirrored(mesh, tmp_path):
     assert np.abs(batch["observed"][0].astype(int) - expected["observed"]).max() <= 1
 
 
-@pytest.mark.parametrize("devices", [1, 2])  # For a single device a thread makes batches ahead.
+# For a single device a thread makes batches ahead.
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_batch_is_a_function_of_its_number(source, devices):
     mesh = make_mesh(jax.devices()[:devices])
     task = SuperResolution(crop=8, shrink=1.5, noise=0.5)

@@ -67,6 +67,7 @@ def images(tmp_path_factory, draw):
     return folder
 
 
+@pytest.mark.slow
 def test_all_methods_stand_in_one_table(runs, trained, images, tmp_path):
     methods = ["bicubic", "srcnn", "rdn", "hyperfunc", "hyperfunc+"]
     evaluate.main(

@@ -171,6 +171,7 @@ def test_methods_are_named():
         load_restorers(["hyperfunc-sr"], "denoise", 1.0, checkpoint="nowhere")
 
 
+@pytest.mark.slow
 def test_the_command(trained, photos, tmp_path, capsys):
     """In one step and in two, of which the second has another model."""
     file = tmp_path / "out.json"

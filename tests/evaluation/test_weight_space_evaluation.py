@@ -76,6 +76,7 @@ def is_within(value, bounds):
     return bounds[0] <= value <= bounds[1]
 
 
+@pytest.mark.slow
 def test_everything_is_measured(model, sources, faces, drawn, tmp_path):
     """Numbers agree with those computed from the arguments of `draw_figures`."""
     result = evaluate_weight_space(model, sources, pairs=8, out=tmp_path)

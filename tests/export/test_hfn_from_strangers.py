@@ -269,6 +269,7 @@ def test_a_file_with_other_bytes_is_read_or_refused(
     read_or_refuse(tmp_path / "f.hfn", bytes(damaged))
 
 
+@pytest.mark.slow
 @settings(fuzz, max_examples=100)
 @given(st.data())
 def test_a_file_with_another_header_is_read_or_refused(

@@ -229,7 +229,7 @@ class TestGaussian:
         second = (values[:, :4].sum(axis=1) - 4 * values[:, 4]) / step**2
         np.testing.assert_allclose(blurred.laplacian(coords, per="pixel"), second, atol=2e-2)
 
-    @pytest.mark.parametrize("sigma", [0.3, 0.7, 2.0])
+    @pytest.mark.parametrize("sigma", [0.3, pytest.param(0.7, marks=pytest.mark.slow), 2.0])
     def test_closed_form_is_near(self, trained: ContinuousImage, sigma: float) -> None:
         """The blur must not leave what changes from window to window."""
         exact, near = (

@@ -147,6 +147,7 @@ class TestWarp:
         np.testing.assert_allclose(nowhere, 0.25)
 
 
+@pytest.mark.slow
 def test_a_homography_is_found_by_gradient_descent(f: ContinuousImage) -> None:
     """Sixteen corners agree to a tenth of a pixel."""
     offset = jnp.array([[0.02, -0.015, 0.02], [0.01, -0.02, -0.015], [0.02, -0.03, 0.0]])

@@ -236,6 +236,7 @@ def test_trunks_have_the_same_gradients_in_training(trunk, dtype):
         np.testing.assert_allclose(ours, theirs, atol=tolerance * float(jnp.abs(theirs).max()))
 
 
+@pytest.mark.slow
 def test_a_patch_hypernetwork_has_the_same_gradients_in_training():
     # Only dense layers, because batch normalisation changes values in training.
     network = PatchHypernetwork(

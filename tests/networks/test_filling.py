@@ -32,6 +32,7 @@ def test_a_missing_pixel_is_the_weighted_mean_of_the_known_ones_nearby():
         np.testing.assert_allclose(filled[b, y, x], total / weights, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_weights_fall_as_the_fourth_power_of_the_distance():
     impulse = np.full((1, 17, 17, 3), np.nan, np.float32)
     impulse[0, 8, 0] = 1.0

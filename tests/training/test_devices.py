@@ -60,6 +60,7 @@ def test_sharded_parameters_train_like_copied_ones(experiment, tmp_path, assert_
     assert_close("average", load_model(tmp_path).variables["params"])
 
 
+@pytest.mark.slow
 def test_a_run_on_four_devices_goes_on_on_one(flags, trained, tmp_path, start_python, assert_close):
     shutil.copytree(trained / "checkpoints" / "2", tmp_path / "checkpoints" / "2")
     process = start_python(TRAIN, f"--workdir={tmp_path}", *flags, JAX_NUM_CPU_DEVICES="1")

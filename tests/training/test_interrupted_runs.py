@@ -54,6 +54,7 @@ def faces_like(experiment: Experiment) -> Experiment:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "number"), [("sr", signal.SIGTERM), ("faces", signal.SIGINT)])
 def test_four_steps_are_two_a_signal_and_two_more(
     kind, number, experiment, trained, tmp_path, monkeypatch, capsys, assert_equal
@@ -164,6 +165,7 @@ train.main()
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_few_lines(flags, tmp_path, start_python):
     process = start_python(FULL_DISK, f"--workdir={tmp_path}", *flags)
     _, err = process.communicate(timeout=120)

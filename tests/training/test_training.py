@@ -69,7 +69,13 @@ def test_a_step_reports_the_loss_and_moves_everything(experiment, batch):
         assert not np.array_equal(before, leaf)
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("sr", "faces") else pytest.mark.slow)
+        for name in sorted(PRESETS)
+    ],
+)
 def test_a_step_keeps_the_types_of_the_state(name):
     """Else what was compiled for the first step does not fit the second."""
     experiment = PRESETS[name]
@@ -111,7 +117,7 @@ def test_a_learned_batch_has_a_lower_loss(experiment, batch):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("kind", ["resident", "degraded"])
+@pytest.mark.parametrize("kind", ["degraded", pytest.param("resident", marks=pytest.mark.slow)])
 def test_a_run_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path, kind):
     is_resident = kind == "resident"
     degradation = Degradation() if is_resident else PRESETS["restore"].task.degradation
@@ -152,6 +158,7 @@ def patches(layout, footprint=False, base="none"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "stride"),
     [
@@ -180,6 +187,7 @@ def test_a_stride_leaves_out_rows_and_columns_of_the_rendering(model, stride):
     assert np.asarray(whole).std() > 1e-3
 
 
+@pytest.mark.slow
 def test_running_statistics_are_those_of_the_averaged_network(experiment):
     model = patches(WHOLE_IMAGE)
     experiment = dataclasses.replace(experiment, model=model, task=Reconstruction(size=16))

@@ -68,6 +68,7 @@ def test_strips_put_together_equal_the_whole(draw, monkeypatch, height, layout, 
     assert upscaler.compilations == 1
 
 
+@pytest.mark.slow
 def test_light_is_averaged_between_strips(draw, monkeypatch):
     monkeypatch.setattr(strips, "MAX_STRIP_EVALUATIONS", 1000)
     model = make_model()
@@ -79,7 +80,7 @@ def test_light_is_averaged_between_strips(draw, monkeypatch):
     assert len(upscaler.plan((200, 14), size).pieces) > 2
 
 
-@pytest.mark.parametrize("branch_convs", [1, 2])
+@pytest.mark.parametrize("branch_convs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_strips_of_sliding_windows_equal_the_whole(draw, monkeypatch, branch_convs):
     monkeypatch.setattr(strips, "MAX_STRIP_EVALUATIONS", 1000)
     model = PatchHypernetwork(
@@ -107,6 +108,7 @@ def test_a_model_of_the_whole_image_renders_one_strip(draw):
     assert_same(upscaler(image, (20, 24)), draw_whole(model, variables, image, (20, 24)))
 
 
+@pytest.mark.slow
 def test_images_of_different_pitch_do_not_share_a_compiled_function(draw, monkeypatch):
     """The strips of both images have one shape, and both results have one size."""
     monkeypatch.setattr(strips, "MAX_STRIP_EVALUATIONS", 1000)
@@ -120,6 +122,7 @@ def test_images_of_different_pitch_do_not_share_a_compiled_function(draw, monkey
     assert upscaler.compilations == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint16, 1), (np.float32, 4)], ids=str)
 def test_strips_of_any_kind_of_image(monkeypatch, dtype, channels):
     """Several devices give what one gives. Reduced, the base reads far beyond a strip."""

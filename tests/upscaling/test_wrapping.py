@@ -64,6 +64,7 @@ def test_the_seam_is_no_larger_than_other_steps(wrap):
         assert (steps[0] <= steps[1:].max()) == (wrap == "xy")
 
 
+@pytest.mark.slow
 def test_a_model_of_windows_cannot_wrap():
     model = PatchHypernetwork(EDSR(4, 0), CosineMLP(hidden=(4,)), WindowLayout(8, 4), pool=2)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
