@@ -28,9 +28,17 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def program():
-    """A compiled function of one device that adds 1."""
+    """A compiled function of one device that adds 1.
+
+    JAX's own cache does not keep it: what was loaded from there cannot be serialised.
+    """
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = jax.config.values[name]
+    jax.config.update(name, 60)
     with jax.default_device(DEVICES[0]):
-        return jax.jit(lambda x: x + 1).lower(jnp.zeros(3)).compile()
+        compiled = jax.jit(lambda x: x + 1).lower(jnp.zeros(3)).compile()
+    jax.config.update(name, before)
+    return compiled
 
 
 @pytest.fixture

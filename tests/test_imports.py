@@ -52,6 +52,7 @@ def test_info_computes_nothing(imports_of, tmp_path):
     assert imports_of(CODE, "cache") == set()
 
 
+@pytest.mark.slow
 def test_upscale_needs_flax_only_to_compile(imports_of, tmp_path):
     words = ("upscale", tmp_path / "photo.png", tmp_path / "large.png", "--scale=2", "--overwrite")
     assert imports_of(CODE, *words) == {"flax", "jax"}

@@ -22,7 +22,7 @@ T = TypeVar("T")
 MAY_BE_EMPTY = ("--ray",)
 """Flags with a text that may be left out."""
 
-EMPTY = re.compile("(?!--ray=|--title=)(--.*=)?")
+EMPTY = re.compile("(?!--ray=|--title=)(--[^=]*=)?")
 """A word that says nothing, usually because a variable of the shell is not set."""
 
 

@@ -103,6 +103,7 @@ def test_results_at_an_anisotropic_scale_have_the_size_of_the_original(trained, 
     assert read_image(tmp_path / "pictures" / "photo_x2.5x1.png").shape == (40, 36, 3)
 
 
+@pytest.mark.slow
 def test_a_bundled_checkpoint_is_found_by_its_name(tmp_path, capsys):
     write_image(tmp_path / "images" / "astronaut.png", skimage.data.astronaut()[:96, 168:264])
     rows = {}
@@ -132,10 +133,8 @@ def test_an_exported_model_works_from_any_folder(
         assert str(tmp_path).encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize(
-    ("dtype", "steps", "gain"),
-    [pytest.param("float32", 100, 3.0, marks=pytest.mark.slow), ("bfloat16", 40, 0.5)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "steps", "gain"), [("float32", 100, 3.0), ("bfloat16", 40, 0.5)])
 def test_a_model_that_overfits_one_image_beats_bicubic(draw, tmp_path, flags, dtype, steps, gain):
     write_image(tmp_path / "images" / "only.png", draw(7, (48, 48)))
     dataset, workdir = f"{tmp_path / 'images'}", f"--workdir={tmp_path / 'run'}"

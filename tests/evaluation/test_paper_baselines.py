@@ -102,7 +102,7 @@ def test_all_methods_stand_in_one_table(runs, trained, images, tmp_path):
     ("arguments", "named"),
     [
         ("--methods=bicubic,fsrcnn", "'fsrcnn'; take some of bicubic, srcnn, rdn, hyperfunc"),
-        ("--methods=", "''"),
+        ("--methods=", "one of the arguments is empty"),
         ("--methods=srcnn", "train.py --preset=srcnn"),
         ("--methods=rdn --srcnn={runs}/srcnn", "train.py --preset=rdn"),
         ("--methods=srcnn --srcnn={runs}/srcnn --scale=3", "evaluate it with --scale=2"),

@@ -145,6 +145,7 @@ def test_the_results_of_a_space_of_pixels_are_known(model, sources, pixels):
     assert 1 <= shifted["median"] <= 8 and 0 <= shifted["first"] <= 1
 
 
+@pytest.mark.slow
 def test_every_image_has_as_many_pairs(model, sources, pixels, drawn, tmp_path):
     evaluate_weight_space(model, sources, pairs=100, out=tmp_path)
     first, second = drawn["pairs"]

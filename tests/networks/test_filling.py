@@ -53,6 +53,7 @@ def test_where_nothing_is_known_nearby_there_is_grey():
     np.testing.assert_array_equal(filled[:, :, FILL_RADIUS + 1 :], 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_base_is_the_known_pixels_and_gradients_are_finite(share):
     """Whatever is missing; and what a missing pixel holds has no influence."""

@@ -92,6 +92,7 @@ def test_a_box_is_a_plain_average():
     )
 
 
+@pytest.mark.slow
 def test_adjacent_boxes_share_no_sample():
     axis = WindowLayout(size=3, stride=3, overhang=0.0, profile="box").axis(300)
     for scale in (1.5, 2.0, 3.7):  # Also with samples on the edges.
@@ -99,6 +100,7 @@ def test_adjacent_boxes_share_no_sample():
         assert (weights.max(axis=1) == 1).all()
 
 
+@pytest.mark.slow
 @settings(  # Most of the drawn layouts are impossible, and refused.
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
 )
@@ -153,6 +155,7 @@ def test_layouts_are_values():
     assert WindowLayout(size=4, stride=2, overhang=0.0).grid((8, 9)) == (3, 4)
 
 
+@pytest.mark.slow
 def test_covers_have_finite_gradients():
     """Gradients are finite at the tip and the ends of a tent, too."""
     weight = lambda p: PER_PIXEL.axis(4).cover(p[None]).weight[0, 0]  # noqa: E731

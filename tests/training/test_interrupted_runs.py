@@ -96,9 +96,10 @@ def test_four_steps_are_two_a_signal_and_two_more(
     assert_equal(stopped.variables, load_model(tmp_path / "stopped", step=2).variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143)],
 )
 def test_a_signal_saves_and_ends_with_its_exit_code(
     number, exit_code, flags, trained, tmp_path, start_python, assert_equal
@@ -141,7 +142,8 @@ train.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize(("step", "saved"), [(3, 2), pytest.param(0, None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "saved"), [(3, 2), (0, None)])
 def test_a_signal_ends_a_step_that_lasts_too_long(step, saved, flags, tmp_path, start_python):
     process = start_python(SLOW_STEP.format(step=step), f"--workdir={tmp_path}", *flags)
     _, err = process.communicate(timeout=120)
@@ -174,6 +176,7 @@ def test_a_full_disk_is_told_in_few_lines(flags, tmp_path, start_python):
     assert "absl" not in err and len(lines) < 20, err
 
 
+@pytest.mark.slow
 def test_kill_9_loses_only_the_steps_since_the_last_save(
     flags, experiment, trained, tmp_path, start_python, assert_equal
 ):
@@ -236,6 +239,7 @@ def standing(experiment, source):
     )
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_another_runs_parameters(experiment, trained, tmp_path, assert_equal):
     state = training.train(standing(experiment, trained), tmp_path)
     start = load_model(trained)

@@ -117,7 +117,8 @@ def test_a_learned_batch_has_a_lower_loss(experiment, batch):
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("kind", ["degraded", pytest.param("resident", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["resident", "degraded"])
 def test_a_run_goes_on_as_if_it_had_not_been_stopped(experiment, tmp_path, kind):
     is_resident = kind == "resident"
     degradation = Degradation() if is_resident else PRESETS["restore"].task.degradation
@@ -217,6 +218,7 @@ def test_running_statistics_are_those_of_the_averaged_network(experiment):
     )
 
 
+@pytest.mark.slow
 def test_running_statistics_soon_forget_their_initial_values(experiment):
     """Also in a short run, because the average of the parameters does."""
     model = patches(WHOLE_IMAGE)

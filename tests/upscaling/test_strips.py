@@ -80,7 +80,8 @@ def test_light_is_averaged_between_strips(draw, monkeypatch):
     assert len(upscaler.plan((200, 14), size).pieces) > 2
 
 
-@pytest.mark.parametrize("branch_convs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("branch_convs", [1, 2])
 def test_strips_of_sliding_windows_equal_the_whole(draw, monkeypatch, branch_convs):
     monkeypatch.setattr(strips, "MAX_STRIP_EVALUATIONS", 1000)
     model = PatchHypernetwork(
