@@ -1,6 +1,7 @@
 """Arguments that every command has, and how a command's arguments are parsed."""
 
 import dataclasses
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -19,11 +20,11 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 OptionalNumber = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 T = TypeVar("T")
 
-MAY_BE_EMPTY = ("--ray",)
+MAY_BE_LEFT_OUT = ("--ray",)
 """Flags with a text that may be left out."""
 
-EMPTY = re.compile("(?!--ray=|--title=)(--[^=]*=)?")
-"""A word that says nothing, usually because a variable of the shell is not set."""
+MAY_BE_EMPTY = re.compile("--(ray|title|wrap|run[.]start[-_]from)")
+"""Flags whose empty text means none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +53,22 @@ def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None)
     Raises:
         ValueError: one of them is empty: an empty path would be the current folder.
     """
-    if any(EMPTY.fullmatch(word) for word in words):
+    if any(_is_empty(*pair) for pair in itertools.pairwise(["", *words])):
         raise ValueError(f"one of the arguments is empty: {shlex.join(words)}; say what is meant")
     arguments = tyro.cli(
         kind,
-        args=[f"{word}=" if word in MAY_BE_EMPTY else word for word in words],
+        args=[f"{word}=" if word in MAY_BE_LEFT_OUT else word for word in words],
         prog=prog,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
     )
     return _with_addresses(arguments)
+
+
+def _is_empty(before: str, word: str) -> bool:
+    """Whether a word says nothing, usually because a variable of the shell is not set."""
+    flag, equals, text = word.partition("=") if word else (before, "=", "")
+    is_flag = not word or flag.startswith("--")
+    return bool(is_flag and equals and not text and not MAY_BE_EMPTY.fullmatch(flag))
 
 
 def _with_addresses(arguments: Any) -> Any:

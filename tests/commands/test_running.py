@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from jax.errors import JaxRuntimeError
 
-from hyperfunc.commands import main
+from hyperfunc.commands import main, train
 from hyperfunc.commands.arguments import Common
 from hyperfunc.commands.running import report_errors, run_command
 from hyperfunc.errors import REPORT_ADDRESS, UserError
@@ -284,6 +284,12 @@ def test_an_empty_argument_is_not_the_current_folder(capsys, words):
         main(["restore", *words])
     assert raised.value.code == 2
     assert capsys.readouterr().err.startswith("error: one of the arguments is empty: ")
+
+
+@pytest.mark.parametrize("words", [["--run.start_from="], ["--run.start-from", ""]])
+def test_an_empty_text_may_mean_none(words):
+    arguments = train.parse(["--workdir=run", "--preset=sr_finetune", *words])
+    assert arguments.experiment.run.start_from == ""
 
 
 def test_a_closed_pipe_is_no_bug():
