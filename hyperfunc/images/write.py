@@ -134,10 +134,11 @@ def _fit(photo: Photo, format_: str) -> tuple[HostPixels, Metadata, list[str]]:
         notes.append("JPEG has no alpha: laid on white")
     bits, most = 8 * pixels.dtype.itemsize, CODECS[format_].max_bits
     if bits > most:
-        depth = "floats" if pixels.dtype == np.float32 else f"{bits} bits"
+        is_float = pixels.dtype == np.float32
+        depth = "floats" if is_float else f"{bits} bits"
         notes.append(f"{format_} holds {most} bits per channel: reduced from {depth}")
-        low, high = pixels.min(), pixels.max()
-        if depth == "floats" and not (low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE):
+        low, high = (pixels.min(), pixels.max()) if is_float else (0, 1)
+        if not (low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE):
             notes.append(f"values from {low:g} to {high:g} are limited to [0, 1]; TIFF keeps them")
         pixels = reduce_depth(pixels, np.uint8 if most == 8 else np.uint16)
     metadata = photo.metadata

@@ -1,7 +1,6 @@
 """The studio in Chromium: a picture comes in, becomes a function, and is saved."""
 
 import gzip
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ from PIL import Image
 
 import hyperfunc
 from hyperfunc.commands import main
-from hyperfunc.experiment import load_model
-from hyperfunc.upscaling import Upscaler
+from tests.export.studio_pictures import enlarge
 
 pytestmark = pytest.mark.browser
 
@@ -19,13 +17,6 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def page(studio_page):
     return studio_page
-
-
-def enlarge(pixels: np.ndarray, scale: float, checkpoint: str = "sr") -> np.ndarray:
-    """What `hyperfunc upscale` makes of a picture, as integers."""
-    model = load_model(checkpoint)
-    height, width = (math.floor(n * scale + 0.5) for n in pixels.shape[:2])
-    return Upscaler(model.network, model.variables)(pixels, (height, width)).astype(int)
 
 
 def test_what_is_saved_is_what_the_command_line_makes(page, draw, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hyperfunc.experiment import load_model
-from hyperfunc.upscaling import Upscaler
+from tests.export.studio_pictures import enlarge
 
 pytestmark = pytest.mark.browser
 
@@ -21,12 +20,6 @@ LOSE = (
 @pytest.fixture
 def page(studio_page):
     return studio_page
-
-
-def compute(pixels: np.ndarray, checkpoint: str) -> np.ndarray:
-    """What `hyperfunc upscale` makes of a picture at its own size, as integers."""
-    model = load_model(checkpoint)
-    return Upscaler(model.network, model.variables)(pixels, pixels.shape[:2]).astype(int)
 
 
 def start_saving(page, scale: float) -> None:
@@ -75,7 +68,7 @@ def test_a_model_chosen_just_before_is_what_saves(page, draw, tmp_path: Path) ->
     page.wait_until_open()
     page.choose_model(2)
     saved = page.save(1, tmp_path)
-    assert np.abs(saved - compute(pixels, "restore")).max() <= 1
+    assert np.abs(saved - enlarge(pixels, 1, "restore")).max() <= 1
 
 
 def test_a_save_that_was_cancelled_disturbs_nothing(page, draw, tmp_path: Path) -> None:
@@ -94,7 +87,7 @@ def test_a_save_that_was_cancelled_disturbs_nothing(page, draw, tmp_path: Path) 
     page.drop(pixels)
     page.wait_until(lambda: "50 × 40" in page.find("cells").text)
     saved = page.save(1, tmp_path)
-    assert np.abs(saved - compute(pixels, "sr_jpeg")).max() <= 1
+    assert np.abs(saved - enlarge(pixels, 1, "sr_jpeg")).max() <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["photo_x1.png"]
 
 

@@ -8,10 +8,10 @@ const makeEstimate = (now = () => performance.now() / 1000) => {
   let first = null; // when the first tile was drawn: { part, time }
   let waited = 0, encoded = 0; // since then, seconds and tiles
   return {
-    // The features of a tile have come, after so many seconds.
+    // The features of a tile were waited for, for so many seconds.
     add(seconds) { if (first) { waited += seconds; encoded++; } },
-    // The seconds that are left when a part of the pixels is drawn, 0 to 1, and `rest` tiles are not
-    // encoded; null as long as they are not known. workers: as many tiles come at about one time.
+    // The seconds that are left; null as long as they are not known. part: of the pixels that is drawn,
+    // 0 to 1. rest: tiles that are not encoded. workers: how many are encoded side by side.
     left(part, rest, workers) {
       first ??= { part, time: now() };
       const elapsed = now() - first.time;

@@ -38,7 +38,7 @@ const makeSaveDialog = (getPicture, save, labels) => {
   };
   const cancel = () => {
     isCancelled = true;
-    $("save-time").textContent = "Stopping …"; // who opens the dialog before it has
+    $("save-time").textContent = "Stopping …"; // It is seen if the dialog is opened again before.
   };
 
   const download = (blob, name) => {

@@ -29,9 +29,10 @@ const answerEvents = () => new Promise((done) => {
 });
 
 // makeWriter(width, height): of the file, see png.js. isCancelled(): whether to stop.
-// features(index, extra): resolves to those of a tile. isAtHand(index, extra): whether at once.
-// ahead(): tiles that are encoded at once. read(view, w, h): the RGBA bytes of a view.
-// onProgress(part, seconds): of the pixels, and that are left. Resolves to what the writer's `finish` does.
+// features(index, extra): resolves to those of a tile. isAtHand(index, extra): whether it has them.
+// ahead(): how many tiles are encoded side by side. read(view, w, h): the RGBA bytes of a view.
+// onProgress(part, seconds): the part of the pixels that is drawn, and the seconds that are left.
+// Resolves to what the writer's `finish` does.
 const savePicture = async (picture, scale, parts) => {
   const { tiling, margin, store, read, features, isAtHand, ahead, makeWriter } = parts;
   const [width, height] = scaledSize(picture, scale);
