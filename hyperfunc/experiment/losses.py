@@ -1,4 +1,4 @@
-"""Losses: one value per image, averaging is the caller's."""
+"""Losses: one value per image. The caller averages them."""
 
 from typing import Literal
 
@@ -7,14 +7,17 @@ from jaxtyping import Array, Float
 
 from hyperfunc.types import Images
 
-Loss = Literal["l1", "l2", "charbonnier"]
+Loss = Literal["l1", "l2", "charbonnier", "psnr"]
 
 
 def pixel_loss(name: Loss, predicted: Images, target: Images) -> Float[Array, " b"]:
-    """Mean over the pixels and channels of each image, [0, 1]; predictions may be beyond.
+    """Compare images in [0, 1]; predictions may be beyond.
 
     "l2" is the paper's squared error (Section 3.1), "l1" the absolute error, and "charbonnier"
-    sqrt(error^2 + 1e-6), Lai et al. 2017.
+    sqrt(error^2 + 1e-6), Lai et al. 2017: each is averaged over the pixels and channels of an
+    image. "psnr" is the logarithm (base 10) of the mean squared error + 1e-6, Chen et al. 2021
+    (HINet): ten times as much is minus the PSNR in dB. So 1 dB counts as much where little
+    can be restored as where nearly all can.
     """
     error = predicted - target
     if name == "l1":
@@ -23,6 +26,8 @@ def pixel_loss(name: Loss, predicted: Images, target: Images) -> Float[Array, " 
         values = jnp.square(error)
     elif name == "charbonnier":
         values = jnp.sqrt(jnp.square(error) + 1e-6)
+    elif name == "psnr":
+        return jnp.log10(jnp.square(error).mean(axis=(1, 2, 3)) + 1e-6)
     else:
         raise ValueError(f"there is no loss {name!r}")
     return values.mean(axis=(1, 2, 3))

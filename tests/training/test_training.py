@@ -284,7 +284,9 @@ def test_a_component_that_cannot_be_stored_is_told_before_anything_is_done(exper
 def test_each_loss_is_another():
     predicted, target = jnp.zeros((1, 2, 2, 3)), jnp.full((1, 2, 2, 3), 1e-3)
     values = {name: float(pixel_loss(name, predicted, target)[0]) for name in get_args(Loss)}
-    assert values == pytest.approx({"l1": 1e-3, "l2": 1e-6, "charbonnier": 2e-6**0.5})
+    logarithm = math.log10(2e-6)
+    expected = {"l1": 1e-3, "l2": 1e-6, "charbonnier": 2e-6**0.5, "psnr": logarithm}
+    assert values == pytest.approx(expected)
 
 
 def test_ctrl_c_stops_after_the_step_and_before_the_first_at_once(capsys):
