@@ -139,7 +139,9 @@ def measure_signs(
         error = image.error[rows, cols]
         curves["oracle"].append(sparsify(error, error))
         points = (pixels + 0.5) / image.large.shape[:2]
-        signs = {"disagreement": np.asarray(image.function.disagreement(points, 1 / scale))}
+        signs = {
+            "disagreement": np.asarray(image.function.disagreement(points, footprint=1 / scale))
+        }
         signs |= {k: v[rows, cols] for k, v in find_simple_signs(image, scale).items()}
         signs["both"] = signs["disagreement"] * signs["gradient"]
         for sign, values in signs.items():
@@ -271,7 +273,7 @@ def draw(arguments: Arguments, cells: list[dict[str, Any]]) -> None:
     model = hyperfunc.load_model(arguments.models[0])
     image, _ = next(enlarge(arguments, "urban100", arguments.crop, 4, model))
     centres = pixel_centres((arguments.crop, arguments.crop))
-    disagreement = np.asarray(image.function.disagreement(centres, 1 / 4))
+    disagreement = np.asarray(image.function.disagreement(centres, footprint=1 / 4))
     for axis, (title, map_) in zip(
         axes,
         {

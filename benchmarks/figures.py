@@ -224,9 +224,9 @@ def draw_cell(model: hyperfunc.Model) -> Figure:
     tent = jnp.prod(1 - jnp.abs(local), axis=-1)
 
     points = pixel_centres((side * 12, side * 12))
-    whole = image(points, FINEST)
-    correction = image_without_base(image)(points, FINEST).mean(axis=-1)
-    base = whole - image_without_base(image)(points, FINEST)
+    whole = image(points, footprint=FINEST)
+    correction = image_without_base(image)(points, footprint=FINEST).mean(axis=-1)
+    base = whole - image_without_base(image)(points, footprint=FINEST)
     limit = float(jnp.abs(patch).max())
     limit_of_sum = float(jnp.abs(correction).max())
 
@@ -261,8 +261,9 @@ def draw_footprint(model: hyperfunc.Model, side: int = 256, small: int = 88) -> 
     points = pixel_centres((small, small))
     pictures = {
         f"f at x1, {side} x {side}": image.render(scale=1),
-        f"{small} x {small}: point samples of f": image(points, FINEST),
-        "only the base averaged": averaged_base + image_without_base(image)(points, FINEST),
+        f"{small} x {small}: point samples of f": image(points, footprint=FINEST),
+        "only the base averaged": averaged_base
+        + image_without_base(image)(points, footprint=FINEST),
         "f(x, a), a = pixel pitch": image.render(small, small),
     }
     figure, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained")

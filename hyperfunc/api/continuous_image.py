@@ -208,8 +208,8 @@ class ContinuousImage:
     def __call__(
         self,
         coords: Points,
-        footprint: Number | Pair | Array = POINT_FOOTPRINT,
         *,
+        footprint: Number | Pair | Array = POINT_FOOTPRINT,
         widest: Number | None = None,
     ) -> Float[Array, "*points c"]:
         """Evaluate at points.
@@ -234,8 +234,8 @@ class ContinuousImage:
     def gradient(
         self,
         coords: Points,
-        footprint: Number | Pair = POINT_FOOTPRINT,
         *,
+        footprint: Number | Pair = POINT_FOOTPRINT,
         per: Per = "image",
     ) -> Float[Array, "*points c 2"]:
         """Compute the derivatives (d/dy, d/dx) of each channel, exactly almost everywhere.
@@ -253,8 +253,8 @@ class ContinuousImage:
     def laplacian(
         self,
         coords: Points,
-        footprint: Number | Pair = POINT_FOOTPRINT,
         *,
+        footprint: Number | Pair = POINT_FOOTPRINT,
         per: Per = "image",
     ) -> Float[Array, "*points c"]:
         """Compute the sum of both second derivatives of each channel.
@@ -271,7 +271,7 @@ class ContinuousImage:
         return self._differentiate(coords, footprint, ((2, 0), (0, 2)), per).sum(axis=-1)
 
     def disagreement(
-        self, coords: Points, footprint: Number | Pair | Array = POINT_FOOTPRINT
+        self, coords: Points, *, footprint: Number | Pair | Array = POINT_FOOTPRINT
     ) -> Float[Array, "*points"]:
         """Measure how far the target networks of overlapping windows disagree about each point.
 

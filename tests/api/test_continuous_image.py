@@ -144,7 +144,7 @@ class TestRender:
         assert f.render(scale=(2.5, 1)).shape == (50, 28, 3)
 
     def test_is_the_function_at_pixel_centres(self, f: ContinuousImage) -> None:
-        values = f(hyperfunc.pixel_centres((50, 70)), 1 / 2.5)
+        values = f(hyperfunc.pixel_centres((50, 70)), footprint=1 / 2.5)
         np.testing.assert_allclose(f.render(50, 70, clip=False), values, atol=1e-5)
 
     def test_a_crop_is_a_part(self, f: ContinuousImage) -> None:
@@ -204,7 +204,7 @@ class TestDeepZoom:
         """The pitch keeps its digits, however small it is."""
         for side in (1e-6, 1e-9):
             part = f.crop(0.5, 0.5, 0.5 + side, 0.5 + side, 8, 8)
-            expected = np.broadcast_to(f(np.array([[0.5, 0.5]]), 0.0), part.shape)
+            expected = np.broadcast_to(f(np.array([[0.5, 0.5]]), footprint=0.0), part.shape)
             np.testing.assert_allclose(part, expected, atol=1e-3)
 
 
@@ -240,11 +240,17 @@ class TestPytree:
         wrong = footprint[1] if isinstance(footprint, tuple) else footprint
         for evaluate in (f, f.gradient):
             with pytest.raises(ValueError, match=f"a footprint of {wrong}: give finite numbers"):
-                evaluate(jnp.full((1, 2), 0.5), footprint)
+                evaluate(jnp.full((1, 2), 0.5), footprint=footprint)
 
     def test_refuses_other_points(self, f: ContinuousImage) -> None:
         with pytest.raises(ValueError, match="shape"):
             f(np.zeros((4, 3)))
+
+    def test_refuses_two_arrays(self, f: ContinuousImage) -> None:
+        ys, xs = np.array([0.2, 0.8]), np.array([0.1, 0.9])
+        for method in (f, f.gradient, f.laplacian, f.disagreement):
+            with pytest.raises(TypeError, match="positional"):
+                method(ys, xs)
 
     def test_jit_of_an_image_and_of_its_methods(self, f: ContinuousImage) -> None:
         points = jnp.array([[0.2, 0.3], [0.7, 0.9]])
@@ -269,9 +275,9 @@ class TestDisagreement:
     def test_a_grid_is_its_points(self, f: ContinuousImage, layered: list[ContinuousImage]) -> None:
         grid = hyperfunc.pixel_centres((9, 7))
         for image in (f, layered[0]):
-            whole = image.disagreement(grid, 1)
+            whole = image.disagreement(grid, footprint=1)
             assert whole.shape == (9, 7) and float(whole.min()) >= 0 and float(whole.max()) > 1e-3
-            points = image.disagreement(grid.reshape(-1, 2), jnp.ones((63, 2)))
+            points = image.disagreement(grid.reshape(-1, 2), footprint=jnp.ones((63, 2)))
             np.testing.assert_allclose(whole.reshape(-1), points, atol=1e-6)
 
     def test_refuses_a_blur_and_windows_that_stand_alone(self, f: ContinuousImage) -> None:
@@ -324,7 +330,9 @@ class TestOtherModels:
     def test_patches_render_crop_and_evaluate(self, layered: list[ContinuousImage]) -> None:
         f = layered[0]
         whole = f.render(32, 24, clip=False)
-        np.testing.assert_allclose(f(hyperfunc.pixel_centres((32, 24)), 0.5), whole, atol=1e-5)
+        np.testing.assert_allclose(
+            f(hyperfunc.pixel_centres((32, 24)), footprint=0.5), whole, atol=1e-5
+        )
         crop = f.crop(0.5, 0.0, 1.0, 0.5, scale=2, clip=False)
         np.testing.assert_allclose(crop, whole[16:, :12], atol=1e-5)
 

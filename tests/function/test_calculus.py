@@ -125,30 +125,32 @@ class TestDerivatives:
         value, first, second = (
             np.stack(parts) for parts in zip(*(closed_form(f, p) for p in points), strict=True)
         )
-        np.testing.assert_allclose(f(coords, FOOTPRINT), value, atol=1e-5)
+        np.testing.assert_allclose(f(coords, footprint=FOOTPRINT), value, atol=1e-5)
         scale = np.array(SIZE)
-        gradient = f.gradient(coords, FOOTPRINT)
+        gradient = f.gradient(coords, footprint=FOOTPRINT)
         np.testing.assert_allclose(gradient, first * scale, atol=1e-4 * np.abs(first * scale).max())
-        per_pixel = f.gradient(coords, FOOTPRINT, per="pixel")
+        per_pixel = f.gradient(coords, footprint=FOOTPRINT, per="pixel")
         np.testing.assert_allclose(per_pixel, first, atol=1e-4 * np.abs(first).max())
-        laplacian = f.laplacian(coords, FOOTPRINT, per="pixel")
+        laplacian = f.laplacian(coords, footprint=FOOTPRINT, per="pixel")
         tolerance = 2e-4 * np.abs(second).max()
         np.testing.assert_allclose(laplacian, second.sum(-1), atol=tolerance)
         np.testing.assert_allclose(
-            f.laplacian(coords, FOOTPRINT), (second * scale**2).sum(-1), atol=tolerance * 200
+            f.laplacian(coords, footprint=FOOTPRINT),
+            (second * scale**2).sum(-1),
+            atol=tolerance * 200,
         )
 
     @pytest.mark.parametrize("name", ["f", "smooth"])
     def test_finite_differences(self, name: str, points: np.ndarray, request) -> None:
         f = request.getfixturevalue(name)
         step = 0.02  # Pixels; rounding and the fourth order leave an error of about 1e-4.
-        gradient = f.gradient(points / SIZE, FOOTPRINT, per="pixel")
+        gradient = f.gradient(points / SIZE, footprint=FOOTPRINT, per="pixel")
         for axis in range(2):
             shift = np.zeros(2)
             shift[axis] = step
             near, far = (
-                f((points + k * shift) / SIZE, FOOTPRINT)
-                - f((points - k * shift) / SIZE, FOOTPRINT)
+                f((points + k * shift) / SIZE, footprint=FOOTPRINT)
+                - f((points - k * shift) / SIZE, footprint=FOOTPRINT)
                 for k in (1, 2)
             )
             slope = (8 * near - far) / (12 * step)
@@ -172,7 +174,7 @@ def brute_force(f: ContinuousImage, coords: np.ndarray, sigma: float, nodes: int
     weight = np.exp(-0.5 * step**2)
     weight /= weight.sum()
     steps = sigma * np.stack(np.meshgrid(step, step, indexing="ij"), axis=-1) / np.array(SIZE)
-    values = f(coords[:, None, None] + steps, FOOTPRINT)
+    values = f(coords[:, None, None] + steps, footprint=FOOTPRINT)
     return np.einsum("nijc,i,j->nc", values, weight, weight)
 
 
@@ -182,12 +184,12 @@ class TestGaussian:
         coords = np.array([[0.31, 0.42], [0.01, 0.97]])
         expected = brute_force(f, coords, sigma, 321)
         blurred = f.gaussian(sigma)
-        np.testing.assert_allclose(blurred(coords, FOOTPRINT), expected, atol=5e-5)
-        assert np.abs(f(coords, FOOTPRINT) - expected).max() > 1e-2
+        np.testing.assert_allclose(blurred(coords, footprint=FOOTPRINT), expected, atol=5e-5)
+        assert np.abs(f(coords, footprint=FOOTPRINT) - expected).max() > 1e-2
 
     def test_grids_and_points_agree(self, f: ContinuousImage) -> None:
         blurred = f.gaussian(0.8)
-        values = blurred(pixel_centres((15, 21)).reshape(-1, 2), 2 / 3).reshape(15, 21, 3)
+        values = blurred(pixel_centres((15, 21)).reshape(-1, 2), footprint=2 / 3).reshape(15, 21, 3)
         np.testing.assert_allclose(blurred.render(scale=1.5, clip=False), values, atol=1e-5)
         crop = blurred.crop(0.2, 0.0, 1.0, 1 / 3, scale=1.5, clip=False)
         np.testing.assert_allclose(crop, values[3:, :7], atol=1e-5)
@@ -197,25 +199,28 @@ class TestGaussian:
         """Every row and column of a grid is integrated once; a list of points is not a grid."""
         blurred, grid = f.gaussian(0.4), pixel_centres((3, 4)) * 1.1 - 0.03
         for method in (blurred.gradient, blurred.laplacian):
-            on_grid, scattered = method(grid, FOOTPRINT), method(grid.reshape(-1, 2), FOOTPRINT)
+            on_grid, scattered = (
+                method(grid, footprint=FOOTPRINT),
+                method(grid.reshape(-1, 2), footprint=FOOTPRINT),
+            )
             assert on_grid.shape[:2] == (3, 4)
             scattered = scattered.reshape(on_grid.shape)
             np.testing.assert_allclose(on_grid, scattered, atol=1e-4 * np.abs(scattered).max())
         # The function may be traced while the grid is not.
         known = np.asarray(grid)
-        traced = jax.jit(lambda f: f.gradient(known, FOOTPRINT))(blurred)
-        expected = blurred.gradient(grid, FOOTPRINT)
+        traced = jax.jit(lambda f: f.gradient(known, footprint=FOOTPRINT))(blurred)
+        expected = blurred.gradient(grid, footprint=FOOTPRINT)
         np.testing.assert_allclose(traced, expected, atol=1e-4 * np.abs(expected).max())
-        assert blurred.gradient(np.zeros((0, 4, 2)), FOOTPRINT).shape == (0, 4, 3, 2)
+        assert blurred.gradient(np.zeros((0, 4, 2)), footprint=FOOTPRINT).shape == (0, 4, 3, 2)
         with pytest.raises(ValueError, match="points have shape"):
-            blurred.laplacian(np.zeros((2, 2, 3)), FOOTPRINT)
+            blurred.laplacian(np.zeros((2, 2, 3)), footprint=FOOTPRINT)
 
     @pytest.mark.slow
     def test_a_wide_blur_reads_no_more_than_the_image(self, f: ContinuousImage) -> None:
         """A band is no wider than the image, and the mirrored image repeats far beyond it."""
         grid = pixel_centres((2, 3))
         expected = brute_force(f, np.asarray(grid).reshape(-1, 2), 12.0, 601).reshape(2, 3, 3)
-        np.testing.assert_allclose(f.gaussian(12.0)(grid, FOOTPRINT), expected, atol=2e-3)
+        np.testing.assert_allclose(f.gaussian(12.0)(grid, footprint=FOOTPRINT), expected, atol=2e-3)
 
     def test_variances_add_up(self, f: ContinuousImage) -> None:
         assert f.gaussian(3.0).gaussian(4.0).sigma == 5.0
@@ -271,7 +276,9 @@ class TestGaussian:
     def test_other_target_networks(self, smooth: ContinuousImage) -> None:
         coords = np.array([[0.31, 0.42], [0.5, 0.6]])
         expected = brute_force(smooth, coords, 0.6, 41)
-        np.testing.assert_allclose(smooth.gaussian(0.6)(coords, FOOTPRINT), expected, atol=1e-4)
+        np.testing.assert_allclose(
+            smooth.gaussian(0.6)(coords, footprint=FOOTPRINT), expected, atol=1e-4
+        )
         with pytest.raises(ValueError, match="CosineMLP has no closed form"):
             smooth.gaussian(0.6, exact=False)
 
