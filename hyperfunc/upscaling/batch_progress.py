@@ -1,5 +1,6 @@
 """Show how far a batch is, and how much time and memory it will take."""
 
+import math
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from hyperfunc.upscaling.batch_plan import Job
+from hyperfunc.upscaling.memory import own_memory, peak_memory
 from hyperfunc.upscaling.upscaler import Upscaler
 
 ESTIMATE_AFTER_SHARE = 0.1
@@ -29,7 +31,7 @@ class BatchProgress:
     def __init__(self, upscaler: Upscaler, say: Callable[[str], None]) -> None:
         """Show the bar, if stderr is a terminal; ``say`` once what time and memory it will take."""
         self._upscaler, self._say, self._is_estimated = upscaler, say, True
-        self._memory = process_memory()
+        self._memory = self._own = 0
         self._done, self._begun, self._lock = 0, dict[int, int](), threading.Lock()
         # A bar that is disabled measures nothing.
         self._nowhere = open(os.devnull, "w", errors="backslashreplace")  # Names are any bytes.
@@ -59,6 +61,8 @@ class BatchProgress:
         with self._lock:
             if done == 0:
                 self._bar.unpause()
+                # What is compiled is in memory by now; the images are still to come.
+                self._own = self._own or own_memory() or peak_memory()
             self._begun[id(jobs)] = sum(job.pixels for job in jobs) * done // total
             self._show()
             self._estimate()
@@ -90,19 +94,11 @@ class BatchProgress:
         if self._is_estimated or not done or not is_enough:
             return
         self._is_estimated = True
-        gib = (self._upscaler.workspace + self._memory) / 2**30
+        needed = max(peak_memory(), self._own + self._upscaler.workspace + self._memory)
         time = tqdm.format_interval(elapsed * total / done)
-        self._say(f"expected: {time} for rendering, {gib:.1f} GiB of memory")
-
-
-def process_memory() -> int:
-    """The most memory that this process has taken so far, in bytes; 0 if the system cannot tell."""
-    try:
-        import resource
-    except ImportError:  # Windows.
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        self._say(
+            f"expected: {time} for rendering, {math.ceil(needed / 2**30 * 10) / 10} GiB of memory"
+        )
 
 
 def print_above_bar(text: str) -> None:

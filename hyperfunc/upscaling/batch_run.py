@@ -26,6 +26,7 @@ from hyperfunc.upscaling.batch_input import DECODED_AHEAD_BYTES, Input, decode_a
 from hyperfunc.upscaling.batch_plan import BATCH_SIZE, Batch, Job
 from hyperfunc.upscaling.batch_progress import BatchProgress
 from hyperfunc.upscaling.batch_summary import describe
+from hyperfunc.upscaling.memory import check_memory
 from hyperfunc.upscaling.missing import mark_missing, unmark
 from hyperfunc.upscaling.pieces import Plan
 from hyperfunc.upscaling.records import append_record
@@ -201,9 +202,17 @@ class _Pipeline:
         def report(done: int, total: int) -> None:
             if self._is_stopped.is_set():
                 raise _StoppedError
+            if not done:  # The model is compiled, and nothing is rendered yet.
+                self._check_memory(jobs)
             self._progress.update(jobs, done, total)
 
         return report
+
+    def _check_memory(self, jobs: list[Job]) -> None:
+        """Refuse images that cannot be rendered in the memory that is available."""
+        is_host = self._upscaler.mesh.devices.flat[0].platform == "cpu"
+        needed = sum(job.working_bytes for job in jobs) + self._upscaler.workspace * is_host
+        check_memory(str(jobs[0].source), needed)
 
 
 def _image_memory(jobs: list[Job]) -> int:

@@ -79,7 +79,8 @@ class CompiledFunctions:
                 save_program(key, devices, compiled)
         memory = compiled.memory_analysis()
         if memory is not None:
-            needed = memory.temp_size_in_bytes + memory.output_size_in_bytes
+            # While one result is computed, the one before it is copied, from all devices into one.
+            needed = memory.temp_size_in_bytes + 3 * memory.output_size_in_bytes
             self.workspace = max(self.workspace, needed * self.mesh.size)
         return functools.partial(compiled, self.variables)
 

@@ -71,7 +71,8 @@ def run_on_fake_clock(monkeypatch, batch, upscaler) -> list[str]:
     """Run a batch; returns the lines for people after the first, which describes it."""
     lines = []
     monkeypatch.setattr("tqdm.std.time", lambda: upscaler.seconds)
-    monkeypatch.setattr(batch_progress, "process_memory", lambda: 2**30)
+    monkeypatch.setattr(batch_progress, "own_memory", lambda: 2**30)
+    monkeypatch.setattr(batch_progress, "peak_memory", lambda: 3 * 2**29)
     run_batch(batch, upscaler, say=lines.append)
     assert batch.count("done") == len(batch.jobs)
     return lines[1:]
@@ -87,13 +88,13 @@ def run_on_fake_clock(monkeypatch, batch, upscaler) -> list[str]:
 )
 def test_time_is_estimated_once_enough_is_done(tmp_path, monkeypatch, heights, expected):
     lines = run_on_fake_clock(monkeypatch, plan_images(tmp_path, heights), FakeUpscaler())
-    assert lines == [f"expected: {expected} for rendering, 2.0 GiB of memory"]
+    assert lines == [f"expected: {expected} for rendering, 2.1 GiB of memory"]
 
 
 def test_time_to_compile_is_not_expected_of_the_other_images(tmp_path, monkeypatch):
     upscaler = FakeUpscaler(compile_seconds=100)
     lines = run_on_fake_clock(monkeypatch, plan_images(tmp_path, [10] * 12), upscaler)
-    assert lines == ["expected: 00:36 for rendering, 2.0 GiB of memory"]
+    assert lines == ["expected: 00:36 for rendering, 2.1 GiB of memory"]
 
 
 def test_few_large_images_wait(tmp_path, monkeypatch):

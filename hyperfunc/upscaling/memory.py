@@ -1,0 +1,71 @@
+"""How much memory there is, and how much this process takes."""
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+from hyperfunc.errors import UserError
+
+MEMINFO = Path("/proc/meminfo")
+"""Where Linux says what is available: what is free, and what it only keeps to read files faster."""
+
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where a container says how much of the machine's memory it has, such as docker's --memory=2g."""
+
+OWN = Path("/proc/self/statm")
+"""Where Linux says how much this process takes, in pages."""
+
+
+def available_memory() -> int | None:
+    """Return how many more bytes this process can take; None if the system cannot tell.
+
+    Reference: the Linux kernel's documentation, "The /proc Filesystem", MemAvailable, and "Control
+    Group v2", memory.max.
+    """
+    found = []
+    # Windows has no sysconf, and macOS knows only how much memory there is.
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError):
+        found += [int(x) * 1024 for x in re.findall(r"MemAvailable: *(\d+)", MEMINFO.read_text())]
+    with contextlib.suppress(OSError, ValueError):  # There is no container, or its limit is "max".
+        limit, used = (int((CONTAINER / f"memory.{x}").read_text()) for x in ("max", "current"))
+        cached = re.findall(r"inactive_file (\d+)", (CONTAINER / "memory.stat").read_text())
+        found.append(max(limit - used + sum(map(int, cached)), 0))
+    return min(found, default=None)
+
+
+def own_memory() -> int:
+    """Return how many bytes this process takes; 0 if the system cannot tell."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return int(OWN.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has taken so far; 0 if the system cannot tell."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def check_memory(name: str, needed: int, *, freed: int = 0) -> None:
+    """Check that so many bytes are available for an image, which errors call ``name``.
+
+    ``freed`` are bytes that this process takes now, and will have given back.
+
+    Raises:
+        UserError: they are not.
+    """
+    available = available_memory()
+    if available is not None and needed > available + freed:
+        raise UserError(
+            f"{name}: needs {needed / 2**30:.1f} GiB of memory, and "
+            f"{(available + freed) / 2**30:.1f} are available: ask for a smaller output, or end "
+            "other programs"
+        )

@@ -1,0 +1,112 @@
+"""What does not fit into the memory that is available is refused, and what is expected suffices."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hyperfunc.devices import make_mesh
+from hyperfunc.pixels import WHOLE_IMAGE
+from hyperfunc.upscaling import Request, Upscaler, batch_plan, memory
+from hyperfunc.upscaling.strips import StripPlanner
+from tests.batches import plan_batch, run_batch
+
+MIB = 2**20
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Return a function that sets what the system says, in MiB: a container has a limit."""
+
+    def say(available: int, limit: int | str = "max", used: int = 0, cached: int = 0) -> None:
+        text = f"MemTotal: {2**30} kB\nMemFree: 5 kB\nMemAvailable:   {available * 1024} kB\n"
+        (tmp_path / "meminfo").write_text(text)
+        limit = limit if isinstance(limit, str) else limit * MIB
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{used * MIB}\n")
+        stat = f"active_file 7\ninactive_file {cached * MIB}\n"
+        (tmp_path / "memory.stat").write_text(stat)
+
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    monkeypatch.setattr(batch_plan, "own_memory", lambda: 0)
+    return say
+
+
+def save(path):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("said", "available"),
+    [((300,), 300), ((300, 200, 150), 50), ((300, 200, 150, 40), 90), ((300, 900, 10), 300)],
+    ids=["no limit", "a container", "files that are cached", "a limit above what there is"],
+)
+def test_a_container_takes_no_more_than_its_share(machine, said, available):
+    machine(*said)
+    assert memory.available_memory() == available * MIB
+
+
+def test_a_system_that_says_nothing_refuses_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    monkeypatch.delattr("os.sysconf")  # Windows.
+    assert memory.available_memory() is None
+    memory.check_memory("a.png", 2**60)
+
+
+def test_outputs_that_do_not_fit_are_refused_before_the_work(machine, tmp_path):
+    machine(300)
+    path = save(tmp_path / "a.png")
+    for suffix, side, fits in (
+        (".png", 9000, True),
+        (".png", 11000, False),
+        (".webp", 9000, False),
+    ):
+        batch = plan_batch(path, tmp_path / f"b{suffix}", Request(size=(side, side)))
+        assert bool(batch.jobs) == fits
+    error = batch.outcomes[0].error or ""
+    assert error.startswith(f"{path}: needs 0.7 GiB of memory, and 0.3 are available: ask for a")
+
+
+def test_what_rendering_takes_counts(machine, tmp_path):
+    class LargeUpscaler(Upscaler):
+        workspace, rendered = 250 * MIB, 0
+
+        def __init__(self):
+            self._planner, self.mesh = StripPlanner(WHOLE_IMAGE), make_mesh()
+
+        def render_together(self, images, plans, *, progress=None):
+            assert progress is not None
+            progress(0, 1)
+            self.rendered += 1
+            return [np.zeros((*plan.size, 3), np.uint8) for plan in plans]
+
+    machine(300)
+    path, upscaler = save(tmp_path / "a.png"), LargeUpscaler()
+    for side, status in ((3000, "done"), (5000, "failed")):
+        batch = plan_batch(path, tmp_path / f"{side}.png", Request(size=(side, side)))
+        run_batch(batch, upscaler)
+        assert batch.outcomes[0].status == status
+    assert upscaler.rendered == 1
+    assert "a.png: needs 0.3 GiB of memory" in (batch.outcomes[0].error or "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a process has taken")
+def test_what_is_expected_suffices(tmp_path):
+    path, target = save(tmp_path / "a.png"), tmp_path / "b.png"
+    code = (
+        "import sys; from hyperfunc.commands import main; main(sys.argv[1:]);"
+        "print(open('/proc/self/status').read())"
+    )
+    words = [sys.executable, "-c", code, "upscale", path, target, "--scale=100"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    (expected,) = re.findall(r"expected: .* ([0-9.]+) GiB of memory", said)
+    (used,) = re.findall(r"VmHWM:\s*(\d+) kB", said)
+    assert 0.5 * float(expected) < int(used) / 2**20 <= float(expected)
