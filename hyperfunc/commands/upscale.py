@@ -144,6 +144,9 @@ def run(
         request = dataclasses.replace(request, mask=Mask(mask))
     elif command == "restore" and model.fills:
         raise UserError(f"{model.path} fills missing pixels only: say with --mask which ones")
+    elif model.fills:
+        use = "use --checkpoint=sr to enlarge, and hyperfunc restore --mask to fill"
+        print(f"warning: {model.path} fills missing pixels only: {use}", file=sys.stderr)
     request = dataclasses.replace(request, model=model.fingerprint)
     plan = functools.partial(
         plan_batches,

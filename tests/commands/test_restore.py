@@ -207,6 +207,14 @@ def test_a_checkpoint_that_is_named_is_used_or_refused(filling, image, tmp_path,
     assert target.exists()
 
 
+def test_enlarging_warns_of_a_checkpoint_that_fills(filling, image, tmp_path, capsys):
+    for checkpoint, warns in (("restore", False), ("inpaint", True)):
+        words = ["--scale=2", f"--checkpoint={checkpoint}", "--quiet"]
+        main(["upscale", str(image[0]), f"{tmp_path}/{checkpoint}.png", *words])
+        error = capsys.readouterr().err
+        assert ("inpaint fills missing pixels only: use --checkpoint=sr" in error) == warns
+
+
 def test_masks_that_cannot_be_used(filling, image, tmp_path, refuse):
     path, pixels = image
     target = tmp_path / "b.png"
