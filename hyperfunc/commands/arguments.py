@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -25,6 +26,9 @@ MAY_BE_LEFT_OUT = ("--ray",)
 
 MAY_BE_EMPTY = re.compile("--(ray|title|wrap|run[.]start[-_]from)")
 """Flags whose empty text means none."""
+
+FLAX_FIELDS = ("parent", "name")
+"""Fields of components that are no options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +55,12 @@ def parse_arguments(kind: type[T], words: list[str], *, prog: str | None = None)
     """Parse the words of a command line, without the name of the command, which ``prog`` is.
 
     Raises:
-        ValueError: one of them is empty: an empty path would be the current folder.
+        ValueError: one of them is empty: an empty path would be the current folder; or an option is
+            unknown, and others end with the same word.
     """
     if any(_is_empty(*pair) for pair in itertools.pairwise(["", *words])):
         raise ValueError(f"one of the arguments is empty: {shlex.join(words)}; say what is meant")
+    _check_prefixes(words, {name.replace("_", "-") for name in _list_options(kind)})
     arguments = tyro.cli(
         kind,
         args=[f"{word}=" if word in MAY_BE_LEFT_OUT else word for word in words],
@@ -69,6 +75,31 @@ def _is_empty(before: str, word: str) -> bool:
     flag, equals, text = word.partition("=") if word else (before, "=", "")
     is_flag = not word or flag.startswith("--")
     return bool(is_flag and equals and not text and not MAY_BE_EMPTY.fullmatch(flag))
+
+
+def _check_prefixes(words: list[str], options: set[str]) -> None:
+    """Name the options that are meant where a prefix such as "run." is wrong or left out."""
+    for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
+        name = flag[2:].replace("_", "-")
+        ending = name.rpartition(".")[2]
+        alike = [f"--{x}" for x in sorted(options) if x.rpartition(".")[2] == ending]
+        if alike and name not in options:
+            raise ValueError(f"{flag}: there is no such option; use {' or '.join(alike)}")
+
+
+def _list_options(kind: Any, prefix: str = "", *, is_top: bool = True) -> Iterator[str]:
+    """List the names of options, of which those of components have a prefix."""
+    for field in dataclasses.fields(kind):
+        if isinstance(kind, type):
+            make: Any = field.default_factory
+            value = field.default if make is dataclasses.MISSING else make()
+        else:
+            value = getattr(kind, field.name, None)
+        if dataclasses.is_dataclass(value):
+            below = "" if is_top else f"{prefix}{field.name}."
+            yield from _list_options(value, below, is_top=False)
+        elif field.name not in FLAX_FIELDS:
+            yield prefix + field.name
 
 
 def _with_addresses(arguments: Any) -> Any:
