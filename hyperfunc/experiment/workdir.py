@@ -34,7 +34,8 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     """Keep other processes from training in a workdir.
 
     The operating system releases the lock when the process ends, however it ends. Of several
-    processes that train together, the first one holds the lock for all.
+    processes that train together, the first one holds the lock for all. Of a run that ended before
+    it wrote anything, no folder is left that was not there before.
 
     Raises:
         UserError: another process trains there, or the folder cannot be written.
@@ -47,6 +48,7 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         yield
         return
     lock, owner = filelock.FileLock(workdir / ".lock"), workdir / ".lock.pid"
+    new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -69,7 +71,20 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if new and {path.name for path in workdir.iterdir()} <= {".lock", "checkpoints"}:
+                _remove_empty(new)
         lock.release()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove a workdir without checkpoints, the first of these folders, and those above it."""
+    checkpoints = folders[0] / "checkpoints"
+    if checkpoints.exists():
+        checkpoints.rmdir()
+    (folders[0] / ".lock").unlink(missing_ok=True)
+    for folder in folders:
+        folder.rmdir()
 
 
 def _not_writable(path: Path, error: OSError) -> UserError:

@@ -7,6 +7,8 @@ import pytest
 
 from hyperfunc.data import ImageSource
 from hyperfunc.errors import UserError
+from hyperfunc.experiment import Workdir, lock_workdir
+from hyperfunc.training import train
 from hyperfunc.training.starting import check_data, check_same
 
 
@@ -79,3 +81,23 @@ def test_other_images_are_refused(draw):
     ):
         with pytest.raises(UserError, match="runs/some was trained on 2 images.*start_from=runs"):
             check_data(identify(changed), saved, Path("runs/some"))
+
+
+def test_a_run_without_data_leaves_no_folder(tiny_experiment, tmp_path):
+    data = dataclasses.replace(tiny_experiment.data, dataset=str(tmp_path / "none"))
+    experiment = dataclasses.replace(tiny_experiment, data=data)
+    (tmp_path / "mine").mkdir()
+    for folder in ("runs/deep/a", "mine/a", "mine"):
+        with pytest.raises(UserError, match="none"):
+            train(experiment, tmp_path / folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert not (tmp_path / "mine" / "a").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoints/7/config"])
+def test_a_workdir_that_holds_something_stays(tmp_path, name):
+    workdir = tmp_path / "runs" / "a"
+    with lock_workdir(workdir), Workdir(workdir):
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workdir / name).write_text("something")
+    assert (workdir / name).read_text() == "something"
