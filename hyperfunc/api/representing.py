@@ -18,7 +18,7 @@ from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import FLOAT_TOLERANCE, read_as_shown, unwrap_pillow
 from hyperfunc.networks import AnyTheta, Hypernetwork
-from hyperfunc.upscaling import plan_encoding
+from hyperfunc.upscaling import mark_missing, plan_encoding
 from hyperfunc.values import to_unit_range
 
 MAX_THETA_BYTES = 2**32
@@ -61,7 +61,7 @@ def represent(
     is_grey = (pixels == pixels[..., :1]).all()
     if mask is not None:
         model.check_filling()
-        pixels = _mark_missing(pixels, np.asarray(mask))
+        pixels = mark_missing(pixels, _check_mask(np.asarray(mask), pixels.shape))
     function = _encode_tiles(model.hypernetwork, model.variables, pixels)
     if is_grey:  # The model would tint it.
         function = function.average_channels()
@@ -126,15 +126,15 @@ def to_pixels(image: Any) -> Float[np.ndarray, "h w 3"]:
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def _mark_missing(pixels: Float[np.ndarray, "h w 3"], mask: np.ndarray) -> np.ndarray:
-    if mask.shape != pixels.shape[:2] or mask.dtype != bool:
+def _check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if mask.shape != shape[:2] or mask.dtype != bool:
         raise ValueError(
-            f"a mask {list(mask.shape)} of {mask.dtype} for a picture {list(pixels.shape)}: give "
-            f"{list(pixels.shape[:2])} of bool"
+            f"a mask {list(mask.shape)} of {mask.dtype} for a picture {list(shape)}: give "
+            f"{list(shape[:2])} of bool"
         )
     if mask.all():
         raise ValueError("all pixels are missing: give a mask that is false somewhere")
-    return np.where(mask[..., None], np.float32(np.nan), pixels)
+    return mask
 
 
 _load_once = functools.lru_cache(maxsize=4)(load_model)

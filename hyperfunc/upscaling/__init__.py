@@ -8,7 +8,7 @@ from hyperfunc.upscaling.batch_plan import Batch, Request, plan_batches
 from hyperfunc.upscaling.batch_progress import print_above_bar
 from hyperfunc.upscaling.batch_run import run_batches
 from hyperfunc.upscaling.batch_summary import advise, advise_against_noise
-from hyperfunc.upscaling.missing import Mask
+from hyperfunc.upscaling.missing import Mask, mark_missing
 from hyperfunc.upscaling.on_ray import run_on_ray
 from hyperfunc.upscaling.places import check_places
 from hyperfunc.upscaling.records import Records, append_record
@@ -28,6 +28,7 @@ __all__ = [
     "append_record",
     "check_places",
     "describe_counts",
+    "mark_missing",
     "pair_files",
     "plan_batches",
     "plan_encoding",
