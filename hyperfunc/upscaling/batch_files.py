@@ -1,9 +1,11 @@
 """Find the inputs of a batch, and choose a place for each output."""
 
 import collections
+import contextlib
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -11,7 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from hyperfunc.errors import UserError
-from hyperfunc.files import as_path
+from hyperfunc.files import Address, as_path
 from hyperfunc.images import FORMATS, SUFFIXES, check_output, walk_images
 
 
@@ -41,8 +43,10 @@ def pair_files(
     """
     sources, place = [as_path(source) for source in sources], as_path(target)
     for path in (*sources, target):
-        if str(path) == "-":
-            raise UserError("-: standard input and output cannot be used; give files or a folder")
+        if str(path) == "-" or (path == target and _is_stdout(place)):
+            raise UserError(
+                f"{path}: standard input and output cannot be used; give files or a folder"
+            )
     for source in sources:
         if not source.exists():
             raise UserError(f"{source}: no such file or folder; check the path")
@@ -55,6 +59,15 @@ def pair_files(
     _check_folder(place, "there are several inputs")
     names = _choose_names([source.name for source in sources], suffix)
     return Files((source, place / name) for source, name in zip(sources, names, strict=True))
+
+
+def _is_stdout(target: Path) -> bool:
+    """Whether this is where messages go, by any name: they would be mixed with the image."""
+    if isinstance(target, Address):
+        return False
+    with contextlib.suppress(OSError, ValueError):  # Nothing is there, or stdout is no file.
+        return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
+    return False
 
 
 def _choose_target(source: Path, target: str | os.PathLike[str], suffix: str | None) -> Path:

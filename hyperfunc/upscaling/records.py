@@ -37,7 +37,12 @@ def identify_file(path: Path) -> list[int]:
 
 
 def append_record(beside: Path, output: Path, origin: Origin) -> None:
-    """Record the origin of an output, which is complete and still has the name ``beside``."""
+    """Record the origin of an output, which is complete and still has the name ``beside``.
+
+    A pipe or a device has no other name, and keeps nothing.
+    """
+    if beside == output:
+        return
     if isinstance(output, Address):
         name = f"{output.name}.{beside.stat().st_size}.{_digest(origin)}"
         (output.parent / FOLDER / name).write_bytes(b"")
@@ -70,7 +75,8 @@ class Records:
             identity = self._sizes.get(output.name)
         else:
             try:
-                identity = identify_file(output)
+                is_kept = output.is_file() or output.is_dir()  # Unlike what goes into a pipe.
+                identity = identify_file(output) if is_kept else None
             except (FileNotFoundError, NotADirectoryError):  # The latter: above it is a file.
                 identity = None
         if is_new:

@@ -1,8 +1,11 @@
 """`upscale` of one image, with a small random model."""
 
+import io
+import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -29,6 +32,33 @@ def test_a_file(run, tmp_path, folder):
     )
     assert code == 0 and out == err == ""
     assert read_photo(tmp_path / "b.jpg").pixels.shape == (45, 30, 3)
+
+
+def test_a_pipe_is_written_to(run, tmp_path, folder):
+    """It is no output that exists, and nothing about it is recorded."""
+    pipe, read = tmp_path / "pipe.png", []
+    os.mkfifo(pipe)
+    for _ in range(2):
+        reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+        reader.start()
+        code, _, err = run("upscale", folder / "a.png", pipe, "--scale", 2)
+        if code:  # Let the reader end.
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        reader.join(timeout=60)
+        assert code == 0, err
+    assert read[0] == read[1] and read_image(io.BytesIO(read[0])).shape == (40, 48, 3)
+    assert pipe.is_fifo()
+    assert not (tmp_path / ".hyperfunc.jsonl").exists()
+
+
+def test_standard_output_is_refused_by_any_name(tmp_path, folder):
+    link, file = tmp_path / "stdout.png", tmp_path / "b.png"
+    link.symlink_to("/dev/stdout")
+    words = [sys.executable, "-m", "hyperfunc", "upscale", folder / "a.png", link, "--scale=2"]
+    with file.open("wb") as stdout:
+        done = subprocess.run([*words, "--overwrite"], stdout=stdout, stderr=subprocess.PIPE)
+    assert done.returncode == 2 and b"stdout.png: standard input and output" in done.stderr
+    assert file.read_bytes() == b""
 
 
 def test_the_result_resembles_the_bicubic_enlargement(run, tmp_path, folder):
