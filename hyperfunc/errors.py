@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 from typing import Any
 
 REPORT_ADDRESS = "https://github.com/hyperfunc/hyperfunc/issues"
@@ -59,3 +60,8 @@ def check_range(
         if not all(least <= number <= most and math.isfinite(number) for number in values):
             wanted = f"at least {least}" if most == math.inf else f"a number from {least} to {most}"
             raise ValueError(f"{name} {value}: give {wanted}")
+
+
+def one_line(text: str) -> str:
+    """Escape control characters: the name of a file may have them, and a line stays one line."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], text)

@@ -26,7 +26,7 @@ from hyperfunc.commands.arguments import (
 )
 from hyperfunc.commands.functions import render_function
 from hyperfunc.commands.running import noting_interrupt
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, one_line
 from hyperfunc.files import Address, as_path, check_place
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ def run(
         overwrite=arguments.overwrite,
         suffix=f".{arguments.format}" if arguments.format else None,
     )
+    is_single = not (arguments.source.is_dir() or arguments.more)
     batches = plan()
     first = next(batches)
     _check_report(arguments.report, first)
-    is_single = not (arguments.source.is_dir() or arguments.more)
     tally = Tally(arguments.report)
     try:
         _enlarge(first, batches, plan, model, arguments, say, tally, is_single=is_single)
@@ -338,7 +338,7 @@ def _report_outcomes(tally: "Tally", say: Callable[[str], None], *, is_single: b
     failed = tally.counts["failed"]
     say(f"{tally.counts['done']} done, {tally.counts['skipped']} skipped, {failed} failed")
     for error in tally.errors:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
     if failed > len(tally.errors):
         more = failed - len(tally.errors)
         print(f"error: {more} more files failed; --report lists them all", file=sys.stderr)

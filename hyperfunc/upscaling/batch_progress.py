@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hyperfunc.errors import one_line
 from hyperfunc.upscaling.batch_plan import Job
 from hyperfunc.upscaling.memory import own_memory, peak_memory
 from hyperfunc.upscaling.upscaler import Upscaler
@@ -54,7 +55,7 @@ class BatchProgress:
 
     def show_name(self, name: str) -> None:
         """Show which file is next."""
-        self._bar.set_postfix_str(name)
+        self._bar.set_postfix_str(one_line(name))
 
     def update(self, jobs: Sequence[Job], done: int, total: int) -> None:
         """Show that ``done`` of ``total`` pieces of images are rendered. Any thread may call it."""
@@ -103,4 +104,4 @@ class BatchProgress:
 
 def print_above_bar(text: str) -> None:
     """Print a line without disturbing a progress bar."""
-    tqdm.write(text, file=sys.stdout)
+    tqdm.write(one_line(text), file=sys.stdout)

@@ -67,6 +67,22 @@ def test_any_name_is_enlarged_and_a_broken_link_is_named(run, tmp_path, folder):
     code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2)
     assert code == 1 and "6 done, 0 skipped, 1 failed" in out and (tmp_path / "out" / name).exists()
     assert f"{folder}/link.png: cannot be checked (No such file" in err
+    (folder / name).write_text("no image")
+    code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2, "--overwrite")
+    assert code == 1 and len(lines_of(err)) == 2 and "\\n.png: cannot be read as an image" in err
+
+
+def test_a_folder_that_is_gone_is_told_of_each_file(run, tmp_path, folder, monkeypatch):
+    check = hyperfunc.upscaling.batch_plan._check_target
+
+    def remove(*places):
+        shutil.rmtree(folder, ignore_errors=True)
+        check(*places)
+
+    monkeypatch.setattr("hyperfunc.upscaling.batch_plan._check_target", remove)
+    code, out, err = run("upscale", folder, tmp_path / "out", "--scale", 2)
+    assert code == 1 and "0 done, 0 skipped, " in out
+    assert len(lines_of(err)) == int(out.split()[-2]) > 1
 
 
 def test_an_interrupted_run_can_be_continued(run, tmp_path, folder, monkeypatch):
