@@ -1,6 +1,7 @@
 // Render a picture at any scale, tile by tile, into a file.
 
 const LARGEST_BAND = 64e6; // bytes of the rows that are rendered before they are written
+const LARGEST_READ = 2 ** 18; // pixels that are rendered at once: the page answers nothing meanwhile
 
 // The size of a picture at a scale, as `hyperfunc upscale` rounds it.
 const scaledSize = ({ width, height }, scale) =>
@@ -43,11 +44,22 @@ const savePicture = async (picture, scale, parts) => {
   const request = (index) => {
     if (!isEncoded || index >= tiling.count || requests.has(index)) return;
     requests.set(index, features(index, extra));
-    requests.get(index).catch(() => {}); // It is thrown where it is waited for.
+    // An error is thrown where it is waited for.
+    requests.get(index).then(() => rest.delete(index), () => {});
   };
-  const rest = new Set(); // tiles that are to be encoded
-  for (let index = 0; isEncoded && index < tiling.count; index++)
-    if (!isAtHand(index, extra)) rest.add(index);
+  const rest = new Set(Array(isEncoded ? tiling.count : 0).keys()); // tiles that are not encoded here
+  // part: of the pixels that is drawn.
+  const tell = (part) => {
+    // What is on the screen is encoded meanwhile, too.
+    const count = [...rest].filter((index) => !isAtHand(index, extra)).length;
+    parts.onProgress(part, estimate.left(part, count, ahead()));
+  };
+
+  // The RGBA bytes of w x h output pixels.
+  const render = (left, top, w, h) => read({
+    x: (left + w / 2) * across, y: (top + h / 2) * down, zoom: 1 / across, tall: down / across,
+    rotation: 0, compare: false, gradient: false, limited: footprint <= 1,
+  }, w, h);
 
   // Render the output rows first ... end, which lie in a row of tiles; null: it was cancelled.
   const renderBand = async (row, first, end, isLast) => {
@@ -56,23 +68,22 @@ const savePicture = async (picture, scale, parts) => {
       const tile = tiling.at(row * tiling.columns + column);
       for (let i = 0; i <= ahead(); i++) request(tile.index + i);
       const began = performance.now(), encoded = await requests.get(tile.index);
-      if (rest.delete(tile.index)) estimate.add((performance.now() - began) / 1000);
+      estimate.add((performance.now() - began) / 1000);
       if (isLast) requests.delete(tile.index);
       if (parts.isCancelled()) return null; // The store may be another picture's.
       if (isEncoded) store.put(tile.index, encoded);
       const [left, right] = pixelsWithin(tile.left, tile.right, across);
-      const [w, h] = [right - left, end - first];
-      if (w > 0 && h > 0) {
-        const view = {
-          x: (left + w / 2) * across, y: (first + h / 2) * down, zoom: 1 / across,
-          tall: down / across, rotation: 0, compare: false, gradient: false,
-          limited: footprint <= 1,
-        };
-        copyInto(band, width, left, read(view, w, h), w);
+      const [w, h] = [right - left, end - first], pieces = Math.max(1, Math.ceil(w * h / LARGEST_READ));
+      for (let i = 0; i < pieces; i++) {
+        const [top, bottom] = [i, i + 1].map((n) => Math.round(n / pieces * h));
+        if (w > 0 && bottom > top) {
+          const rgba = render(left, first + top, w, bottom - top);
+          copyInto(band.subarray(3 * width * top), width, left, rgba, w);
+        }
+        tell((first + (column + (i + 1) / pieces) / tiling.columns * h) / height);
+        await answerEvents();
+        if (parts.isCancelled()) return null;
       }
-      const part = (first + (column + 1) / tiling.columns * h) / height;
-      parts.onProgress(part, estimate.left(part, rest.size, ahead()));
-      await answerEvents();
     }
     return band;
   };

@@ -4,17 +4,18 @@ import { load } from "./parts.js";
 
 const { makeEstimate } = load(["estimate.js"], "makeEstimate");
 
-// Save tiles: each is waited for and drawn, after the model was loaded. Returns, for each tile, the
-// estimate and the time that was left then.
+// Save tiles: each is waited for and drawn, after the model was loaded. isAtHand(tile, i): whether a
+// tile is encoded already when tile i is saved. Returns, for each tile, the estimate and the time that
+// was left then.
 const follow = ({ tiles, loading, drawing, wait, isAtHand = () => false, workers = 1 }) => {
   let time = loading;
   const estimate = makeEstimate(() => time), told = [];
   for (let i = 0; i < tiles; i++) {
-    const seconds = isAtHand(i) ? 0 : wait(i);
+    const seconds = isAtHand(i, i) ? 0 : wait(i);
     time += seconds;
-    if (!isAtHand(i)) estimate.add(seconds + (i ? 0 : loading));
+    estimate.add(seconds + (i ? 0 : loading));
     time += drawing;
-    const rest = Array.from({ length: tiles }, (_, k) => k).filter((k) => k > i && !isAtHand(k));
+    const rest = Array.from({ length: tiles }, (_, k) => k).filter((k) => k > i && !isAtHand(k, i));
     told.push([estimate.left((i + 1) / tiles, rest.length, workers), time]);
   }
   return told.map(([seconds, at]) => [seconds, time - at]);
@@ -36,6 +37,14 @@ test("tiles that are encoded already take no more than their drawing", () => {
   assertRight(follow({
     tiles: 60, loading: 10, drawing: 0.2, wait: () => 2, isAtHand: (i) => i >= 20 && i < 40,
   }));
+});
+
+test("tiles that the screen encodes meanwhile need not be encoded again", () => {
+  // While the save waits for one tile, another is encoded for the screen, the last ones first.
+  const isAtHand = (tile, i) => tile >= 40 - i;
+  const told = follow({ tiles: 40, loading: 3, drawing: 0, wait: () => 4, isAtHand });
+  for (const [seconds, left] of told.filter(([x]) => x !== null))
+    assert.ok(Math.abs(seconds - left) <= 4);
 });
 
 test("nothing is encoded where all is at hand", () => {

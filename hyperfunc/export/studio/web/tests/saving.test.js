@@ -47,6 +47,54 @@ test("every tile is asked for once, in order, and put before it is drawn", async
   assert.equal(file.bytes.length, 3 * 80 * 40);
 });
 
+test("the estimate counts what the screen encodes meanwhile", async (t) => {
+  const picture = { width: 64, height: 64 }, atHand = new Set(), told = [], { makeWriter } = makeRows();
+  let time = 0, last = 16;
+  t.mock.method(performance, "now", () => 1000 * time);
+  await savePicture(picture, 2, {
+    tiling: makeTiling(picture, CONFIG), margin: 0, ahead: () => 0, makeWriter, isCancelled: () => false,
+    isAtHand: (index) => atHand.has(index), store: { put: () => {} },
+    features: async (index) => {
+      await null; // It is encoded elsewhere.
+      if (atHand.has(index)) return index;
+      time += 20; // of which the worker spends half on a tile of the screen
+      atHand.add(--last);
+      return index;
+    },
+    read: (view, w, h) => { time++; return new Uint8Array(4 * w * h); },
+    onProgress: (part, seconds) => told.push([part, seconds, time]),
+  });
+  for (const [, seconds, at] of told.filter(([part]) => part >= 0.25 && part < 1))
+    assert.ok(Math.abs(seconds - (time - at)) <= 0.25 * (time - at), `${seconds} ${time - at}`);
+});
+
+test("a large tile is rendered in pieces, between which the save can be cancelled", async () => {
+  const picture = { width: 16, height: 16 }, scale = 64, { makeWriter } = makeRows();
+  const run = (most) => {
+    const pieces = [];
+    return savePicture(picture, scale, {
+      tiling: makeTiling(picture, CONFIG), margin: 0, ahead: () => 0, makeWriter, onProgress: () => {},
+      isCancelled: () => pieces.length >= most, isAtHand: () => true, store: { put: () => {} },
+      features: async (index) => index,
+      read: (view, w, h) => {
+        pieces.push([view.y * scale - h / 2, view.y * scale + h / 2]);
+        assert.ok(w * h <= 2 ** 18);
+        return new Uint8Array(4 * w * h).fill(pieces.length);
+      },
+    }).then((file) => ({ file, pieces }));
+  };
+  const { file, pieces } = await run(Infinity);
+  let end = 0;
+  for (const [first, next] of pieces) { assert.equal(first, end); end = next; }
+  assert.equal(end, 1024);
+  pieces.forEach(([first, next], i) => {
+    for (const row of [first, next - 1]) assert.equal(file.bytes[3 * 1024 * row], i + 1);
+  });
+  const cancelled = await run(1);
+  assert.equal(cancelled.file, null);
+  assert.equal(cancelled.pieces.length, 1);
+});
+
 test("what is encoded after a save was cancelled is put nowhere: the store may be another's", async () => {
   const picture = { width: 40, height: 20 }, { rows, makeWriter } = makeRows();
   let isCancelled = false;
