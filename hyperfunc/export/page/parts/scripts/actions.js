@@ -14,7 +14,11 @@ const makeActions = (canvas, viewer, geometry, config) => {
   const toggleCompare = () => { if (config.base) toggle("compare"); };
   const toggleGradient = () => toggle("gradient");
   const reset = () => viewer.glideTo((view) => Object.assign(view, geometry.opening()), true);
-  const help = () => { if (!$("help").open && !$("help-button").hidden) $("help").showModal(); };
+  const help = () => {
+    if ($("help").open || $("help-button").hidden) return;
+    $("help").showModal();
+    $("help").scrollTop = 0; // The button at its end has the focus.
+  };
 
   $("zoom-in").onclick = () => zoomBy(1.5);
   $("zoom-out").onclick = () => zoomBy(1 / 1.5);

@@ -11,6 +11,7 @@ const MIN_COMPARED_WIDTH = 64; // CSS pixels. The line would hide a narrower ima
 const MARGIN = 18; // around the image, CSS pixels
 const SMALLEST = 32; // CSS pixels of the longer side of the image, in however small a window
 const WIDE_LEGEND = 0.6; // of the window's width: the image does not fit beside it
+const TALL_LEGEND = 0.27; // of the window's height: it would hide much of the image
 
 const makeGeometry = (canvas, toolbar, legend, config) => {
   const pixelRatio = () => canvas.width / canvas.clientWidth || 1;
@@ -22,27 +23,34 @@ const makeGeometry = (canvas, toolbar, legend, config) => {
     return [(event.clientX - box.left) * r, (event.clientY - box.top) * r];
   };
 
-  // The whole image in the part of the screen that the toolbar and a wide legend leave free.
+  // The whole image in the part of the screen that the toolbar leaves free, and the legend if it is
+  // wide or tall.
   const fit = () => {
     const r = pixelRatio(), margin = MARGIN * r;
     const bottom = (toolbar.offsetHeight + 16) * r + margin;
     const below = (legend.offsetTop + legend.offsetHeight) * r + margin;
-    const isInTheWay = legend.offsetWidth * r > WIDE_LEGEND * canvas.width;
-    const top = isInTheWay && below + bottom < canvas.height / 2 ? below : margin;
+    const beside = (legend.offsetLeft + legend.offsetWidth) * r + margin;
+    const isWide = legend.offsetWidth * r > WIDE_LEGEND * canvas.width;
+    const isTall = legend.offsetHeight * r > TALL_LEGEND * canvas.height;
+    const top = isWide && below + bottom < canvas.height / 2 ? below : margin;
+    const left = isTall && beside + margin < WIDE_LEGEND * canvas.width ? beside : margin;
     const zoom = Math.max(smallest(), Math.min(
-      (canvas.width - 2 * margin) / config.width,
+      (canvas.width - left - margin) / config.width,
       (canvas.height - bottom - top) / config.height));
+    const x = (config.width + (margin - left) / zoom) / 2;
     const y = (config.height + (bottom - top) / zoom) / 2;
-    return { zoom, x: config.width / 2, y, rotation: 0 };
+    return { zoom, x, y, rotation: 0 };
   };
 
   const smallest = () => Math.min(1, SMALLEST * pixelRatio() / Math.max(config.width, config.height));
 
-  // The view with which the page opens: beside the base, where the image is wide enough.
+  // The view with which the page opens: beside the base, where the image is wide enough. The line is in
+  // the middle of the image.
   const opening = () => {
     const whole = fit();
     const isWide = whole.zoom * config.width >= MIN_COMPARED_WIDTH * pixelRatio();
-    return { ...whole, split: 0.5, compare: config.base && isWide, gradient: false };
+    const split = 0.5 + (config.width / 2 - whole.x) * whole.zoom / canvas.width;
+    return { ...whole, split, compare: config.base && isWide, gradient: false };
   };
 
   const clampZoom = (zoom) => {
@@ -53,8 +61,8 @@ const makeGeometry = (canvas, toolbar, legend, config) => {
   // Move a view to the nearest one that shows some of the image.
   const constrain = (view) => {
     view.zoom = clampZoom(view.zoom);
-    view.x = clamp(view.x, 0, config.width);
-    const { y } = fit();
+    const { x, y } = fit();
+    view.x = clamp(view.x, Math.min(0, x), Math.max(config.width, x));
     view.y = clamp(view.y, Math.min(0, y), Math.max(config.height, y));
     view.rotation -= 2 * Math.PI * Math.round(view.rotation / (2 * Math.PI));
     view.split = clamp(view.split, 0, 1);

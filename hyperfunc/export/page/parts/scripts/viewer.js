@@ -11,6 +11,7 @@ const makeViewer = (geometry, config, onChange) => {
   const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
   let isFitted = true; // The whole image is shown, and stays so when the window changes its size.
   let glide = null; // { goal, from, start } during an animation
+  let line = 0.5; // where the line is in the opening view of this window
 
   return {
     view,
@@ -55,9 +56,15 @@ const makeViewer = (geometry, config, onChange) => {
       if (part === 1) { Object.assign(view, goal); glide = null; }
     },
 
-    // Adapt the view to a new size of the canvas.
+    // Adapt the view to a new size of the canvas. In the whole image, the line keeps its place.
     refit() {
-      if (isFitted) { Object.assign(view, geometry.fit()); glide = null; }
+      const { split } = geometry.opening();
+      if (isFitted) {
+        Object.assign(view, geometry.fit());
+        view.split += split - line;
+        glide = null;
+      }
+      line = split;
       geometry.constrain(view);
       onChange();
     },
@@ -65,6 +72,7 @@ const makeViewer = (geometry, config, onChange) => {
     // Show the view with which the page opens.
     open() {
       Object.assign(view, geometry.opening());
+      line = view.split;
       onChange();
     },
   };

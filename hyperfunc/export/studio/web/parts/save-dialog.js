@@ -35,6 +35,7 @@ const makeSaveDialog = (getPicture, save, labels) => {
     $("save-time").textContent = busy ? tellSaving(0, null) : "";
     for (const input of [...inputs, $("format")]) input.disabled = busy;
     check();
+    if (busy) $("save-cancel").focus(); // What had the focus is disabled.
   };
   const cancel = () => {
     isCancelled = true;
