@@ -30,7 +30,7 @@ def test_what_is_saved_is_what_the_command_line_makes(page, draw, tmp_path: Path
     assert "zoom in to sharpen" in page.find("cells").text
     page.run("hyperfunc.set({ zoom: 1 })")
     page.wait_until_sharp()
-    assert "sharp · on WebAssembly" in page.find("cells").text
+    assert "sharp · on the processor" in page.find("cells").text
     saved = page.save(2, tmp_path)
     assert saved.shape == expected.shape
     difference = np.abs(saved - expected)

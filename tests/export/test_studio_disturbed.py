@@ -98,7 +98,7 @@ def test_a_picture_is_not_replaced_while_it_is_saved(page, draw, tmp_path: Path)
     page.find("save").click()
     page.type_into("scale", 2)
     page.drop(draw(2, (20, 24)), "other.png")
-    assert "to open another one" in page.find("result-size").text
+    assert "before you open another one" in page.find("result-size").text
     saved = page.finish_saving(tmp_path / "photo_x2.png")
     assert saved.shape == (60, 80, 3)
     assert page.find("status").get_property("textContent") == "Saved"

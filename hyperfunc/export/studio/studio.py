@@ -186,7 +186,7 @@ def _link_licences(models: Sequence[Model]) -> list[str]:
         f'<a href="model/{name}/{LICENCE}">non-commercial research</a>' for name in bundled[:1]
     ]
     others = [model.path.name for model in models if model.path.name not in bundled]
-    return [*terms, *(f"{html.escape(name)}: its trainer’s" for name in others)]
+    return [*terms, *(f"{html.escape(name)} (ask who trained it)" for name in others)]
 
 
 def _write_service_worker(folder: Path, models: Sequence[str]) -> None:

@@ -11,9 +11,8 @@ const openWebGL = (canvas) => {
   });
   if (!gl)
     throw new Error(
-      "This page draws the image on the graphics card and needs WebGL 2, which this browser does " +
-      "not offer. Enable hardware acceleration, or open the page in a current Chrome, Edge, " +
-      "Firefox or Safari.");
+      "This page draws on the graphics card and needs WebGL 2, which this browser does not offer. " +
+      "Enable hardware acceleration, or open the page in a current Chrome, Edge, Firefox or Safari.");
   return gl;
 };
 

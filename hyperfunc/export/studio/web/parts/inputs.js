@@ -34,7 +34,7 @@ const listenToInputs = (open, openSave) => {
       try {
         const response = await fetch(button.dataset.path);
         open(await response.blob(), button.dataset.name);
-      } catch { $("problem").textContent = "The sample cannot be loaded: check the network."; }
+      } catch { $("problem").textContent = "The sample cannot be loaded: check the network and try again."; }
     };
 
   addEventListener("keydown", (event) => {

@@ -17,7 +17,7 @@ const makePool = (model, onReady) => {
     }
   };
   const fail = (message) => {
-    failure = new Error(`The picture cannot be sharpened here: ${message}`);
+    failure = new Error(`The model cannot run on this device: ${message}`);
     for (const { reject } of [...jobs.values(), ...queue]) reject(failure);
     jobs.clear();
     queue.length = 0;

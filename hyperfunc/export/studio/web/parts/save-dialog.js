@@ -17,7 +17,9 @@ const makeSaveDialog = (getPicture, save, labels) => {
     if (isWebp() && Math.max(width, height) > MAX_WEBP_SIDE)
       return `A WebP has at most ${MAX_WEBP_SIDE} pixels on a side: save a PNG.`;
     const most = isWebp() ? MAX_WEBP_PIXELS : canStream() ? Infinity : MAX_PIXELS_IN_MEMORY;
-    return width * height > most ? `${width} × ${height} pixels: too many to save here.` : "";
+    if (width * height <= most) return "";
+    const [what, instead] = isWebp() ? ["WebP", "save a PNG"] : ["PNG in this browser", "choose a smaller scale"];
+    return `${width} × ${height} pixels are too many for a ${what}: ${instead}.`;
   };
   const check = () => {
     scale = Number(chosen.value) / unit(chosen);

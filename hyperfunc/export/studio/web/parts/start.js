@@ -13,6 +13,7 @@ let picture = null, tiling = null, sharpener = null;
 const LOST_TWICE = "The browser has lost the graphics card twice: this is the picture itself. " +
   "Reload the page to try again.";
 const LOST = "The browser has lost the graphics card: save again when the picture is back.";
+const DEVICES = { WebGPU: "graphics card", WebAssembly: "processor" };
 const waiting = []; // for all to be sharp
 let backend = "", losses = 0;
 
@@ -27,14 +28,13 @@ const refresh = makeRefresher(() => { frames.invalidate(); return frames.settled
 
 const describe = (progress) => {
   const { done, wanted, isChanged } = progress, { width, height, notes } = picture;
-  const megapixels = (width * height / 1e6).toFixed(1);
-  const parts = [megapixels < 0.1 ? `of ${width} × ${height} pixels` : `${megapixels} megapixels`, ...notes];
+  const parts = [`from ${width} × ${height}`, ...notes];
   parts.push(tellProgress(progress, config.margin > 0, backend !== ""));
   if (done === wanted) for (const resolve of waiting.splice(0)) resolve();
   const isSharp = wanted > 0 && done === wanted;
   if (isSharp && !wasSharp) $("status").textContent = parts.at(-1);
   wasSharp = isSharp;
-  if (backend) parts.push(`on ${backend}`);
+  if (backend) parts.push(`on the ${DEVICES[backend]}`);
   $("cells").textContent = parts.join("\u00a0· "); // A line ends with the dot.
   if (isChanged && done === wanted) frames.invalidate();
   else if (isChanged) refresh();
@@ -63,7 +63,7 @@ const showPicture = () => {
   sharpener = makeSharpener(parts, describe, (error) => labels.warn(error.message));
   makePictureRenderer();
   if (gl.getError() === gl.OUT_OF_MEMORY)
-    throw new Error("This picture is too large for this device's graphics memory.");
+    throw new Error("This device has too little graphics memory for this picture.");
 };
 
 // Show the picture without functions, and say why.
@@ -76,7 +76,7 @@ let opened = 0; // pictures
 // files: how many there were to choose from.
 const open = async (blob, name, files = 1) => {
   if ($("save-dialog").open) { // What is being saved needs the graphics card.
-    $("result-size").textContent = "Save or cancel this picture to open another one.";
+    $("result-size").textContent = "Save this picture, or cancel, before you open another one.";
     return;
   }
   const number = ++opened;
@@ -139,8 +139,9 @@ const save = async (scale, makeWriter, onProgress, isCancelled) => {
 
 // Load a model, and use it for the picture from then on.
 const useModel = async (model) => {
-  const response = await fetch(`model/${encodeURIComponent(model.name)}/kernel.bin`);
-  if (!response.ok) throw new Error(`The model ${model.name} cannot be loaded: ${response.status}`);
+  const response = await fetch(`model/${encodeURIComponent(model.name)}/kernel.bin`).catch(() => null);
+  if (!response?.ok)
+    throw new Error(`The model ${model.name} cannot be loaded: check the network and try again.`);
   const loaded = new Float32Array(await response.arrayBuffer());
   sharpener?.close();
   store?.close();
@@ -161,14 +162,14 @@ const chooseModel = () => {
   labels.warn("");
   switched = Promise.all([ready, switched]).then(() => useModel(model)).catch((error) => {
     $("model").selectedIndex = models.findIndex(({ name }) => name === config.name);
-    labels.warn(`The model cannot be loaded: check the network (${error.message}).`);
+    labels.warn(error.message);
   });
 };
 
 const start = async () => {
   if (location.protocol === "file:")
     throw new Error(
-      "Browsers start the model only on pages from a server. In this folder, run " +
+      "A browser runs the models only on a page from a server. In this folder, run " +
       "“python -m http.server”, and open http://localhost:8000.");
   gl = openWebGL(canvas);
   await useModel(models[0]);

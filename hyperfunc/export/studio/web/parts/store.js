@@ -14,7 +14,7 @@ const makeStore = (gl, { tile, quads, layers, margin }, kernel) => {
       if (gl.getError() === gl.NO_ERROR) return [texture, down];
       gl.deleteTexture(texture);
     }
-    throw new Error("This device's graphics memory is too small for the function.");
+    throw new Error("This device has too little graphics memory for functions.");
   };
   const [coefficients, down] = allocate();
   const free = Array.from({ length: ACROSS * down }, (_, i) => i);
