@@ -1,5 +1,4 @@
 from .checkpoints import Model as Model
-from .checkpoints import export_model as export_model
 from .checkpoints import init_variables as init_variables
 from .checkpoints import load_model as load_model
 from .checkpoints import write_model as write_model
@@ -30,7 +29,6 @@ __all__ = [
     "Network",
     "Workdir",
     "count_parameters",
-    "export_model",
     "find_folder",
     "from_plain",
     "init_variables",

@@ -248,17 +248,12 @@ def _find_step(workdir: Path, step: int | None) -> tuple[Path, int]:
     return workdir, steps[-1] if step is None else step
 
 
-def export_model(workdir: Path, destination: Path, *, step: int | None = None) -> None:
-    """Write what inference needs of a checkpoint, the newest by default; `load_model` reads it.
+def write_model(model: Model, destination: Path) -> None:
+    """Write what inference needs of a model; `load_model` reads it.
 
     Raises:
-        UserError: there is no such checkpoint, or it is damaged, or the folder cannot be written.
+        UserError: the folder cannot be written.
     """
-    write_model(load_model(workdir, step=step), destination)
-
-
-def write_model(model: Model, destination: Path) -> None:
-    """Write a model as `export_model` does."""
     from hyperfunc.experiment.config import to_dict
 
     run = dataclasses.replace(model.experiment.run, start_from="")  # A path on this machine.

@@ -106,7 +106,7 @@ def _make_plugin_samples(image: Any) -> dict[str, bytes]:
 def _make_models(folder: Path, rgb: np.ndarray) -> dict[str, Path]:
     """Functions, an exported model, and a checkpoint, all of one small network."""
     from hyperfunc.api import represent
-    from hyperfunc.experiment import Workdir, export_model, load_model
+    from hyperfunc.experiment import Workdir, load_model, write_model
     from hyperfunc.training import make_init
     from hyperfunc.training.starting import save_state
 
@@ -114,7 +114,7 @@ def _make_models(folder: Path, rgb: np.ndarray) -> dict[str, Path]:
     with Workdir(checkpoint) as workdir:
         for step in (1, 2):
             save_state(workdir, EXPERIMENT, step, make_init(EXPERIMENT)(), None, "")
-    export_model(checkpoint, exported)
+    write_model(load_model(checkpoint), exported)
     function = represent(rgb, checkpoint=load_model(exported))
     samples = {"exported": exported, "checkpoint": checkpoint}
     for quantize in ("int8", "float16", None):

@@ -10,7 +10,7 @@ import skimage.data
 import evaluate
 import train
 from hyperfunc.data import tasks
-from hyperfunc.experiment import PRESETS, Workdir, export_model, load_model
+from hyperfunc.experiment import PRESETS, Workdir, load_model, write_model
 from hyperfunc.images import read_image, write_image
 from hyperfunc.pixels import degrade, imresize, psnr_y, ssim_y
 
@@ -119,7 +119,7 @@ def test_a_bundled_checkpoint_is_found_by_its_name(tmp_path, capsys):
 def test_an_exported_model_works_from_any_folder(
     trained, photos, tmp_path, monkeypatch, assert_equal
 ):
-    export_model(trained, tmp_path / "shipped")
+    write_model(load_model(trained), tmp_path / "shipped")
     (tmp_path / "shipped").rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     model, original = load_model("moved"), load_model(trained)

@@ -21,11 +21,11 @@ from hyperfunc.experiment import (
     PRESETS,
     Workdir,
     checkpoint_files,
-    export_model,
     exported,
     init_variables,
     load_model,
     lock_workdir,
+    write_model,
 )
 from hyperfunc.function import encode, render_grid
 from hyperfunc.pixels import Axis
@@ -156,7 +156,7 @@ def test_a_workdir_can_be_a_relative_path(save, tmp_path, monkeypatch):
 def test_a_string_may_name_a_bundled_checkpoint_and_a_path_is_a_folder(
     save, tmp_path, monkeypatch, variables
 ):
-    export_model(save({1: None}), tmp_path / "bundled" / "sr")
+    write_model(load_model(save({1: None})), tmp_path / "bundled" / "sr")
     save({5: None}, folder="sr")
     monkeypatch.setattr(exported, "BUNDLED", tmp_path / "bundled")
     monkeypatch.chdir(tmp_path)
@@ -169,7 +169,7 @@ def test_a_string_may_name_a_bundled_checkpoint_and_a_path_is_a_folder(
 
 def test_an_exported_checkpoint_has_no_training_state(save, tmp_path, variables):
     folder = save({1: None, 2: None})
-    export_model(folder, tmp_path / "exported", step=1)
+    write_model(load_model(folder, step=1), tmp_path / "exported")
     assert load_model(tmp_path / "exported").step == 1
     assert_equal(load_model(tmp_path / "exported").variables, variables)
     names = sorted(path.name for path in (tmp_path / "exported").iterdir())
@@ -184,7 +184,7 @@ def test_a_loaded_model_computes_in_float32(tmp_path, variables, tiny_experiment
     with Workdir(tmp_path / "run") as workdir:
         workdir.save(1, experiment, variables, {"step": np.asarray(1)}, None)
     assert load_model(tmp_path / "run").experiment.model == model
-    export_model(tmp_path / "run", tmp_path / "exported")
+    write_model(load_model(tmp_path / "run"), tmp_path / "exported")
     assert load_model(tmp_path / "exported").experiment.model == model
 
 

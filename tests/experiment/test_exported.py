@@ -14,11 +14,11 @@ from hyperfunc.experiment import (
     BUNDLED,
     PRESETS,
     count_parameters,
-    export_model,
     init_variables,
     load_model,
     read_exported,
     to_dict,
+    write_model,
 )
 from hyperfunc.experiment.exported import Exported, read_variables, write_exported
 
@@ -58,7 +58,7 @@ def test_what_a_network_reads_is_kept_without_it(tmp_path):
 
 
 def test_an_exported_model_can_be_exported_again(folder, tmp_path):
-    export_model(folder, tmp_path / "again")
+    write_model(load_model(folder), tmp_path / "again")
     for name in ("config.json", "model.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 

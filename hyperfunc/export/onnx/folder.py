@@ -81,7 +81,7 @@ def export_onnx(
     It needs the extra "onnx", which the caller checks.
 
     The folder is itself a checkpoint: ``config.json`` and ``model.safetensors`` are those of
-    `hyperfunc.experiment.export_model`. Every graph has run in ONNX Runtime before it is written.
+    `hyperfunc.experiment.write_model`. Every graph has run in ONNX Runtime before it is written.
 
     Args:
         model: with a Fourier series per pixel and the trunk `EDSR` or `HalfEDSR`.
