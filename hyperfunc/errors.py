@@ -64,4 +64,4 @@ def check_range(
 
 def one_line(text: str) -> str:
     """Escape control characters: the name of a file may have them, and a line stays one line."""
-    return re.sub(r"[\x00-\x1f\x7f]", lambda match: repr(match[0])[1:-1], text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], text)

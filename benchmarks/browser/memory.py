@@ -37,9 +37,9 @@ class Arguments:
         json: file to write.
     """
 
-    widths: tuple[int, ...] = (1000, 2000)
+    widths: tuple[int, ...] = (1000, 2000, 4000)
     scale: float = 2
-    seconds: int = 3600
+    seconds: int = 9000
     json: Path | None = None
 
 

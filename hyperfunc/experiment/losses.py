@@ -16,8 +16,8 @@ def pixel_loss(name: Loss, predicted: Images, target: Images) -> Float[Array, " 
     "l2" is the paper's squared error (Section 3.1), "l1" the absolute error, and "charbonnier"
     sqrt(error^2 + 1e-6), Lai et al. 2017: each is averaged over the pixels and channels of an
     image. "psnr" is the logarithm (base 10) of the mean squared error + 1e-6, Chen et al. 2021
-    (HINet): ten times as much is minus the PSNR in dB. So 1 dB counts as much where little
-    can be restored as where nearly all can.
+    (HINet); times -10 it is the PSNR in dB, of at most 60. So 1 dB counts the same in every
+    image.
     """
     error = predicted - target
     if name == "l1":

@@ -109,8 +109,8 @@ RESTORE = Experiment(
 Blind: what happened to an image, and how much of it, is not told. Half of the batches have scale 1.
 Three examples in five have one kind of degradation alone; of the others, one in eight has none. The
 network corrects each pixel, and the fields add to what is interpolated between those
-(docs/adr/0015-restoring-by-a-corrected-base.md). With the absolute error as loss, images that are
-hardly damaged would hardly count (docs/experiments/restoration.md).
+(docs/adr/0015-restoring-by-a-corrected-base.md). With the absolute error as the loss, images with
+little damage would count little (docs/experiments/restoration.md).
 
     python train.py --workdir=runs/restore --preset=restore --data_dir=DATA
 """
@@ -139,7 +139,8 @@ under strokes, rectangles or text. The network corrects a weighted mean of the k
 
     python train.py --workdir=runs/inpaint --preset=inpaint --data_dir=DATA
 
-The bundled checkpoint goes on from `restore` (docs/experiments/restoration.md).
+The bundled checkpoint goes on from `restore`, and was trained with the absolute error
+(docs/experiments/restoration.md).
 """
 
 SR_LARGE = Experiment(

@@ -65,7 +65,7 @@ def _is_stdout(target: Path) -> bool:
     """Whether this is where messages go, by any name: they would be mixed with the image."""
     if isinstance(target, Address):
         return False
-    with contextlib.suppress(OSError, ValueError):  # Nothing is there, or stdout is no file.
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # Or stdout is no file.
         return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
     return False
 

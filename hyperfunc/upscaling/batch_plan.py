@@ -31,8 +31,8 @@ LARGEST_OUTPUT = 2**31
 BATCH_SIZE = 256
 """Files that are planned at the same time. Small images among them share the shapes of tiles."""
 
-ROUNDING_BYTES = 12
-"""For each sample of an output whose missing pixels are filled: it is rendered as floats."""
+FLOAT_BYTES = 12
+"""What a sample takes besides where missing pixels are filled: it is rendered as floats first."""
 
 ENCODER_COPIES = {"AVIF": 10, "WebP": 2}
 """How many times the memory of the output encoders take, as measured with images of 16 and 36
@@ -172,7 +172,7 @@ class Job:
     def working_bytes(self) -> int:
         """Memory for the output, and for what it is made of and encoded with."""
         copies = 1 + ENCODER_COPIES.get(FORMATS[self.target.suffix.lower()], 0)
-        rounding = ROUNDING_BYTES * self.pixels * self.header.channels * (self.mask is not None)
+        rounding = FLOAT_BYTES * self.pixels * self.header.channels * (self.mask is not None)
         return self.output_bytes * copies + rounding
 
     @property
@@ -318,6 +318,6 @@ def _make_job(
     outcome.channels, outcome.dtype = header.channels, header.dtype.name
     check_output(target, size)
     job = Job(source, target, header, size, outcome, origin, request.mask)
-    # The images before it are gone when it has its turn.
+    # What this process holds now counts as free: earlier images are gone by then.
     check_memory(str(source), job.bytes, freed=own_memory())
     return job

@@ -21,6 +21,9 @@ the others."""
 ESTIMATE_AFTER_SECONDS = 5.0
 """Time is estimated after so many seconds of rendering, however little is done."""
 
+WRITER_BYTES = 32 * 2**20
+"""What the libraries take that are loaded to write an image, after the estimate."""
+
 
 class BatchProgress:
     """A progress bar in output pixels.
@@ -62,7 +65,7 @@ class BatchProgress:
         with self._lock:
             if done == 0:
                 self._bar.unpause()
-                # What is compiled is in memory by now; the images are still to come.
+                # What is compiled is in memory by now. The outputs are still to come.
                 self._own = self._own or own_memory() or peak_memory()
             self._begun[id(jobs)] = sum(job.pixels for job in jobs) * done // total
             self._show()
@@ -95,7 +98,8 @@ class BatchProgress:
         if self._is_estimated or not done or not is_enough:
             return
         self._is_estimated = True
-        needed = max(peak_memory(), self._own + self._upscaler.workspace + self._memory)
+        rendering = self._own + self._upscaler.workspace + self._memory + WRITER_BYTES
+        needed = max(peak_memory(), rendering)
         time = tqdm.format_interval(elapsed * total / done)
         self._say(
             f"expected: {time} for rendering, {math.ceil(needed / 2**30 * 10) / 10} GiB of memory"

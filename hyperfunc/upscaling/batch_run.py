@@ -174,7 +174,7 @@ class _Pipeline:
                 self._progress.finish([job])
         if not jobs:
             return
-        report = self._report(jobs)
+        report = self._report(jobs, plans)
         future = self._renderers.submit(_enlarge, jobs, plans, inputs, self._upscaler, report)
         self._rendering.append((jobs, quality, future))
         while len(self._rendering) > group.is_small:
@@ -196,23 +196,31 @@ class _Pipeline:
                 return future.result()
         raise KeyboardInterrupt
 
-    def _report(self, jobs: list[Job]) -> Progress:
+    def _report(self, jobs: list[Job], plans: list[Plan]) -> Progress:
         """Show the progress of a group, and end its rendering when the run is stopped."""
 
         def report(done: int, total: int) -> None:
             if self._is_stopped.is_set():
                 raise _StoppedError
             if not done:  # The model is compiled, and nothing is rendered yet.
-                self._check_memory(jobs)
+                self._check_memory(jobs, plans)
             self._progress.update(jobs, done, total)
 
         return report
 
-    def _check_memory(self, jobs: list[Job]) -> None:
+    def _check_memory(self, jobs: list[Job], plans: list[Plan]) -> None:
         """Refuse images that cannot be rendered in the memory that is available."""
         is_host = self._upscaler.mesh.devices.flat[0].platform == "cpu"
-        needed = sum(job.working_bytes for job in jobs) + self._upscaler.workspace * is_host
-        check_memory(str(jobs[0].source), needed)
+        needed = sum(job.working_bytes for job in jobs)
+        needed += max(map(self._upscaler.workspace_of, plans)) * is_host
+        names = ", ".join(str(job.source) for job in jobs)
+        try:
+            check_memory(names, needed)
+        except UserError:
+            if (writing := self._writing) is None:
+                raise
+            concurrent.futures.wait([writing])  # What the image before takes is free then.
+            check_memory(names, needed)
 
 
 def _image_memory(jobs: list[Job]) -> int:

@@ -42,8 +42,8 @@ class CompiledFunctions:
         self.mesh = mesh
         self.variables = jax.device_put(variables, replicated(mesh))
         self.load_network, self._name = load_network, name
-        self.workspace = 0
-        """The most memory that a function takes while it runs, in bytes, over all devices."""
+        self.workspaces: dict[Renderer, int] = {}
+        """The most memory that the functions of a renderer take, in bytes, over all devices."""
         self._functions: dict[Any, Callable[..., jax.Array]] = {}
         self._locks: dict[Any, threading.Lock] = {}
 
@@ -79,9 +79,11 @@ class CompiledFunctions:
                 save_program(key, devices, compiled)
         memory = compiled.memory_analysis()
         if memory is not None:
-            # While one result is computed, the one before it is copied, from all devices into one.
+            # There are three results: while one is computed, the one before it is copied from all
+            # devices into one array.
             needed = memory.temp_size_in_bytes + 3 * memory.output_size_in_bytes
-            self.workspace = max(self.workspace, needed * self.mesh.size)
+            known = self.workspaces.get(renderer, 0)
+            self.workspaces[renderer] = max(known, needed * self.mesh.size)
         return functools.partial(compiled, self.variables)
 
     def _trace(self, renderer: Renderer, inputs: Sequence[np.ndarray]) -> jax.stages.Lowered:

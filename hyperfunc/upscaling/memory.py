@@ -14,8 +14,8 @@ MEMINFO = Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """Where a container says how much of the machine's memory it has, such as docker's --memory=2g."""
 
-OWN = Path("/proc/self/statm")
-"""Where Linux says how much this process takes, in pages."""
+OWN = Path("/proc/self/status")
+"""Where Linux says how much this process takes, and the most that it has taken."""
 
 
 def available_memory() -> int | None:
@@ -39,19 +39,27 @@ def available_memory() -> int | None:
 
 def own_memory() -> int:
     """Return how many bytes this process takes; 0 if the system cannot tell."""
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        return int(OWN.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    return _read_own("VmRSS")
 
 
 def peak_memory() -> int:
     """Return the most bytes that this process has taken so far; 0 if the system cannot tell."""
+    if peak := _read_own("VmHWM"):  # Linux's rusage counts what the parent took before the start.
+        return peak
     try:
         import resource
     except ImportError:  # Windows.
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _read_own(name: str) -> int:
+    """Return a number of `OWN` in bytes; 0 if it is not there."""
+    with contextlib.suppress(OSError):
+        for found in re.findall(rf"{name}:\s*(\d+) kB", OWN.read_text()):
+            return int(found) * 1024
+    return 0
 
 
 def check_memory(name: str, needed: int, *, freed: int = 0) -> None:
@@ -67,5 +75,5 @@ def check_memory(name: str, needed: int, *, freed: int = 0) -> None:
         raise UserError(
             f"{name}: needs {needed / 2**30:.1f} GiB of memory, and "
             f"{(available + freed) / 2**30:.1f} are available: ask for a smaller output, or end "
-            "other programs"
+            "other programs; a smaller --tile takes less, too"
         )

@@ -225,8 +225,12 @@ class Upscaler:
 
     @property
     def workspace(self) -> int:
-        """The most memory that the compiled functions take, in bytes, over all devices."""
-        return self._functions.workspace
+        """The most memory that one of the compiled functions takes, in bytes, over all devices."""
+        return max(list(self._functions.workspaces.values()), default=0)
+
+    def workspace_of(self, plan: Plan) -> int:
+        """The most memory that the functions compiled for a plan take, in bytes."""
+        return self._functions.workspaces.get(plan.renderer, 0)
 
     def _start_groups(
         self, images: Sequence[HostPixels], plans: Sequence[Plan], report: Progress

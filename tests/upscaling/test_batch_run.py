@@ -44,6 +44,9 @@ class FakeUpscaler(Upscaler):
         self.seconds, self.compile_seconds = 0.0, compile_seconds
         self.lock = threading.Lock()
 
+    def workspace_of(self, plan):
+        return self.workspace
+
     def render_together(self, images, plans, *, progress=None):
         with self.lock:
             return [

@@ -3,14 +3,20 @@
 import re
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hyperfunc.devices import make_mesh
+from hyperfunc.errors import UserError
 from hyperfunc.pixels import WHOLE_IMAGE
-from hyperfunc.upscaling import Request, Upscaler, batch_plan, memory
+from hyperfunc.upscaling import Request, Upscaler, batch_plan, batch_run, memory
 from hyperfunc.upscaling.strips import StripPlanner
 from tests.batches import plan_batch, run_batch
 
@@ -81,6 +87,9 @@ def test_what_rendering_takes_counts(machine, tmp_path):
         def __init__(self):
             self._planner, self.mesh = StripPlanner(WHOLE_IMAGE), make_mesh()
 
+        def workspace_of(self, plan):
+            return self.workspace
+
         def render_together(self, images, plans, *, progress=None):
             assert progress is not None
             progress(0, 1)
@@ -110,3 +119,62 @@ def test_what_is_expected_suffices(tmp_path):
     (expected,) = re.findall(r"expected: .* ([0-9.]+) GiB of memory", said)
     (used,) = re.findall(r"VmHWM:\s*(\d+) kB", said)
     assert 0.5 * float(expected) < int(used) / 2**20 <= float(expected)
+
+
+def test_an_image_that_was_refused_refuses_no_other(machine, tmp_path):
+    """What was compiled for the one is not what the other takes."""
+
+    class OtherUpscaler(Upscaler):
+        workspace = 250 * MIB
+
+        def __init__(self):
+            self._planner, self.mesh = StripPlanner(WHOLE_IMAGE), make_mesh()
+
+        def workspace_of(self, plan):
+            return 400 * MIB if plan.size[0] > 50 else MIB
+
+        def render_together(self, images, plans, *, progress=None):
+            assert progress is not None
+            progress(0, 1)
+            return [np.zeros((*plan.size, 3), np.uint8) for plan in plans]
+
+    machine(300)
+    (tmp_path / "in").mkdir()
+    for name, height in (("a.png", 60), ("b.png", 40)):
+        Image.new("RGB", (40, height)).save(tmp_path / "in" / name)
+    batch = plan_batch(tmp_path / "in", tmp_path / "out", Request(scale=(1.0, 1.0)))
+    run_batch(batch, OtherUpscaler())
+    assert [outcome.status for outcome in batch.outcomes] == ["failed", "done"]
+
+
+def test_what_is_still_being_written_is_waited_for(monkeypatch, tmp_path):
+    """Memory that the writer gives back refuses no image."""
+    written = threading.Event()
+    job = plan_batch(save(tmp_path / "a.png"), tmp_path / "b.png", Request(scale=(9.0, 9.0))).jobs[
+        0
+    ]
+    plan = StripPlanner(WHOLE_IMAGE).plan((32, 40), (288, 360), 1)
+    pipeline: Any = object.__new__(batch_run._Pipeline)
+    pipeline._upscaler = SimpleNamespace(mesh=make_mesh(), workspace_of=lambda plan: 0)
+
+    def write() -> None:
+        time.sleep(0.1)
+        written.set()
+
+    available = {True: 2 * job.working_bytes, False: job.working_bytes // 2}
+    monkeypatch.setattr(memory, "available_memory", lambda: available[written.is_set()])
+    with ThreadPoolExecutor(1) as pool:
+        pipeline._writing = pool.submit(write)
+        pipeline._check_memory([job], [plan])
+        assert written.is_set()
+        available[True] = available[False]
+        with pytest.raises(UserError, match="are available"):
+            pipeline._check_memory([job], [plan])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what a process has taken")
+def test_a_process_takes_nothing_for_its_parent():
+    ballast = np.ones(400 * MIB, np.uint8)
+    code = "from hyperfunc.upscaling.memory import peak_memory; print(peak_memory())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 10 * MIB < int(said.stdout) < ballast.nbytes

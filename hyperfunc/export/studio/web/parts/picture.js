@@ -37,7 +37,7 @@ const readPicture = async (blob, maxSide) => {
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   const rgba = context.getImageData(0, 0, width, height).data, notes = [];
-  if (scale < 1) notes.push(`the ${w} × ${h} of the file are too many for this device`);
+  if (scale < 1) notes.push(`the file's ${w} × ${h} pixels are too many for this device`);
   if (layOnWhite(rgba)) notes.push("transparent parts became white");
   return { width, height, rgba, isGrey: isGreyEverywhere(rgba), notes };
 };

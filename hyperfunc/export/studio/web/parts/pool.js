@@ -16,12 +16,13 @@ const makePool = (model, onReady) => {
       idle.shift().postMessage({ number, ...cut }, [cut.bytes.buffer]);
     }
   };
-  const fail = (message) => {
-    failure = new Error(`The model cannot run on this device: ${message}`);
+  const end = (error) => {
+    failure = error;
     for (const { reject } of [...jobs.values(), ...queue]) reject(failure);
     jobs.clear();
     queue.length = 0;
   };
+  const fail = (message) => end(new Error(`The model cannot run on this device: ${message}`));
 
   const add = (allowed) => {
     const worker = new Worker("worker.js", { type: "module", name: `${allowed}/${model}` });
@@ -55,7 +56,7 @@ const makePool = (model, onReady) => {
     }),
     close() {
       for (const worker of workers) worker.terminate();
-      fail("another model was chosen");
+      end(new Error("Another model was chosen."));
     },
   };
 };

@@ -140,8 +140,10 @@ const save = async (scale, makeWriter, onProgress, isCancelled) => {
 // Load a model, and use it for the picture from then on.
 const useModel = async (model) => {
   const response = await fetch(`model/${encodeURIComponent(model.name)}/kernel.bin`).catch(() => null);
-  if (!response?.ok)
-    throw new Error(`The model ${model.name} cannot be loaded: check the network and try again.`);
+  if (!response?.ok) {
+    const status = response ? ` (${response.status})` : "";
+    throw new Error(`The model ${model.name} cannot be loaded${status}: check the network and try again.`);
+  }
   const loaded = new Float32Array(await response.arrayBuffer());
   sharpener?.close();
   store?.close();

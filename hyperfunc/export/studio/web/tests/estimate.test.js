@@ -43,8 +43,9 @@ test("tiles that the screen encodes meanwhile need not be encoded again", () => 
   // While the save waits for one tile, another is encoded for the screen, the last ones first.
   const isAtHand = (tile, i) => tile >= 40 - i;
   const told = follow({ tiles: 40, loading: 3, drawing: 0, wait: () => 4, isAtHand });
-  for (const [seconds, left] of told.filter(([x]) => x !== null))
-    assert.ok(Math.abs(seconds - left) <= 4);
+  const known = told.filter(([seconds]) => seconds !== null);
+  assert.ok(known.length > told.length / 2);
+  for (const [seconds, left] of known) assert.ok(Math.abs(seconds - left) <= 4);
 });
 
 test("nothing is encoded where all is at hand", () => {
