@@ -137,16 +137,10 @@ def run(
         return
     model = load_model(arguments.checkpoint)
     model.check_task("SuperResolution")
-    if strength != 1:
-        model = model.with_strength(strength)
+    _check_filling(model, command, mask)
+    model = model.with_strength(strength) if strength != 1 else model
     if mask:
-        model.check_filling()
         request = dataclasses.replace(request, mask=Mask(mask))
-    elif command == "restore" and model.fills:
-        raise UserError(f"{model.path} fills missing pixels only: say with --mask which ones")
-    elif model.fills:
-        use = "use --checkpoint=sr to enlarge, and hyperfunc restore --mask to fill"
-        print(f"warning: {model.path} fills missing pixels only: {use}", file=sys.stderr)
     request = dataclasses.replace(request, model=model.fingerprint)
     plan = functools.partial(
         plan_batches,
@@ -157,8 +151,7 @@ def run(
         suffix=f".{arguments.format}" if arguments.format else None,
     )
     is_single = not (arguments.source.is_dir() or arguments.more)
-    batches = plan()
-    first = next(batches)
+    first = next(batches := plan())
     _check_report(arguments.report, first)
     tally = Tally(arguments.report)
     try:
@@ -172,6 +165,17 @@ def run(
             seconds=round(time.perf_counter() - began, 3),
         )
     _report_outcomes(tally, say, is_single=is_single)
+
+
+def _check_filling(model: "Model", command: str, mask: str) -> None:
+    """Check that a model that fills missing pixels has a mask, and a mask such a model."""
+    if mask:
+        model.check_filling()
+    elif command == "restore" and model.fills:
+        raise UserError(f"{model.path} fills missing pixels only: say with --mask which ones")
+    elif model.fills:
+        use = "use --checkpoint=sr to enlarge, and hyperfunc restore --mask to fill"
+        print(f"warning: {model.path} fills missing pixels only: {use}", file=sys.stderr)
 
 
 def _render_function_file(arguments: Arguments, request: "Request") -> str:
