@@ -225,8 +225,8 @@ def draw_cell(model: hyperfunc.Model) -> Figure:
 
     points = pixel_centres((side * 12, side * 12))
     whole = image(points, footprint=FINEST)
-    correction = image_without_base(image)(points, footprint=FINEST).mean(axis=-1)
-    base = whole - image_without_base(image)(points, footprint=FINEST)
+    added = image_without_base(image)(points, footprint=FINEST)
+    base, correction = whole - added, added.mean(axis=-1)
     limit = float(jnp.abs(patch).max())
     limit_of_sum = float(jnp.abs(correction).max())
 

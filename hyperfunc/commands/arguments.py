@@ -79,8 +79,8 @@ def _is_empty(before: str, word: str) -> bool:
 
 def _check_prefixes(words: list[str], options: set[str]) -> None:
     """Name the options that are meant where a prefix such as "run." is wrong or left out."""
-    before = itertools.takewhile(lambda word: word != "--", words)
-    for flag in (word.partition("=")[0] for word in before if word.startswith("--")):
+    before_paths = itertools.takewhile(lambda word: word != "--", words)
+    for flag in (word.partition("=")[0] for word in before_paths if word.startswith("--")):
         name = flag[2:].replace("_", "-")
         ending = name.rpartition(".")[2]
         alike = [f"--{x}" for x in sorted(options) if x.rpartition(".")[2] == ending]

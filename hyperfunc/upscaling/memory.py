@@ -57,8 +57,8 @@ def peak_memory() -> int:
 def _read_own(name: str) -> int:
     """Return a number of `OWN` in bytes; 0 if it is not there."""
     with contextlib.suppress(OSError):
-        for found in re.findall(rf"{name}:\s*(\d+) kB", OWN.read_text()):
-            return int(found) * 1024
+        if found := re.search(rf"{name}:\s*(\d+) kB", OWN.read_text()):
+            return int(found[1]) * 1024
     return 0
 
 

@@ -41,7 +41,7 @@ const makeSaveDialog = (getPicture, save, labels) => {
   };
   const cancel = () => {
     isCancelled = true;
-    $("save-time").textContent = "Stopping …"; // It is seen if the dialog is opened again before.
+    $("save-time").textContent = "Stopping …"; // Seen if the dialog is opened again before the save has ended.
   };
 
   const download = (blob, name) => {
