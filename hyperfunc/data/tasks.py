@@ -152,12 +152,11 @@ class SuperResolution:
 
     def get_trials(self, model: ModelProtocol) -> tuple[Trial, ...]:
         """Return how held-out images validate a model."""
-        if model.fixed_scale is not None:
-            scales: tuple[float, ...] = (float(model.fixed_scale),)
-        elif 1 in self.scales and self.degradation.is_active:
-            return INPAINTING_TRIALS if self.degradation.missing else RESTORATION_TRIALS
-        else:
-            scales = VALIDATION_SCALES
+        fixed = model.fixed_scale
+        if 1 in self.scales and self.degradation.is_active:
+            trials = INPAINTING_TRIALS if self.degradation.missing else RESTORATION_TRIALS
+            return tuple(trial for trial in trials if fixed in (None, trial.scale))
+        scales = VALIDATION_SCALES if fixed is None else (float(fixed),)
         return tuple(Trial(f"x{scale:g}", scale, self.degradation.always()) for scale in scales)
 
     def make_validation_pair(

@@ -49,7 +49,9 @@ def predict(
                 f"{type(model).__name__} for scale {scale} cannot turn {height} x {width} pixels "
                 f"into {size[0]} x {size[1]}: ask for {height * scale} x {width * scale}"
             )
-        return jnp.asarray(model.apply(variables, images, mode=mode))
+        mutable = ["batch_stats"] if mode.batch_statistics else []
+        predicted, _ = model.apply(variables, images, mode=mode, mutable=mutable)
+        return jnp.asarray(predicted)
     function, _ = encode(cast(Hypernetwork, model), variables, images, mode=mode)
     phase = jnp.zeros(2) if phase is None else phase
     whole_scale = integer_scale(size, function.size)

@@ -1,4 +1,4 @@
-"""Networks: backbones, hypernetworks and target networks, and the baselines of the paper.
+"""Networks: backbones, hypernetworks and target networks, and networks to compare with.
 
 A hypernetwork turns an image into theta, the parameters of its target networks; Flax stays here.
 """
@@ -12,7 +12,7 @@ from hyperfunc.networks.backbones import (
     InceptionTrunk,
     VapSR,
 )
-from hyperfunc.networks.baselines import SRCNN, FixedScale, RDNUpscaler
+from hyperfunc.networks.baselines import SRCNN, DnCNN, FixedScale, RDNUpscaler
 from hyperfunc.networks.cpu_gradients import (
     check_training_layers,
     lay_out_patches,
@@ -43,6 +43,7 @@ __all__ = [
     "Backbone",
     "CosineMLP",
     "DenseTrunk",
+    "DnCNN",
     "EDSR",
     "EMITTED_BASES",
     "FactoredTheta",

@@ -1,10 +1,11 @@
-"""The baselines of the paper that are networks: SRCNN and RDN.
+"""Networks to compare with: SRCNN and RDN, the paper's, enlarge, and DnCNN restores.
 
 They are trained like the hypernetworks, each for one scale. They map images [b, h, w, 3] in [0, 1]
 to images [b, scale * h, scale * w, 3].
 """
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ from jaxtyping import Float
 
 from hyperfunc.errors import check_range
 from hyperfunc.networks.backbones import RDN
+from hyperfunc.networks.cpu_gradients import convolve_for_flax
 from hyperfunc.networks.layers import Precision
 from hyperfunc.networks.protocols import INFERENCE, Mode
 from hyperfunc.pixels import YCBCR, axis_over, interpolate_grid
@@ -33,6 +35,11 @@ class _ForOneScale(nn.Module):
     def fixed_scale(self: Any) -> int:
         """The scale."""
         return self.scale
+
+    def with_dtype(self, dtype: Precision) -> Any:
+        """Return the network itself, which always computes in float32."""
+        del dtype
+        return self
 
 
 class SRCNN(_ForOneScale):
@@ -57,11 +64,6 @@ class SRCNN(_ForOneScale):
     def __post_init__(self) -> None:
         check_range(self, "scale", "widths", "sizes", least=1)
         super().__post_init__()
-
-    def with_dtype(self, dtype: Precision) -> "SRCNN":
-        """Return the network itself, which always computes in float32."""
-        del dtype
-        return self
 
     @nn.compact
     def __call__(self, images: Images, *, mode: Mode = INFERENCE) -> Float[jax.Array, "b y x c"]:
@@ -118,5 +120,48 @@ def pixel_shuffle(x: Float[jax.Array, "b h w n"], factor: int) -> Float[jax.Arra
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, -1)
 
 
-FixedScale = SRCNN | RDNUpscaler
+class DnCNN(_ForOneScale):
+    """Convolutions with batch normalisation that predict what has to be subtracted from an image.
+
+    The defaults are those of the paper's blind network for colours, CDnCNN-B, with 0.67 M
+    parameters. The last convolution starts near zero, so that the network starts near the identity;
+    the paper draws it like the others.
+
+    Attributes:
+        depth: number of convolutions.
+        width: channels between them.
+
+    Reference: Zhang et al. 2017, "Beyond a Gaussian denoiser: residual learning of deep CNN for
+    image denoising".
+    """
+
+    depth: int = 20
+    width: int = 64
+
+    scale = 1
+    """It restores images and enlarges none."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "depth", least=2)
+        check_range(self, "width", least=1)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: Images, *, mode: Mode = INFERENCE) -> Float[jax.Array, "b y x c"]:
+        """Restore images."""
+        convolution = partial(
+            nn.Conv,
+            kernel_size=(3, 3),
+            kernel_init=nn.initializers.he_normal(),
+            conv_general_dilated=convolve_for_flax if mode.fast_gradients else None,
+        )
+        x = nn.relu(convolution(self.width)(images))
+        for _ in range(self.depth - 2):
+            x = convolution(self.width, use_bias=False)(x)
+            running = not mode.batch_statistics
+            x = nn.relu(nn.BatchNorm(use_running_average=running, momentum=0.0)(x))
+        return images - convolution(3, kernel_init=nn.initializers.normal(1e-3))(x)
+
+
+FixedScale = SRCNN | RDNUpscaler | DnCNN
 """All networks for one scale; they predict pixels and make no function."""

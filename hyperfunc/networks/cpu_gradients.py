@@ -117,6 +117,17 @@ def add_gated(
     return shortcut + factor * features * jax.nn.sigmoid(logits)
 
 
+def convolve_for_flax(
+    inputs: Features, kernel: Kernel, window_strides: Any, padding: Any, **others: Any
+) -> Outputs:
+    """Convolve 3x3, in place of `flax.linen.Conv.conv_general_dilated` with Flax' defaults.
+
+    It is `convolve_and_add` with no bias: for training only.
+    """
+    del window_strides, padding, others
+    return convolve_and_add(inputs, kernel, jnp.zeros(kernel.shape[-1], kernel.dtype))
+
+
 @jax.custom_vjp
 def convolve(inputs: Features, kernel: Kernel) -> Outputs:
     """Convolve like `plain_convolve`, with a faster gradient on CPUs."""

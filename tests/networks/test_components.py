@@ -12,7 +12,14 @@ import pytest
 from hyperfunc.data import Degradation, Reconstruction, SuperResolution, Task
 from hyperfunc.experiment import Experiment, to_dict
 from hyperfunc.experiment.config import from_dict
-from hyperfunc.function import encode, render, render_phases, sample
+from hyperfunc.function import (
+    batch_statistics,
+    encode,
+    predict,
+    render,
+    render_phases,
+    sample,
+)
 from hyperfunc.networks import (
     EDSR,
     RDN,
@@ -21,6 +28,7 @@ from hyperfunc.networks import (
     Backbone,
     CosineMLP,
     DenseTrunk,
+    DnCNN,
     FixedScale,
     FourierField,
     HalfEDSR,
@@ -60,6 +68,7 @@ SMALL = {
     ),
     SRCNN: SRCNN(widths=(4, 5), sizes=(5, 3, 3)),
     RDNUpscaler: RDNUpscaler(RDN(width=4, blocks=1, layers=2, growth=3), scale=4),
+    DnCNN: DnCNN(depth=4, width=5),
     SuperResolution: SuperResolution(
         scales=(2, 3),
         crop=8,
@@ -253,15 +262,19 @@ def test_hypernetwork_trains_all_of_its_parameters(model):
 def test_a_network_for_one_scale(model):
     """The network enlarges by its scale, and a loss has a gradient for each parameter."""
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
-    assert set(variables) == {"params"}  # There are no batch statistics.
+    statistics = variables.get("batch_stats", {})
     size = (2, 8 * model.scale, 6 * model.scale, 3)
     target = np.random.default_rng(1).uniform(size=size).astype(np.float32)
 
     def loss(params, images, target):
-        predicted = model.apply({"params": params}, images, mode=TRAINING)
+        predicted = predict(
+            model, {**variables, "params": params}, images, target.shape[1:3], mode=TRAINING
+        )
         assert predicted.shape == target.shape and predicted.dtype == jnp.float32
         return jnp.square(predicted - target).mean()
 
+    updated = jax.jit(lambda v, x: batch_statistics(model, v, x))(variables, IMAGES)
+    assert jax.tree.structure(updated) == jax.tree.structure(statistics)
     gradient = jax.jit(jax.grad(loss))(variables["params"], IMAGES, target)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         assert np.isfinite(leaf).all() and np.any(leaf), jax.tree_util.keystr(path)
