@@ -12,7 +12,7 @@ import evaluate
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import load_model
 from hyperfunc.experiment.config import Data, Run
-from hyperfunc.experiment.presets import FACES
+from hyperfunc.experiment.paper_presets import FACES
 from hyperfunc.images import read_image, write_image
 from hyperfunc.networks import EDSR, CosineMLP, PatchHypernetwork
 from hyperfunc.pixels import WHOLE_IMAGE, psnr_rgb
