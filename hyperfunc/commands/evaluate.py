@@ -4,6 +4,7 @@ python evaluate.py --dataset=urban100 --scale=3
 python evaluate.py --dataset=set5 --scale=2 --workdir=runs/sr --json=out.json
 python evaluate.py --dataset=set5 --scale=2 --methods=bicubic,srcnn,hyperfunc --srcnn=runs/srcnn_x2
 python evaluate.py --task=denoise --dataset=cbsd68 --level=15,25,50
+python evaluate.py --task=denoise --dncnn=runs/dncnn
 python evaluate.py --task=interpolate --dataset=faces --workdir=runs/faces --out=figures/
 """
 
@@ -29,17 +30,19 @@ if TYPE_CHECKING:
     from hyperfunc.evaluation import RestorationTask
     from hyperfunc.experiment import Model
 
-RESTORATION = ("denoise", "deblock", "deblur", "inpaint")
+NOT_FOR_RESTORATION = {"out": "give --save_dir", **dict.fromkeys(("pairs", "srcnn", "rdn"), "")}
 
 FLAGS_OF_OTHER_TASKS = {
-    "super_resolution": {"out": "give --save_dir", "pairs": "", "level": ""},
+    "super_resolution": {
+        "out": "give --save_dir",
+        **dict.fromkeys(("pairs", "level", "dncnn"), ""),
+    },
     "interpolate": {
-        **dict.fromkeys(("scale", "methods", "srcnn", "rdn", "level"), ""),
+        **dict.fromkeys(("scale", "methods", "srcnn", "rdn", "dncnn", "level"), ""),
         "save_dir": "give --out",
     },
-    **dict.fromkeys(
-        RESTORATION, {"out": "give --save_dir", **dict.fromkeys(("pairs", "srcnn", "rdn"), "")}
-    ),
+    **dict.fromkeys(("denoise", "deblock", "deblur"), NOT_FOR_RESTORATION),
+    "inpaint": {**NOT_FOR_RESTORATION, "dncnn": ""},
 }
 """For each task, the flags that mean nothing to it, and which flag to give instead ("": none)."""
 
@@ -68,15 +71,17 @@ class Arguments:
             (self-ensemble: the mean over the eight symmetries of the square, at eight times the
             cost). Where images are restored, some of observed, hyperfunc, the methods of
             scikit-image (non-local, wavelets and variation; for deblur wiener and richardson-lucy;
-            for inpaint biharmonic), and at scales above 1 hyperfunc-bicubic and hyperfunc-sr
-            (restore first, then enlarge), sr-hyperfunc (the other way round) and, for deblock,
-            sr_jpeg; all of them if not given.
+            for inpaint biharmonic), at scale 1 dncnn (not for inpaint), and at scales above 1
+            hyperfunc-bicubic and hyperfunc-sr (restore first, then enlarge), sr-hyperfunc (the
+            other way round) and, for deblock, sr_jpeg; all of them if not given, dncnn where
+            --dncnn is.
         workdir: the model: a training run, of which the newest checkpoint is used, one of its
             checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, restore,
             inpaint, sr_paper, or faces_local for --task=interpolate. If not given, sr, restore,
             inpaint or faces_local.
         srcnn: a training run of SRCNN at this scale.
         rdn: a training run of RDN at this scale.
+        dncnn: a training run of DnCNN, for denoise, deblock and deblur at scale 1.
         data_dir: the folder of the datasets; HYPERFUNC_DATA_DIR if not given.
         json: write the numbers to this file.
         save_dir: write comparisons, and the images that were enlarged, to this folder.
@@ -94,6 +99,7 @@ class Arguments:
     workdir: OptionalText = None
     srcnn: OptionalPath = None
     rdn: OptionalPath = None
+    dncnn: OptionalPath = None
     data_dir: OptionalPath = None
     json: OptionalPath = None
     save_dir: OptionalPath = None
@@ -154,6 +160,7 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     from hyperfunc.evaluation import (
         LEVELS,
         evaluate_restoration,
+        load_baseline,
         load_restorers,
         parse_levels,
     )
@@ -164,19 +171,21 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
         raise UserError(f"--scale {arguments.scale}: --task={task} needs one scale of both axes")
     levels = LEVELS[task] if arguments.level is None else parse_levels(task, arguments.level)
     source = open_dataset(arguments.dataset or "set5", data_dir=arguments.data_dir, split="test")
+    dncnn = None if arguments.dncnn is None else load_baseline("dncnn", arguments.dncnn)
     restorers, model = load_restorers(
         None if arguments.methods is None else _split(arguments.methods),
         task,
         rows,
         checkpoint=arguments.workdir or ("inpaint" if task == "inpaint" else "restore"),
+        dncnn=dncnn,
     )
     table = evaluate_restoration(
         source, restorers, task, levels, scale=rows, save_dir=arguments.save_dir
     )
     print(table)
     if arguments.json is not None:
-        described = model and _describe(model)
-        save_json(arguments.json, {**dataclasses.asdict(table), "model": described})
+        described = {"model": model and _describe(model), "dncnn": dncnn and _describe(dncnn)}
+        save_json(arguments.json, {**dataclasses.asdict(table), **described})
 
 
 def _split(text: str) -> list[str]:

@@ -9,11 +9,15 @@ from hyperfunc.errors import check_extra
 check_extra("eval", "evaluation")
 
 from hyperfunc.evaluation.damage import LEVELS, RestorationTask, parse_levels
-from hyperfunc.evaluation.methods import Method, bicubic, load_methods
+from hyperfunc.evaluation.methods import Method, bicubic, load_baseline, load_methods
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.evaluation.reproduction import BATCH_DIVISOR, Reproduction
 from hyperfunc.evaluation.reproduction_page import TITLES
-from hyperfunc.evaluation.restoration import evaluate_restoration, load_restorers
+from hyperfunc.evaluation.restoration import (
+    RestorationTable,
+    evaluate_restoration,
+    load_restorers,
+)
 from hyperfunc.evaluation.statistics import (
     FeatureSpace,
     confidence_interval,
@@ -37,6 +41,7 @@ __all__ = [
     "Method",
     "PROTOCOL",
     "Reproduction",
+    "RestorationTable",
     "RestorationTask",
     "TITLES",
     "WeightSpace",
@@ -50,6 +55,7 @@ __all__ = [
     "evaluate_weight_space",
     "frechet_distance",
     "gradient_energy",
+    "load_baseline",
     "load_methods",
     "load_restorers",
     "open_image_sets",

@@ -1,4 +1,7 @@
-"""The methods that a table compares: functions that enlarge an image to a given size."""
+"""The methods that a table compares: functions that enlarge an image to a given size.
+
+The runs of networks that are trained to be compared with are loaded here, for restoration too.
+"""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +15,7 @@ from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.function import predict
 from hyperfunc.images import to_uint8
-from hyperfunc.networks import SRCNN, ModelProtocol, RDNUpscaler
+from hyperfunc.networks import SRCNN, DnCNN, ModelProtocol, RDNUpscaler
 from hyperfunc.pixels import imresize
 from hyperfunc.types import HostImage, Size
 from hyperfunc.upscaling import Upscaler
@@ -21,7 +24,7 @@ Method = Callable[[HostImage, Size], HostImage]
 """From a low-resolution image and a size (height, width) to an image of that size."""
 
 BASELINES = {"srcnn": SRCNN, "rdn": RDNUpscaler}
-"""Networks that are trained for one scale, by the name of their preset."""
+"""Networks that enlarge, and are trained for one scale, by the name of their preset."""
 
 METHODS = ("bicubic", *BASELINES, "hyperfunc", "hyperfunc+")
 """All names that `load_methods` knows."""
@@ -45,7 +48,7 @@ def load_methods(
         if name == "bicubic":
             methods[name] = bicubic
         elif name in BASELINES:
-            models[name] = _load_baseline(name, baselines.get(name))
+            models[name] = load_baseline(name, baselines.get(name))
             methods[name] = make_method(models[name])
         elif name in METHODS:
             if ours is None:
@@ -59,15 +62,21 @@ def load_methods(
     return methods, models
 
 
-def _load_baseline(name: str, workdir: Path | None) -> Model:
+def load_baseline(name: str, workdir: Path | None) -> Model:
+    """Load a training run of one of `BASELINES`, or of "dncnn".
+
+    Raises:
+        UserError: there is no run, or it is that of another network.
+    """
     if workdir is None:
+        each = " for each scale" if name in BASELINES else ""
         raise UserError(
-            f"{name} has to be trained for each scale: give its training run as --{name}, made by "
+            f"{name} has to be trained{each}: give its training run as --{name}, made by "
             f"python train.py --preset={name}"
         )
     model = load_model(workdir)
     network = model.experiment.model
-    if not isinstance(network, BASELINES[name]):
+    if not isinstance(network, {**BASELINES, "dncnn": DnCNN}[name]):
         raise UserError(
             f"{model.path} holds {type(network).__name__}: give the training run of "
             f"--preset={name} as --{name}"

@@ -1,11 +1,13 @@
 """Restoration by the protocols of the literature: damage images, restore them, and compare."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -25,8 +27,10 @@ from hyperfunc.evaluation.damage import (
     describe_level,
     observe,
 )
+from hyperfunc.evaluation.methods import load_baseline
 from hyperfunc.evaluation.panels import compare
 from hyperfunc.experiment import Model, load_model
+from hyperfunc.function import predict
 from hyperfunc.images import write_image
 from hyperfunc.pixels import border_for, imresize, mean_psnr, psnr_rgb
 from hyperfunc.types import HostImage, HostPixels, Size
@@ -95,22 +99,33 @@ class RestorationTable:
 
 
 def load_restorers(
-    names: Sequence[str] | None, task: RestorationTask, scale: float, *, checkpoint: str | Model
+    names: Sequence[str] | None,
+    task: RestorationTask,
+    scale: float,
+    *,
+    checkpoint: str | Model,
+    dncnn: Model | None = None,
 ) -> tuple[dict[str, Restorer], Model | None]:
     """Load the methods that a task has at a scale, or some of them, and the model if one needs it.
 
     The task decides which classical methods there are; at scales above 1 there are methods in two
-    steps. The checkpoint is the model, or where it is.
+    steps. The checkpoint is the model, or where it is. ``dncnn`` is a model of `load_baseline`.
 
     Raises:
         UserError: there is no such method, or no such model.
     """
+    if dncnn is not None and scale != 1:
+        raise UserError(
+            f"--dncnn: DnCNN enlarges nothing, and the scale is {scale:g}: "
+            "give --scale=1, or leave --dncnn out"
+        )
     classical = CLASSICAL[task]
     others = (*TWO_STEPS, *(["sr_jpeg"] if task == "deblock" else [])) if scale > 1 else ()
-    known = ["observed", *classical, *others, "hyperfunc"]
+    trained = ["dncnn"] if scale == 1 and task != "inpaint" else []
+    known = ["observed", *classical, *trained, *others, "hyperfunc"]
     restorers: dict[str, Restorer] = {}
     model = None
-    for name in names or known:
+    for name in names or [name for name in known if name != "dncnn" or dncnn is not None]:
         if name not in known:
             raise UserError(
                 f"--methods: --task={task} at scale {scale:g} has no {name!r}; take some of "
@@ -120,6 +135,8 @@ def load_restorers(
             restorers[name] = then_enlarge(lambda seen: np.nan_to_num(seen.pixels))
         elif name in classical:
             restorers[name] = then_enlarge(classical[name])
+        elif name == "dncnn":
+            restorers[name] = then_enlarge(use_network(dncnn or load_baseline(name, None)))
         elif name == "sr_jpeg":
             restorers[name] = _use_model(Upscaler.of_model(load_model(name)), "")
         else:
@@ -147,6 +164,20 @@ def _use_model(upscaler: Upscaler, name: str) -> Restorer:
         enlarge = Upscaler.of_model(load_model("sr"))
         return lambda seen, size: upscaler(enlarge(seen.pixels, size), size)
     return lambda seen, size: upscaler(seen.pixels, size)
+
+
+def use_network(model: Model) -> Callable[[Observation], Pixels]:
+    """Restore by a network for scale 1, which is compiled for each size of image."""
+    apply = functools.partial(predict, model.network, model.variables)
+    predict_size = jax.jit(apply, static_argnums=1)
+
+    def restore(seen: Observation) -> Pixels:
+        height, width, channels = seen.pixels.shape
+        rgb = np.broadcast_to(seen.pixels, (1, height, width, 3))
+        restored = np.asarray(predict_size(rgb, (height, width))[0])
+        return restored if channels == 3 else restored.mean(axis=-1, keepdims=True)
+
+    return restore
 
 
 def then_enlarge(
