@@ -4,6 +4,10 @@ r"""What `restore` and `inpaint` restore, against published numbers and other me
 
 PSNR (dB) by the protocols of `hyperfunc.evaluation`. Each level that has been measured is written
 at once, and a level that is there is not measured again: a run that was stopped goes on.
+
+    python -m benchmarks.restoration --data_dir=DATA --dncnn=runs/dncnn
+
+measures a run of `--preset=dncnn`, too, at scale 1. Its numbers stay where it is not given.
 """
 
 import dataclasses
@@ -19,9 +23,19 @@ from benchmarks.pages import replace_part
 from hyperfunc.commands import report_errors
 from hyperfunc.data import open_dataset
 from hyperfunc.devices import use_cpu_cores
-from hyperfunc.evaluation import TITLES, RestorationTask, evaluate_restoration, load_restorers
+from hyperfunc.evaluation import (
+    TITLES,
+    RestorationTable,
+    RestorationTask,
+    evaluate_restoration,
+    load_baseline,
+    load_restorers,
+)
 from hyperfunc.experiment import Model, load_model
 from hyperfunc.files import save_json
+
+Part = tuple[int, int | None]
+"""One image of so many is measured, and at most so many; all if None."""
 
 NAMES = {**TITLES, "cbsd68": "CBSD68", "classic5": "Classic5", "live1": "LIVE1"}
 
@@ -114,6 +128,7 @@ class Arguments:
     Attributes:
         checkpoint: a workdir, one of its checkpoints (RUN/checkpoints/STEP), or a bundled name.
         inpaint: the same for missing pixels.
+        dncnn: a training run of DnCNN.
         data_dir: where datasets are; HYPERFUNC_DATA_DIR if not given.
         datasets: measure these only; all if not given.
         whole: measure all images of each set.
@@ -123,6 +138,7 @@ class Arguments:
 
     checkpoint: str = "restore"
     inpaint: str = "inpaint"
+    dncnn: Path | None = None
     data_dir: Path | None = None
     datasets: tuple[str, ...] = ()
     whole: bool = False
@@ -136,6 +152,7 @@ def main(args: list[str] | None = None) -> None:
     with report_errors():
         use_cpu_cores()
         models = {False: load_model(arguments.checkpoint), True: load_model(arguments.inpaint)}
+        dncnn = None if arguments.dncnn is None else load_baseline("dncnn", arguments.dncnn)
         known = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
         for row in ROWS:
             if arguments.datasets and row.dataset not in arguments.datasets:
@@ -143,11 +160,11 @@ def main(args: list[str] | None = None) -> None:
             model = models[row.task == "inpaint"]
             part = (1, None) if arguments.whole else (row.every, row.first)
             for level in row.levels:
-                if find(known, row, level, model=model.fingerprint, part=list(part)) is None:
-                    old = find(known, row, level)
-                    known = [result for result in known if result is not old]
-                    known.append(measure(row, level, model, part, arguments.data_dir))
-                    print(known[-1]["psnr"], flush=True)
+                old = find(known, row, level)
+                result = renew(old, row, level, model, dncnn, part, arguments.data_dir)
+                if result != old:
+                    known = [other for other in known if other is not old] + [result]
+                    print(result["psnr"], result.get("dncnn", ""), flush=True)
                     save_json(arguments.json, known)
         table = to_table(known)
         print(table)
@@ -162,20 +179,52 @@ def find(
     return next((x for x in results if all(x[key] == y for key, y in wanted.items())), None)
 
 
-def measure(
+def renew(
+    old: dict[str, Any] | None,
     row: Row,
     level: float | str,
     model: Model,
-    part: tuple[int, int | None],
+    dncnn: Model | None,
+    part: Part,
     data_dir: Path | None,
 ) -> dict[str, Any]:
-    """Measure a row at one level, on one image of so many, and at most so many."""
+    """Measure of a row at one level what has not been measured, on these images or of a model.
+
+    Where no DnCNN is given, what was measured of one stays.
+    """
+    result = old if old and old["part"] == list(part) else {}
+    if result.get("model") != model.fingerprint:
+        result = result | measure(row, level, model, part, data_dir)
+    is_for_dncnn = row.scale == 1 and row.task != "inpaint"
+    if dncnn and is_for_dncnn and result.get("dncnn", {}).get("model") != dncnn.fingerprint:
+        table = evaluate(row, level, ["dncnn"], part, data_dir, checkpoint="", dncnn=dncnn)
+        psnr = table.rows[0].psnr
+        result = result | {"dncnn": {"model": dncnn.fingerprint, "step": dncnn.step, "psnr": psnr}}
+    return result
+
+
+def evaluate(
+    row: Row,
+    level: float | str,
+    names: list[str],
+    part: Part,
+    data_dir: Path | None,
+    **models: Any,
+) -> RestorationTable:
+    """Evaluate methods on one image of so many, and at most so many."""
     source = open_dataset(row.dataset, data_dir=data_dir)
     every, first = part
     source = source.select(range(0, len(source), every)[:first])
+    restorers, _ = load_restorers(names, row.task, row.scale, **models)
+    return evaluate_restoration(source, restorers, row.task, [level], scale=row.scale)
+
+
+def measure(
+    row: Row, level: float | str, model: Model, part: Part, data_dir: Path | None
+) -> dict[str, Any]:
+    """Measure a row at one level."""
     names = ["observed", *row.rivals, "hyperfunc"]
-    restorers, _ = load_restorers(names, row.task, row.scale, checkpoint=model)
-    table = evaluate_restoration(source, restorers, row.task, [level], scale=row.scale)
+    table = evaluate(row, level, names, part, data_dir, checkpoint=model)
     return {
         "task": row.task,
         "dataset": row.dataset,
@@ -183,7 +232,7 @@ def measure(
         "level": level,
         "model": model.fingerprint,
         "step": model.step,
-        "images": len(source),
+        "images": table.rows[0].images,
         "part": list(part),
         "protocol": table.protocol,
         "psnr": {line.method: line.psnr for line in table.rows},
@@ -197,10 +246,11 @@ def measure(
 
 def to_table(results: list[dict[str, Any]]) -> str:
     """Format a line for each row, its levels beside each other."""
-    lines = [
-        "| images and damage | damaged | best other method | ours | required | target | reached |",
-        "|" + "---|" * 7,
-    ]
+    steps = sorted({result["dncnn"]["step"] for result in results if "dncnn" in result})
+    heads = ["images and damage", "damaged", "best other method"]
+    heads += [f"DnCNN ({' / '.join(f'{step:,}' for step in steps)} steps)"] * bool(steps)
+    heads += ["ours", "required", "target", "reached"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in ROWS:
         found = [find(results, row, level) for level in row.levels]
         measured = [result for result in found if result is not None]
@@ -223,6 +273,8 @@ def to_table(results: list[dict[str, Any]]) -> str:
             f"{NAMES[row.dataset]} ({count}), {what}{enlarged}",
             join(result["psnr"]["observed"] for result in measured),
             " / ".join(f"{name} {psnr:.2f}" for name, psnr in others if name),
+            *[join(result["dncnn"]["psnr"] for result in measured if "dncnn" in result)]
+            * bool(steps),
             join(result["psnr"]["hyperfunc"] for result in measured),
             join((required for required, _ in asked), sign),
             join((target for _, target in asked), sign),
