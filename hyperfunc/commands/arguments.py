@@ -91,6 +91,8 @@ def _check_prefixes(words: list[str], options: set[str]) -> None:
 def _list_options(kind: Any, prefix: str = "", *, is_top: bool = True) -> Iterator[str]:
     """List the names of options, of which those of components have a prefix."""
     for field in dataclasses.fields(kind):
+        if Positional in getattr(field.type, "__metadata__", ()):
+            continue
         if isinstance(kind, type):
             make: Any = field.default_factory
             value = field.default if make is dataclasses.MISSING else make()
