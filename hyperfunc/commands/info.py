@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from hyperfunc.commands.arguments import Common, CommonFlags, Positional
-from hyperfunc.errors import UserError
+from hyperfunc.errors import UserError, one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _describe_function(path: Path) -> None:
 
     for key, value in load_header(path).items():
         if key != "tensors":
-            print(f"{key}: {value}")
+            _print(f"{key}: {value}")
 
 
 def _describe_checkpoint(path: Path) -> None:
@@ -60,9 +60,9 @@ def _describe_checkpoint(path: Path) -> None:
         model = load_model(folder)
         folder, step, description = model.path, model.step, model.description
         parameters = sum(leaf.size for leaf in jax.tree.leaves(model.variables))
-    print(f"{folder}: checkpoint of step {step}, {parameters:,} parameters")
+    _print(f"{folder}: checkpoint of step {step}, {parameters:,} parameters")
     for name, component in description.items():
-        print(f"{name}: {component}")
+        _print(f"{name}: {component}")
 
 
 def _describe_image(path: Path) -> None:
@@ -70,15 +70,20 @@ def _describe_image(path: Path) -> None:
 
     header = read_header(path)
     quality = f" of quality {header.quality}" if header.quality else ""
-    print(f"{path}: {header.format}{quality}, {header.size[1]} x {header.size[0]} pixels")
-    print(f"colours: {header.colours}, {header.bits} bits per channel")
+    _print(f"{path}: {header.format}{quality}, {header.size[1]} x {header.size[0]} pixels")
+    _print(f"colours: {header.colours}, {header.bits} bits per channel")
     if header.orientation != 1:
-        print(f"orientation: {header.orientation} (the size above is upright)")
+        _print(f"orientation: {header.orientation} (the size above is upright)")
     if header.frames > 1:
-        print(f"images: {header.frames}, of which the first is used")
+        _print(f"images: {header.frames}, of which the first is used")
     metadata = header.metadata
     if metadata.dpi:
-        print("resolution: " + " x ".join(f"{dpi:g}" for dpi in metadata.dpi) + " dpi")
+        _print("resolution: " + " x ".join(f"{dpi:g}" for dpi in metadata.dpi) + " dpi")
     present = [name.upper() for name in ("exif", "icc", "xmp") if getattr(metadata, name)]
     if present:
-        print(f"metadata: {', '.join(present)}")
+        _print(f"metadata: {', '.join(present)}")
+
+
+def _print(text: str) -> None:
+    """Print one line: the name of a file and what it holds may have control characters."""
+    print(one_line(text))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hyperfunc.commands import main
+from hyperfunc.data import SuperResolution
 from hyperfunc.export import load_function
 from hyperfunc.images import Photo, write_image, write_photo
 
@@ -33,6 +34,16 @@ def test_info_of_a_missing_file(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = run("info", "missing.png")
     assert code == 2 and err == "error: missing.png: no such file or folder; check the path\n"
+
+
+def test_info_escapes_control_characters(run, tmp_path, save_model):
+    """Of a stranger's file a terminal shows what is in it, and obeys nothing."""
+    write_image(tmp_path / "a\n\x1b[2J.png", np.full((6, 5, 3), 90, np.uint8))
+    run("export", tmp_path / "a\n\x1b[2J.png", "--function", tmp_path / "a.hfn")
+    save_model(tmp_path / "run\n\x1b[2J", SuperResolution(scales=(2,), crop=8))
+    for name in ("a\n\x1b[2J.png", "a.hfn", "run\n\x1b[2J"):
+        code, out, err = run("info", tmp_path / name)
+        assert code == 0 and "\\n\\x1b[2J" in out and "\x1b" not in out, err
 
 
 def test_export_of_the_model(run, tmp_path):
