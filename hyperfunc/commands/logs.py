@@ -16,6 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hyperfunc.errors import one_line
+
 RAISING = ("absl", "asyncio", "gcsfs")
 """Loggers of Orbax and of its tasks, and of a store. What they log as an error is raised, too."""
 
@@ -56,7 +58,7 @@ class _MessageFormatter(logging.Formatter):
     """Formats announcements as plain lines, and marks warnings."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = " ".join(record.getMessage().split())
+        message = one_line(" ".join(record.getMessage().split()))
         return f"warning: {message}" if record.levelno >= logging.WARNING else message
 
 

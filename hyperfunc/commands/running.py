@@ -30,7 +30,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from hyperfunc.cache import turn_off_cache
 from hyperfunc.commands.arguments import Common
 from hyperfunc.commands.logs import hide_tracebacks_of_libraries, writing_log
-from hyperfunc.errors import REPORT_ADDRESS, UserError
+from hyperfunc.errors import REPORT_ADDRESS, UserError, one_line
 
 USER_ERROR = 2
 INTERNAL_ERROR = 70
@@ -146,7 +146,7 @@ def _open_closed_streams() -> None:
 
 def _end(reason: str, exit_code: int, *, cause: Exception | None = None) -> NoReturn:
     logger.debug("the command ends with an error", exc_info=True)
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    print(f"error: {one_line(' '.join(reason.split()))}", file=sys.stderr)
     raise SystemExit(exit_code) from cause
 
 

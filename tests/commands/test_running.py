@@ -35,10 +35,10 @@ def temporary_folder(monkeypatch, tmp_path):
 
 
 def test_a_user_error_is_one_line_and_exit_code_2(capsys, tmp_path):
-    ended = end(UserError("the scale\n  is 0"))
+    ended = end(UserError("a\x1b.png: the scale\n  is 0"))
     assert ended.code == 2
     assert ended.__suppress_context__  # So no traceback is shown.
-    assert capsys.readouterr() == ("", "error: the scale is 0\n")
+    assert capsys.readouterr() == ("", "error: a\\x1b.png: the scale is 0\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -104,12 +104,12 @@ def test_a_file_that_fails_because_of_a_bug(capsys, tmp_path):
 def test_announcements_and_warnings_are_lines_on_stderr(capsys):
     logger = logging.getLogger("hyperfunc.somewhere")
     for settings, expected in (
-        ({}, "loading\nwarning: one is left out\n"),
-        ({"quiet": True}, "warning: one is left out\n"),
+        ({}, "loading\nwarning: a\\x1b.png is left out\n"),
+        ({"quiet": True}, "warning: a\\x1b.png is left out\n"),
     ):
         with report_errors(**settings):
             logger.info("loading")
-            logger.warning("one is\nleft out")
+            logger.warning("a\x1b.png is\nleft out")
             logger.debug("a detail")
         assert capsys.readouterr() == ("", expected)
 
