@@ -30,6 +30,7 @@ from hyperfunc.upscaling.memory import check_memory
 from hyperfunc.upscaling.missing import mark_missing, unmark
 from hyperfunc.upscaling.pieces import Plan
 from hyperfunc.upscaling.records import append_record
+from hyperfunc.upscaling.tiles import TilePlan
 from hyperfunc.upscaling.upscaler import Progress, Upscaler
 from hyperfunc.upscaling.value_range import ValueRange
 
@@ -211,16 +212,17 @@ class _Pipeline:
     def _check_memory(self, jobs: list[Job], plans: list[Plan]) -> None:
         """Refuse images that cannot be rendered in the memory that is available."""
         is_host = self._upscaler.mesh.devices.flat[0].platform == "cpu"
-        needed = sum(job.working_bytes for job in jobs)
-        needed += max(map(self._upscaler.workspace_of, plans)) * is_host
+        workspace = max(map(self._upscaler.workspace_of, plans)) * is_host
+        needed = sum(job.working_bytes for job in jobs) + workspace
+        tiles = workspace if isinstance(plans[0], TilePlan) else 0
         names = ", ".join(str(job.source) for job in jobs)
         try:
-            check_memory(names, needed)
+            check_memory(names, needed, tiles=tiles)
         except UserError:
             if (writing := self._writing) is None:
                 raise
             concurrent.futures.wait([writing])  # What the image before takes is free then.
-            check_memory(names, needed)
+            check_memory(names, needed, tiles=tiles)
 
 
 def _image_memory(jobs: list[Job]) -> int:

@@ -62,18 +62,19 @@ def _read_own(name: str) -> int:
     return 0
 
 
-def check_memory(name: str, needed: int, *, freed: int = 0) -> None:
+def check_memory(name: str, needed: int, *, tiles: int = 0, freed: int = 0) -> None:
     """Check that so many bytes are available for an image, which errors call ``name``.
 
-    ``freed`` are bytes that this process takes now, and will have given back.
+    ``tiles`` are those of them that smaller tiles take less of. ``freed`` are bytes that this
+    process takes now, and will have given back.
 
     Raises:
         UserError: they are not.
     """
     available = available_memory()
-    if available is not None and needed > available + freed:
+    if available is not None and needed > (limit := available + freed):
+        hint = "; a smaller --tile takes less, too" if needed - tiles <= limit else ""
         raise UserError(
-            f"{name}: needs {needed / 2**30:.1f} GiB of memory, and "
-            f"{(available + freed) / 2**30:.1f} are available: ask for a smaller output, or end "
-            "other programs; a smaller --tile takes less, too"
+            f"{name}: needs {needed / 2**30:.1f} GiB of memory, and {limit / 2**30:.1f} are "
+            f"available: ask for a smaller output, or end other programs{hint}"
         )

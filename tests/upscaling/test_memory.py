@@ -16,8 +16,10 @@ from PIL import Image
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
 from hyperfunc.pixels import WHOLE_IMAGE
+from hyperfunc.types import Neighbourhood
 from hyperfunc.upscaling import Request, Upscaler, batch_plan, batch_run, memory
 from hyperfunc.upscaling.strips import StripPlanner
+from hyperfunc.upscaling.tile_planner import TilePlanner
 from tests.batches import plan_batch, run_batch
 
 MIB = 2**20
@@ -78,6 +80,27 @@ def test_outputs_that_do_not_fit_are_refused_before_the_work(machine, tmp_path):
         assert bool(batch.jobs) == fits
     error = batch.outcomes[0].error or ""
     assert error.startswith(f"{path}: needs 0.7 GiB of memory, and 0.3 are available: ask for a")
+    assert "--tile" not in error
+
+
+def test_a_smaller_tile_is_proposed_only_where_it_suffices(machine):
+    machine(300)
+    for tiles, is_named in ((50 * MIB, False), (150 * MIB, True)):
+        with pytest.raises(UserError, match="needs 0.4 GiB of memory, and 0.3 are") as raised:
+            memory.check_memory("a.png", 400 * MIB, tiles=tiles)
+        assert ("a smaller --tile takes less" in str(raised.value)) == is_named
+
+
+@pytest.mark.parametrize("planner", [StripPlanner(WHOLE_IMAGE), TilePlanner(Neighbourhood(4), 1)])
+def test_a_smaller_tile_is_proposed_only_of_models_with_tiles(machine, tmp_path, planner):
+    machine(300)
+    batch = plan_batch(save(tmp_path / "a.png"), tmp_path / "b.png", Request(scale=(2.0, 2.0)))
+    pipeline: Any = object.__new__(batch_run._Pipeline)
+    pipeline._upscaler = SimpleNamespace(mesh=make_mesh(), workspace_of=lambda plan: 400 * MIB)
+    pipeline._writing = None
+    with pytest.raises(UserError) as raised:
+        pipeline._check_memory(batch.jobs, [planner.plan((32, 40), (64, 80), 1)])
+    assert ("--tile" in str(raised.value)) == isinstance(planner, TilePlanner)
 
 
 def test_what_rendering_takes_counts(machine, tmp_path):
