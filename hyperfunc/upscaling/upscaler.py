@@ -24,7 +24,7 @@ from hyperfunc.upscaling.pieces import Piece, Plan, Planner
 from hyperfunc.upscaling.strips import StripPlanner
 from hyperfunc.upscaling.tile_planner import TilePlanner
 from hyperfunc.upscaling.wrapping import Wrap, WrappingPlanner, check_wrap, wrap_around
-from hyperfunc.values import largest_value
+from hyperfunc.values import has_alpha, largest_value
 
 if TYPE_CHECKING:
     from hyperfunc.experiment import Model
@@ -254,7 +254,8 @@ class Upscaler:
         """Yield groups of pieces, one for each device, with the number of channels to render.
 
         A piece comes with the index of its image. Pieces with equal channels come together; among
-        them the order is that of the plans.
+        them the order is that of the plans. Those that take the most memory come first, because it
+        is checked once, when the first function is compiled.
         """
         by_channels: dict[int, list[tuple[int, Piece]]] = {}
         for i, (image, plan) in enumerate(zip(images, plans, strict=True)):
@@ -262,7 +263,8 @@ class Upscaler:
                 channels = choose_channels(image[piece.source])
                 by_channels.setdefault(channels, []).append((i, piece))
         by_channels.pop(0, None)
-        for channels, pieces in by_channels.items():
+        for channels in sorted(by_channels, key=lambda n: (has_alpha(n), n), reverse=True):
+            pieces = by_channels[channels]
             for start in range(0, len(pieces), self.mesh.size):
                 yield channels, pieces[start : start + self.mesh.size]
 

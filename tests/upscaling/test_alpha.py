@@ -189,3 +189,13 @@ def test_the_smallest_images(upscaler, size):
     result = upscaler(image, (size[0] * 3, size[1] * 2))
     assert result.shape == (size[0] * 3, size[1] * 2, 4)
     assert (result[..., 3] == 128).all()
+
+
+def test_the_memory_of_translucent_tiles_is_known_before_opaque_ones_are_rendered(variables, draw):
+    """One with alpha takes twice as much, as an image of its colour and one of its alpha."""
+    upscaler = Upscaler(MODEL, variables, devices=jax.devices()[:1], largest_tile=24)
+    image = np.concatenate([draw(0, (60, 50)), np.full((60, 50, 1), 255, np.uint8)], axis=-1)
+    image[50:, 40:, 3] = 90
+    known = []
+    upscaler(image, (120, 100), progress=lambda *report: known.append(upscaler.workspace))
+    assert upscaler.compilations == 2 and known[0] == known[-1]
