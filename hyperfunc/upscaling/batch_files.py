@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import logging
 import os
 import re
 import sys
@@ -15,6 +16,9 @@ import numpy as np
 from hyperfunc.errors import UserError
 from hyperfunc.files import Address, as_path
 from hyperfunc.images import FORMATS, SUFFIXES, check_output, walk_images
+from hyperfunc.upscaling.records import Records
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -102,11 +106,13 @@ def _pair_folder(source: Path, target: Path, suffix: str | None) -> Files:
 
     def pair() -> Iterator[tuple[Path, Path]]:
         seen, passed_over = dict[str, Path](), collections.Counter[str]()
-        count = 0
+        count, left_out, records = 0, 0, Records()
         for folder, images, others in walk_images(source, note):
             inputs = source / folder
             if is_inside and outputs in (resolved := inputs.resolve(), *resolved.parents):
-                continue  # The outputs of an earlier run are no inputs.
+                # The outputs of an earlier run are no inputs.
+                left_out += sum(not _is_known(inputs / name, records) for name in images)
+                continue
             counts = collections.Counter(Path(x).suffix.lower() or x for x in others)
             files.passed_over += counts
             passed_over += counts
@@ -119,11 +125,34 @@ def _pair_folder(source: Path, target: Path, suffix: str | None) -> Files:
             images.clear()
             for name, output in zip(names, _choose_names(names, suffix), strict=True):
                 yield inputs / name, place / output
-        if not count:
+        if left_out:
+            _tell_left_out(target, left_out, is_all=not count)
+        elif not count:
             _refuse_empty(source, files.unreadable, passed_over)
 
     files.pairs = pair()
     return files
+
+
+def _tell_left_out(target: Path, count: int, *, is_all: bool) -> None:
+    """Warn of images in the folder of the outputs, or refuse if there are no other inputs."""
+    reason = (
+        f"{target}: is the folder of the outputs, and holds no inputs: of its images, {count} that "
+        "hyperfunc did not make are passed over; to enlarge them, too, name an output outside of "
+        "the input"
+    )
+    if is_all:
+        raise UserError(reason)
+    logger.warning(reason)
+
+
+def _is_known(path: Path, records: Records) -> bool:
+    """Whether a file is gone or an output that has not been changed."""
+    try:
+        records.compare(path, {})
+    except UserError:
+        return False
+    return True
 
 
 class _Names:

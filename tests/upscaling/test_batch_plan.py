@@ -1,6 +1,7 @@
 """The files of a batch and their outputs are decided before anything is enlarged."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from hyperfunc.errors import UserError
 from hyperfunc.images import find_images
 from hyperfunc.upscaling import Request, batch_plan, plan_batches
+from hyperfunc.upscaling.records import append_record
 from tests.batches import plan_batch
 
 
@@ -48,6 +50,25 @@ def test_outputs_mirror_the_folders_of_the_inputs(tmp_path):
     )
     assert plan_batch(single, f"{tmp_path}/new/", request).jobs[0].target == tmp_path / "new/a.png"
     assert plan_batch(single, tmp_path / "b.tif", request).jobs[0].target == tmp_path / "b.tif"
+
+
+def test_inputs_in_the_folder_of_the_outputs_are_not_passed_over_silently(tmp_path, caplog):
+    source, target, request = tmp_path / "in", tmp_path / "in" / "sub", Request(scale=(2.0, 2.0))
+    for name in ("sub/b.png", "sub/below/c.png", "sub/made.png"):
+        write(source / name)
+    append_record(write(target / ".temporary.png"), target / "made.png", {})
+    os.replace(target / ".temporary.png", target / "made.png")
+    text = f"{target}: is the folder of the outputs, and holds no inputs: of its images, 2 that "
+    with pytest.raises(UserError, match=re.escape(text)):
+        plan_batch(source, target, request)
+    write(source / "a.png")
+    assert len(plan_batch(source, target, request).jobs) == 1
+    assert [record.getMessage().startswith(text) for record in caplog.records] == [True]
+    plan_batch(source, tmp_path / "out", request)
+    for name in ("b.png", "below/c.png"):
+        (target / name).unlink()
+    plan_batch(source, target, request)
+    assert len(caplog.records) == 1
 
 
 def test_an_output_does_not_replace_an_input(tmp_path):
