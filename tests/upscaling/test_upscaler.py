@@ -106,8 +106,16 @@ def test_a_tile_that_is_mostly_halo_is_rendered_in_part(draw, tiles_of_halo, sca
     size = (round(27 * scale[0]), round(22 * scale[1]))
     upscaler = Upscaler(DEEP_MODEL, variables)
     tile = upscaler.plan((27, 22), size).tile
-    assert tile.extents == (20, 20) and tile.rendered == (10, 10)
+    assert tile.extents == (20, 20) and tile.rendered == (6, 6)
     assert_same(upscaler(image, size), draw_whole(DEEP_MODEL, variables, image, size))
+
+
+def test_a_tile_of_few_pixels_is_rendered_with_those_that_interpolation_reads():
+    """Also of later images: each pixel that is rendered in vain becomes a million."""
+    planner = TilePlanner(Neighbourhood(33), devices=1)
+    for pixels in (40, 120):
+        tile = planner.plan((pixels, pixels), (1000 * pixels, 1000 * pixels), 1).tile
+        assert tile.rendered == (6, 6)
 
 
 @pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
@@ -124,7 +132,7 @@ def test_alpha_is_bounded_by_the_image_where_a_tile_is_rendered_in_part(draw, re
     expected = whole(image, size)
     request.getfixturevalue("tiles_of_halo")
     tiled = Upscaler(DEEP_MODEL, variables)
-    assert tiled.plan((27, 22), size).tile.rendered == (10, 10)
+    assert tiled.plan((27, 22), size).tile.rendered == (6, 6)
     assert_same(tiled(image, size), expected)
 
 
