@@ -24,6 +24,7 @@ from hyperfunc.upscaling.memory import check_memory, own_memory
 from hyperfunc.upscaling.missing import Mask
 from hyperfunc.upscaling.records import Origin, Records, identify_file
 from hyperfunc.upscaling.wrapping import Wrap
+from hyperfunc.values import has_alpha
 
 LARGEST_OUTPUT = 2**31
 """The largest number of pixels of one output."""
@@ -36,7 +37,8 @@ FLOAT_BYTES = 12
 
 ENCODER_COPIES = {"AVIF": 10, "WebP": 2}
 """How many times the memory of the output encoders take, as measured with images of 16 and 36
-megapixels. Those of other formats write row by row."""
+megapixels. Those of other formats write row by row, but what they cannot hold (floats in a PNG,
+alpha in a JPEG) is converted before, into a copy."""
 
 Status = Literal["done", "skipped", "failed", "pending"]
 
@@ -171,7 +173,10 @@ class Job:
     @property
     def working_bytes(self) -> int:
         """Memory for the output, and for what it is made of and encoded with."""
-        copies = 1 + ENCODER_COPIES.get(FORMATS[self.target.suffix.lower()], 0)
+        format_, kind = FORMATS[self.target.suffix.lower()], self.header
+        is_reduced = format_ == "PNG" and kind.dtype == "float32"
+        is_flattened = format_ == "JPEG" and has_alpha(kind.channels)
+        copies = 1 + ENCODER_COPIES.get(format_, int(is_reduced or is_flattened))
         rounding = FLOAT_BYTES * self.pixels * self.header.channels * (self.mask is not None)
         return self.output_bytes * copies + rounding
 

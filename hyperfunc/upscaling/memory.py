@@ -14,6 +14,10 @@ MEMINFO = Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """Where a container says how much of the machine's memory it has, such as docker's --memory=2g."""
 
+GROUPS = Path("/proc/self/cgroup")
+"""Where Linux says in which group of `CONTAINER` this process is: none of its own in a container,
+but a service or a batch job may have one."""
+
 OWN = Path("/proc/self/status")
 """Where Linux says how much this process takes, and the most that it has taken."""
 
@@ -30,11 +34,21 @@ def available_memory() -> int | None:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with contextlib.suppress(OSError):
         found += [int(x) * 1024 for x in re.findall(r"MemAvailable: *(\d+)", MEMINFO.read_text())]
-    with contextlib.suppress(OSError, ValueError):  # There is no container, or its limit is "max".
-        limit, used = (int((CONTAINER / f"memory.{x}").read_text()) for x in ("max", "current"))
-        cached = re.findall(r"inactive_file (\d+)", (CONTAINER / "memory.stat").read_text())
-        found.append(max(limit - used + sum(map(int, cached)), 0))
+    for group in _own_groups():
+        with contextlib.suppress(OSError, ValueError):  # There is none, or its limit is "max".
+            limit, used = (int((group / f"memory.{x}").read_text()) for x in ("max", "current"))
+            cached = re.findall(r"inactive_file (\d+)", (group / "memory.stat").read_text())
+            found.append(max(limit - used + sum(map(int, cached)), 0))
     return min(found, default=None)
+
+
+def _own_groups() -> list[Path]:
+    """Return the control group of this process and those above it: the limit of each holds."""
+    with contextlib.suppress(OSError):
+        if path := re.search(r"^0::/(.*)$", GROUPS.read_text(), re.MULTILINE):
+            group = CONTAINER / path[1]
+            return [group, *(above for above in group.parents if above.is_relative_to(CONTAINER))]
+    return [CONTAINER]
 
 
 def own_memory() -> int:

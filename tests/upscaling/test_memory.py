@@ -15,6 +15,7 @@ from PIL import Image
 
 from hyperfunc.devices import make_mesh
 from hyperfunc.errors import UserError
+from hyperfunc.images import Photo, write_photo
 from hyperfunc.pixels import WHOLE_IMAGE
 from hyperfunc.types import Neighbourhood
 from hyperfunc.upscaling import Request, Upscaler, batch_plan, batch_run, memory
@@ -60,6 +61,23 @@ def test_a_container_takes_no_more_than_its_share(machine, said, available):
     assert memory.available_memory() == available * MIB
 
 
+def test_the_limits_of_all_groups_hold(machine, monkeypatch, tmp_path):
+    """A service has one of its own, and the slice above it, too."""
+    machine(300)
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    (tmp_path / "groups").write_text("9:name=systemd:/other\n0::/a.slice/b.service\n")
+    for below, limit in (("a.slice", 200), ("a.slice/b.service", 250)):
+        (tmp_path / below).mkdir()
+        (tmp_path / below / "memory.max").write_text(f"{limit * MIB}\n")
+        (tmp_path / below / "memory.current").write_text(f"{50 * MIB}\n")
+        (tmp_path / below / "memory.stat").write_text("inactive_file 0\n")
+    assert memory.available_memory() == 150 * MIB
+    (tmp_path / "a.slice/b.service/memory.max").write_text(f"{90 * MIB}\n")
+    assert memory.available_memory() == 40 * MIB
+    (tmp_path / "groups").write_text("0::/\n")
+    assert memory.available_memory() == 300 * MIB
+
+
 def test_a_system_that_says_nothing_refuses_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(memory, "CONTAINER", tmp_path)
@@ -81,6 +99,18 @@ def test_outputs_that_do_not_fit_are_refused_before_the_work(machine, tmp_path):
     error = batch.outcomes[0].error or ""
     assert error.startswith(f"{path}: needs 0.7 GiB of memory, and 0.3 are available: ask for a")
     assert "--tile" not in error
+
+
+def test_the_copy_that_a_format_needs_counts(tmp_path):
+    for source, target, kind, channels, copies in (
+        ("a.tif", "b.png", np.float32, 3, 2),
+        ("a.tif", "b.tif", np.float32, 3, 1),
+        ("c.png", "d.jpg", np.uint8, 4, 2),
+        ("c.png", "d.png", np.uint8, 4, 1),
+    ):
+        write_photo(tmp_path / source, Photo(np.full((4, 5, channels), 0.5, kind)))
+        batch = plan_batch(tmp_path / source, tmp_path / target, Request(scale=(2.0, 2.0)))
+        assert batch.jobs[0].working_bytes == copies * batch.jobs[0].output_bytes
 
 
 def test_a_smaller_tile_is_proposed_only_where_it_suffices(machine):
