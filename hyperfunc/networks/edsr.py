@@ -1,4 +1,4 @@
-"""`EDSR`, residual blocks of convolutions, and `HalfEDSR`, the same at half the resolution."""
+"""`EDSR`, residual blocks of convolutions, and `HalfEDSR`, most of it at half the resolution."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -88,11 +88,14 @@ class HalfEDSR(Trunk):
 
     Each square of 2 x 2 pixels becomes one pixel of 12 channels. A 1x1 convolution expands the
     trunk's features to four times as many, which are laid out at full resolution, and a 3x3
-    convolution of the image itself is added, so that details can pass.
+    convolution of the image itself is added, so that details can pass. A second, smaller `EDSR` at
+    full resolution may add to these features; untrained it adds nothing.
 
     Attributes:
         width: channels.
         blocks: residual blocks.
+        fine_width: channels of the trunk at full resolution.
+        fine_blocks: its residual blocks; 0 for no such trunk.
         attention: as in `EDSR`.
         fusion: as in `EDSR`.
         dtype: type of the computation; parameters are always float32.
@@ -103,6 +106,8 @@ class HalfEDSR(Trunk):
 
     width: int = 64
     blocks: int = 8
+    fine_width: int = 32
+    fine_blocks: int = 0
     attention: bool = True
     fusion: bool = True
     dtype: Precision = "float32"
@@ -111,13 +116,15 @@ class HalfEDSR(Trunk):
     """Squares of pixels are counted from the first one."""
 
     def __post_init__(self) -> None:
-        check_range(self, "width", "blocks", least=1)
+        check_range(self, "width", "blocks", "fine_width", least=1)
+        check_range(self, "fine_blocks", least=0)
         super().__post_init__()
 
     @property
     def receptive_radius(self) -> int:
         """How many pixels away a feature depends on the image."""
-        return 2 * (2 * self.blocks + 2) + 1
+        radius = 2 * (2 * self.blocks + 2) + 1
+        return radius + (2 * self.fine_blocks + 2 if self.fine_blocks else 0)
 
     @nn.compact
     def __call__(
@@ -127,14 +134,19 @@ class HalfEDSR(Trunk):
         convolve = make_convolve(self.dtype, mask, mode)
         centred = keep_inside(images - 0.5, mask)
         coarse_mask = None if mask is None else fold(mask).max(axis=-1, keepdims=True)
-        trunk = EDSR(
-            self.width, self.blocks, 1.0, self.attention, self.fusion, self.dtype, name="trunk"
-        )
+        kinds = (1.0, self.attention, self.fusion, self.dtype)
+        trunk = EDSR(self.width, self.blocks, *kinds, name="trunk")
         coarse = trunk(fold(centred) + 0.5, mask=coarse_mask, mode=mode)
         expand = Convolution(4 * self.width, 1, False, self.dtype, name="expand")
         fine = unfold(expand(coarse, fast_gradients=mode.fast_gradients))
         fine = fine[:, : images.shape[1], : images.shape[2]]
-        return keep_inside(fine, mask) + convolve(centred, "skip", self.width)
+        fine = keep_inside(fine, mask) + convolve(centred, "skip", self.width)
+        if not self.fine_blocks:
+            return fine
+        fine_trunk = EDSR(self.fine_width, self.fine_blocks, *kinds, name="fine_trunk")
+        detail = fine_trunk(fine + 0.5, mask=mask, mode=mode)
+        join = Convolution(self.width, 1, False, self.dtype, is_zero=True, name="join")
+        return fine + keep_inside(join(detail, fast_gradients=mode.fast_gradients), mask)
 
 
 def fold(x: Float[Array, "b h w c"]) -> Float[Array, "b y x d"]:

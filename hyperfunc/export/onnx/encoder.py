@@ -87,4 +87,9 @@ def _add_half_edsr(graph: Graph, x: str, trunk: Any, parameters: Any) -> str:
     fine = graph.add("DepthToSpace", expanded, blocksize=2, mode="DCR")
     window = (graph.constant([0, 0]), size, graph.constant([2, 3]))
     fine = graph.add("Slice", fine, *window)
-    return graph.add("Add", fine, _convolve(graph, x, parameters["skip"]))
+    fine = graph.add("Add", fine, _convolve(graph, x, parameters["skip"]))
+    if not trunk.fine_blocks:
+        return fine
+    fine_trunk = EDSR(trunk.fine_width, trunk.fine_blocks, 1.0, trunk.attention, trunk.fusion)
+    detail = _add_edsr(graph, fine, fine_trunk, parameters["fine_trunk"])
+    return graph.add("Add", fine, _convolve(graph, detail, parameters["join"]))
