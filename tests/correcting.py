@@ -13,7 +13,7 @@ from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
 def make_model(base: Literal["corrected", "filled"]) -> PixelHypernetwork:
     """Make a model whose trunk folds squares of pixels."""
     field = FourierField(4, bandwidth=2.0)
-    return PixelHypernetwork(HalfEDSR(4, 1), field, base=base, branch_scale=0.3)
+    return PixelHypernetwork(HalfEDSR(4, 1, 3, 1), field, base=base, branch_scale=0.3)
 
 
 def draw_variables(model: PixelHypernetwork) -> Any:

@@ -89,7 +89,7 @@ class HalfEDSR(Trunk):
     Each square of 2 x 2 pixels becomes one pixel of 12 channels. A 1x1 convolution expands the
     trunk's features to four times as many, which are laid out at full resolution, and a 3x3
     convolution of the image itself is added, so that details can pass. A second, smaller `EDSR` at
-    full resolution may add to these features; untrained it adds nothing.
+    full resolution may add to these features.
 
     Attributes:
         width: channels.
@@ -145,7 +145,7 @@ class HalfEDSR(Trunk):
             return fine
         fine_trunk = EDSR(self.fine_width, self.fine_blocks, *kinds, name="fine_trunk")
         detail = fine_trunk(fine + 0.5, mask=mask, mode=mode)
-        join = Convolution(self.width, 1, False, self.dtype, is_zero=True, name="join")
+        join = Convolution(self.width, 1, False, self.dtype, name="join")
         return fine + keep_inside(join(detail, fast_gradients=mode.fast_gradients), mask)
 
 

@@ -47,8 +47,6 @@ class Convolution(nn.Module):
     is_rectified: bool
     """Whether a ReLU follows."""
     dtype: str
-    is_zero: bool = False
-    """Whether the kernel is zero before it is trained."""
 
     @nn.compact
     def __call__(
@@ -56,9 +54,7 @@ class Convolution(nn.Module):
     ) -> Float[Array, "b h w d"]:
         """Apply the layer."""
         shape = (self.size, self.size, x.shape[-1], self.width)
-        initializer = nn.initializers.zeros if self.is_zero else nn.initializers.lecun_normal()
-        kernel, bias = _make_kernel_and_bias(self, shape, initializer)
-        x, kernel, bias = _to_dtype(self.dtype, x, kernel, bias)
+        x, kernel, bias = _to_dtype(self.dtype, x, *_make_kernel_and_bias(self, shape))
         if fast_gradients:
             return convolve_and_add(x, kernel, bias, is_rectified=self.is_rectified)
         outputs = _convolve_and_add(x, kernel, bias)
@@ -180,13 +176,9 @@ def pool_to(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b y x c"]:
     return x
 
 
-def _make_kernel_and_bias(
-    module: nn.Module,
-    shape: tuple[int, ...],
-    initializer: Callable[..., Array] = nn.initializers.lecun_normal(),
-) -> tuple[Array, Array]:
+def _make_kernel_and_bias(module: nn.Module, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Declare the parameters of a convolution, initialised as Flax does it."""
-    kernel = module.param("kernel", initializer, shape)
+    kernel = module.param("kernel", nn.initializers.lecun_normal(), shape)
     return kernel, module.param("bias", nn.initializers.zeros, shape[-1:])
 
 

@@ -119,6 +119,7 @@ def test_small_graphs_compute_what_render_computes_at_all_sizes(trunk, base, dra
         (EDSR(width=6, blocks=2, fusion=True), "none"),
         (HalfEDSR(width=5, blocks=1, attention=False, fusion=False), "none"),
         (HalfEDSR(width=6, blocks=2, attention=False), "bicubic"),
+        (HalfEDSR(width=6, blocks=1, fine_width=4, fine_blocks=2), "corrected"),
     ],
 )
 def test_every_kind_of_trunk_and_base(trunk, base, draw):

@@ -47,7 +47,7 @@ from hyperfunc.pixels import WindowLayout, pixel_centres
 # Settings that make components small and switch on everything that is off by default.
 SMALL = {
     EDSR: EDSR(width=4, blocks=1, attention=True, fusion=True),
-    HalfEDSR: HalfEDSR(width=4, blocks=1),
+    HalfEDSR: HalfEDSR(width=4, blocks=1, fine_width=3, fine_blocks=1),
     RDN: RDN(width=4, blocks=2, layers=2, growth=3),
     VapSR: VapSR(width=4, attention_width=6, blocks=1),
     InceptionTrunk: InceptionTrunk(stem_width=2, width=4),
