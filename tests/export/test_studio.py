@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import hyperfunc
+from benchmarks.browser.chromium import serving
 from hyperfunc.commands import main
 from tests.export.studio_pictures import enlarge
 
@@ -19,7 +20,18 @@ def page(studio_page):
     return studio_page
 
 
-def test_what_is_saved_is_what_the_command_line_makes(page, draw, tmp_path: Path) -> None:
+@pytest.fixture
+def new_page(page):
+    """The studio at an address of its own, from which the browser keeps nothing."""
+    with serving(page.path.parent) as (address, requests):
+        studio = type(page)(page.driver, page.path, address)
+        studio.requests = requests
+        studio.open_studio()
+        yield studio
+
+
+def test_what_is_saved_is_what_the_command_line_makes(new_page, draw, tmp_path: Path) -> None:
+    page = new_page
     pixels = draw(0, (256, 256))
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     main(["upscale", str(tmp_path / "photo.png"), str(tmp_path / "expected.png"), "--scale=2"])
