@@ -137,9 +137,9 @@ def _pair_folder(source: Path, target: Path, suffix: str | None) -> Files:
 def _tell_left_out(target: Path, count: int, *, is_all: bool) -> None:
     """Warn of images in the folder of the outputs, or refuse if there are no other inputs."""
     reason = (
-        f"{target}: is the folder of the outputs, and holds no inputs: of its images, {count} that "
-        "hyperfunc did not make are passed over; to enlarge them, too, name an output outside of "
-        "the input"
+        f"{target}: is the folder of the outputs, and {count} images in it that hyperfunc did not "
+        "make, or that were changed since, are passed over: to include them, name an output "
+        "outside of the input"
     )
     if is_all:
         raise UserError(reason)

@@ -23,8 +23,8 @@ FIRST_EXTENT_MULTIPLE = 8
 """The same for the first image of a kind, which may be the only one: rounding up wastes work."""
 
 RENDER_MARGIN = 2
-"""Input pixels that are rendered around a tile's own: interpolation reads so many on each side, and
-windows reach less far."""
+"""Input pixels that are rendered around a tile's own. Where an image is enlarged, interpolation
+reads so many on each side, and windows reach less far."""
 
 LARGEST_WASTE = 1.5
 """Largest ratio of the pixels that are computed to those that an image needs."""
@@ -144,10 +144,11 @@ def plan_rendered(extent: int, spans: list[Span], multiple: int) -> int:
 
     Its own and a margin, if these are much fewer: at large scales tiles are nearly all halo.
     Otherwise all, so that more images share a compiled function. A tile with few pixels of its own
-    is hardly rounded up, because each of them becomes many.
+    is rounded up to a multiple of these, because each of them becomes many.
     """
     own = max(span.high - span.low for span in spans)
-    rendered = round_up(own + 2 * RENDER_MARGIN, min(multiple, own))
+    needed = own + 2 * RENDER_MARGIN
+    rendered = min(round_up(needed, multiple), round_up(needed, own))
     return rendered if LARGEST_WASTE * rendered**2 < extent**2 else extent
 
 

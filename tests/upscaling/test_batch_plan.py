@@ -58,7 +58,7 @@ def test_inputs_in_the_folder_of_the_outputs_are_not_passed_over_silently(tmp_pa
         write(source / name)
     append_record(write(target / ".temporary.png"), target / "made.png", {})
     os.replace(target / ".temporary.png", target / "made.png")
-    text = f"{target}: is the folder of the outputs, and holds no inputs: of its images, 2 that "
+    text = f"{target}: is the folder of the outputs, and 2 images in it that hyperfunc did "
     with pytest.raises(UserError, match=re.escape(text)):
         plan_batch(source, target, request)
     write(source / "a.png")

@@ -12,6 +12,7 @@ from hyperfunc.images import to_uint8
 from hyperfunc.networks import EDSR, CosineMLP, FourierField, PixelHypernetwork
 from hyperfunc.types import Neighbourhood
 from hyperfunc.upscaling import Upscaler, alpha, tile_planner
+from hyperfunc.upscaling.tile_grid import Span, plan_rendered, round_up
 from hyperfunc.upscaling.tile_planner import TilePlanner
 
 MODEL = PixelHypernetwork(EDSR(8, 1), FourierField(4, bandwidth=2.0), branch_scale=1.0)
@@ -116,6 +117,14 @@ def test_a_tile_of_few_pixels_is_rendered_with_those_that_interpolation_reads():
     for pixels in (40, 120):
         tile = planner.plan((pixels, pixels), (1000 * pixels, 1000 * pixels), 1).tile
         assert tile.rendered == (6, 6)
+
+
+@pytest.mark.parametrize("multiple", [8, 32])
+def test_no_tile_is_rendered_beyond_the_multiple_of_its_extent(multiple):
+    for own in range(1, 100):
+        rendered = plan_rendered(1000, [Span(0, own, 0)], multiple)
+        assert own + 4 <= rendered <= round_up(own + 4, multiple)
+    assert rendered == round_up(own + 4, multiple)
 
 
 @pytest.mark.parametrize("scale", [(4, 4), (3.7, 2.3)], ids=str)
