@@ -184,7 +184,9 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     )
     print(table)
     if arguments.json is not None:
-        described = {"model": model and _describe(model), "dncnn": dncnn and _describe(dncnn)}
+        described = {"model": model and _describe(model), "dncnn": None}
+        if dncnn is not None and "dncnn" in restorers:
+            described["dncnn"] = _describe(dncnn)
         save_json(arguments.json, {**dataclasses.asdict(table), **described})
 
 

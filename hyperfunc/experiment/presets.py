@@ -133,8 +133,7 @@ INPAINT = dataclasses.replace(
         ),
     ),
 )
-
-"""The function of the whole image, from one of which pixels are missing (0.74 M parameters).
+"""The function of the whole image, from one of which pixels are missing (0.73 M parameters).
 
 Half of the examples lack 20 to 90 % of their pixels, at random; of the others a part is hidden
 under strokes, rectangles or text. The network corrects a weighted mean of the known pixels nearby
@@ -142,8 +141,8 @@ under strokes, rectangles or text. The network corrects a weighted mean of the k
 
     python train.py --workdir=runs/inpaint --preset=inpaint --data_dir=DATA
 
-The bundled checkpoint goes on from `restore`, and was trained with the absolute error
-(docs/experiments/restoration.md).
+The bundled checkpoint goes on from an earlier `restore`, with the absolute error as the loss first
+and then with the PSNR (docs/experiments/restoration.md).
 """
 
 SR_LARGE = Experiment(

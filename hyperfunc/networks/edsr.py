@@ -84,7 +84,7 @@ class EDSR(Trunk):
 
 
 class HalfEDSR(Trunk):
-    """An `EDSR` trunk at half the resolution: a quarter of the cost for each of its layers.
+    """An `EDSR` trunk at half the resolution: a layer there costs a quarter.
 
     Each square of 2 x 2 pixels becomes one pixel of 12 channels. A 1x1 convolution expands the
     trunk's features to four times as many, which are laid out at full resolution, and a 3x3
