@@ -75,6 +75,13 @@ def test_it_is_trained(run, distance):
     assert distance(start.batch_stats, model.variables["batch_stats"]) > 1e-2
 
 
+def test_it_is_described_only_if_it_is_measured(run, images, tmp_path):
+    file = tmp_path / "out.json"
+    flags = ["--task=denoise", f"--dataset={images}", f"--dncnn={run}", f"--json={file}"]
+    evaluate.main([*flags, "--level=20", "--methods=observed"])
+    assert json.loads(file.read_text())["dncnn"] is None
+
+
 def test_its_numbers_stand_beside_the_others(run, trained, images, tmp_path, capsys):
     file, methods = tmp_path / "out.json", ["observed", "variation", "dncnn", "hyperfunc"]
     flags = [f"--dataset={images}", f"--workdir={trained}", f"--dncnn={run}", f"--json={file}"]
