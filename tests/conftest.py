@@ -64,19 +64,24 @@ def draw_photo(seed: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Delete what earlier runs compiled, if it is too much. Workers start after this."""
-    folder = config.cache.mkdir("compiled")
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "cache") and not hasattr(config, "workerinput"):
+        folder = config.cache.mkdir("compiled")
         if sum(file.stat().st_size for file in folder.iterdir()) > COMPILED_BYTES:
             shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(pytestconfig: pytest.Config) -> Path:
+def compilation_cache(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """What was compiled once is not compiled again, by any worker, process or later run.
 
-    It is forgotten by ``pytest --cache-clear``.
+    It is forgotten by ``pytest --cache-clear``, and not shared with ``-p no:cacheprovider``.
     """
-    folder = pytestconfig.cache.mkdir("compiled")
+    if hasattr(pytestconfig, "cache"):
+        folder = pytestconfig.cache.mkdir("compiled")
+    else:
+        folder = tmp_path_factory.mktemp("compiled")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", COMPILED_IN)
     return folder
@@ -154,6 +159,7 @@ def start_python(compilation_cache: Path) -> Callable[..., subprocess.Popen[str]
             "JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.values[OPTIMIZE_LITTLE]),
             "JAX_COMPILATION_CACHE_DIR": str(compilation_cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(COMPILED_IN),
+            "PYTHONFAULTHANDLER": "1",  # What crashes in C says where.
             "PYTHONPATH": str(ROOT),
         }
         return subprocess.Popen(
