@@ -16,6 +16,7 @@ import logging
 import os
 import pickle
 import platform
+import re
 import shutil
 import stat
 import sys
@@ -91,7 +92,8 @@ def load_program(key: str, devices: Sequence[Any]) -> Any:
         program = serialize_executable.deserialize_and_load(
             *serialized, execution_devices=list(devices)
         )
-        os.utime(path)  # It was used: others are removed before it.
+        for used in (path, path.parent):  # Others are removed before them.
+            os.utime(used)
     except FileNotFoundError:
         return None
     # A damaged program fails in any way.
@@ -130,13 +132,13 @@ def measure_cache(folder: Path) -> tuple[int, int]:
 
 def clear_cache(folder: Path) -> None:
     """Remove the programs of all versions and processors."""
-    try:
-        for part in folder.glob("v*"):
-            shutil.rmtree(part)
-    except FileNotFoundError:
-        pass  # Another process removes them, too.
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+    for version in _list_versions(folder):
+        try:
+            shutil.rmtree(version)
+        except FileNotFoundError:
+            pass  # Another process removes it, too.
+        except OSError as error:
+            raise UserError(f"{error.filename}: cannot be removed ({error.strerror})") from error
 
 
 def _own_folder() -> Path | None:
@@ -215,10 +217,16 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 yield path, path.stat()
 
 
+def _list_versions(folder: Path) -> list[Path]:
+    """List the folders that `_machine_key` names. The user may keep others beside them."""
+    return [path for path in folder.glob("v*") if re.fullmatch("v[0-9a-f]{16}", path.name)]
+
+
 def _forget_versions(folder: Path) -> None:
     """Keep the folders of the versions that were used last."""
-    folders = sorted(folder.glob("v*/programs"), key=lambda path: path.stat().st_mtime)
-    for old in folders[:-MOST_VERSIONS]:
+    programs = [path / "programs" for path in _list_versions(folder)]
+    used = sorted(filter(Path.exists, programs), key=lambda path: path.stat().st_mtime)
+    for old in used[:-MOST_VERSIONS]:
         shutil.rmtree(old.parent, ignore_errors=True)
 
 

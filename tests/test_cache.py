@@ -97,12 +97,17 @@ def test_what_was_not_used_for_the_longest_time_goes_first(folder, program, monk
 
 
 def test_only_some_sets_of_versions_are_kept(folder, program, monkeypatch):
-    for number in range(cache.MOST_VERSIONS + 2):
-        monkeypatch.setattr(cache, "_machine_key", lambda number=number: f"v{number}")
+    (folder / "videos" / "programs").mkdir(parents=True)  # The user's.
+    versions = [f"v{number:016x}" for number in range(cache.MOST_VERSIONS + 2)]
+    for age, version in enumerate(versions):
+        monkeypatch.setattr(cache, "_machine_key", lambda version=version: version)
         cache.save_program("add", DEVICES, program)
-        os.utime(folder / f"v{number}" / "programs", (1e9 + number, 1e9 + number))
-    assert len(list(folder.glob("v*"))) == cache.MOST_VERSIONS
-    assert (folder / f"v{number}").exists() and not (folder / "v0").exists()
+        os.utime(folder / version / "programs", (1e9 + age, 1e9 + age))
+        if age == 2:
+            monkeypatch.setattr(cache, "_machine_key", lambda: versions[0])
+            assert cache.load_program("add", DEVICES)  # Now it is the newest.
+    kept = sorted(path.name for path in folder.glob("v*"))
+    assert kept == sorted([versions[0], *versions[3:], "videos"])
 
 
 def test_a_full_disk_is_no_error(folder, program, monkeypatch):
@@ -155,9 +160,10 @@ def test_the_command_says_where_it_is_and_empties_it(folder, program, capsys, mo
     main(["cache"])
     assert capsys.readouterr().out.startswith(f"{folder}: 1 files, 0.0 MiB")
     (folder / "notes.txt").write_text("of the user")
+    (folder / "videos").mkdir()
     main(["cache", "--clear"])
     assert "1 files" in capsys.readouterr().out
-    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    assert {path.name for path in folder.iterdir()} == {"notes.txt", "videos"}
     main(["cache", "--clear"])
     monkeypatch.setenv(cache.SWITCH, "0")
     main(["cache"])
