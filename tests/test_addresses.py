@@ -130,6 +130,16 @@ def test_what_a_store_answers_becomes_one_line(monkeypatch):
         read_photo("gs://b/a")
 
 
+def test_empty_objects_that_stand_for_folders_are_left_out(monkeypatch):
+    """Consoles make them, and s3fs lists them as files."""
+    path = as_path("memory://bucket/run")
+    assert isinstance(path, Address)
+    listed = [("run/", 0, "file"), ("run/a.png", 5, "file"), ("run/more", 0, "directory")]
+    found = [{"name": f"bucket/{name}", "size": n, "type": kind} for name, n, kind in listed]
+    monkeypatch.setattr(path.store, "ls", lambda *_, **__: found)
+    assert read_folder(path) == {"a.png": 5, "more": None}
+
+
 @pytest.mark.parametrize("error", [ConnectionRefusedError(111, "no"), PermissionError("Forbidden")])
 def test_a_store_that_does_not_answer_is_no_bug(monkeypatch, refuse, error):
     def fail(*_, **__):

@@ -223,7 +223,8 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 def read_folder(folder: Path) -> dict[str, Any]:
     """List what lies directly in a folder of a store: sizes in bytes by name, None for folders.
 
-    A folder that does not exist is empty.
+    A folder that does not exist is empty. Empty objects that consoles make for folders, whose names
+    end with "/", are left out.
     """
     assert isinstance(folder, Address)
     try:
@@ -236,6 +237,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
             info["size"] if info["type"] == "file" else None
         )
         for info in found
+        if not (info["type"] == "file" and info["name"].endswith("/"))
     }
 
 

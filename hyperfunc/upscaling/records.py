@@ -111,8 +111,11 @@ def _digest(origin: Origin) -> str:
 def _read_store(folder: Path) -> Iterator[tuple[int, int]]:
     """Yield the hashes of the records of a folder: of the output alone, and with its origin."""
     for record in read_folder(folder / FOLDER):
-        name, size, digest = record.rsplit(".", 2)
-        key = _make_key(name, int(size))
+        try:
+            name, size, digest = record.rsplit(".", 2)
+            key = _make_key(name, int(size))
+        except ValueError:  # Somebody else's file.
+            continue
         yield hash(key), hash((key, digest))
 
 
