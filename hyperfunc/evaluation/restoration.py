@@ -120,9 +120,7 @@ def load_restorers(
             "give --scale=1, or leave --dncnn out"
         )
     classical = CLASSICAL[task]
-    others = (*TWO_STEPS, *(["sr_jpeg"] if task == "deblock" else [])) if scale > 1 else ()
-    trained = ["dncnn"] if scale == 1 and task != "inpaint" else []
-    known = ["observed", *classical, *trained, *others, "hyperfunc"]
+    known = ["observed", *classical, *_list_others(task, scale), "hyperfunc"]
     restorers: dict[str, Restorer] = {}
     model = None
     for name in names or [name for name in known if name != "dncnn" or dncnn is not None]:
@@ -148,6 +146,15 @@ def load_restorers(
                 upscaler = Upscaler.of_model(model)
             restorers[name] = _use_model(upscaler, name)
     return restorers, model
+
+
+def _list_others(task: RestorationTask, scale: float) -> list[str]:
+    """List the methods with a network besides `restore` alone."""
+    if scale <= 1:
+        return ["dncnn"] if scale == 1 and task != "inpaint" else []
+    if task == "inpaint":  # `sr` cannot read missing pixels.
+        return [name for name in TWO_STEPS if name != "sr-hyperfunc"]
+    return [*TWO_STEPS, *["sr_jpeg"] * (task == "deblock")]
 
 
 def _use_model(upscaler: Upscaler, name: str) -> Restorer:

@@ -169,6 +169,8 @@ def test_methods_are_named():
         load_restorers(["wiener"], "denoise", 1.0, checkpoint="nowhere")
     with pytest.raises(UserError, match="has no 'hyperfunc-sr'"):
         load_restorers(["hyperfunc-sr"], "denoise", 1.0, checkpoint="nowhere")
+    with pytest.raises(UserError, match="no 'sr-hyperfunc'"):  # `sr` reads no missing pixels.
+        load_restorers(["sr-hyperfunc"], "inpaint", 2.0, checkpoint="nowhere")
 
 
 @pytest.mark.slow
