@@ -261,9 +261,9 @@ def _crop_face(image: HostImage, *, size: int) -> UInt8[np.ndarray, "size size 3
     # 154 x 146 windows around the same centre: rows 13..140, columns 9..136.
     top, left = (height - CROP_SIDE) // 2, (width - CROP_SIDE) // 2
     if top < 0 or left < 0:
-        raise ValueError(
-            f"an image of {height} x {width} pixels is too small: a face needs {CROP_SIDE} x "
-            f"{CROP_SIDE}"
+        raise UserError(
+            f"an image of {height} x {width} pixels is too small, a face needs {CROP_SIDE} x "
+            f"{CROP_SIDE}; remove it"
         )
     image = image[top : top + CROP_SIDE, left : left + CROP_SIDE]
     return imresize(image, (size, size)) if size != CROP_SIDE else np.ascontiguousarray(image)

@@ -138,7 +138,7 @@ class Degradation:
         if not self.is_active:
             return Kinds(False, False, False, False)
         probabilities = np.array([self.blur, self.noise, self.jpeg])
-        if rng.uniform() < self.alone:
+        if probabilities.any() and rng.uniform() < self.alone:
             happens = np.arange(3) == rng.choice(3, p=probabilities / probabilities.sum())
         else:
             happens = rng.uniform(size=3) < probabilities

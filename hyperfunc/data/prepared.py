@@ -58,8 +58,12 @@ def open_prepared(path: Path, *, split: str, transform: Transform | None = None)
 def _read_record(
     path: Path, records: Any, feature: str, names: list[str], transform: Transform | None, i: int
 ) -> HostImage:
-    image = read_image(io.BytesIO(records[i][feature]), name=f"{path}, {names[i]}")
-    return image if transform is None else transform(image)
+    name = f"{path}, {names[i]}"
+    image = read_image(io.BytesIO(records[i][feature]), name=name)
+    try:
+        return image if transform is None else transform(image)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def _match_split(path: Path, split: str, splits: list[str]) -> str:

@@ -42,7 +42,7 @@ class ImageFile:
             if self.in_zip:
                 return _open_zip(self.root, *_identity(self.root)).read(self.member)
             return (self.root / self.member).read_bytes()
-        except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{self}: cannot be read ({error}); repair or remove it") from error
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
@@ -62,9 +62,18 @@ class FileReader:
     transform: Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]] | None = None
 
     def __call__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Read image `i`."""
+        """Read image `i`.
+
+        Raises:
+            UserError: it cannot be read, or cannot be transformed.
+        """
         image = self.files[i].read()
-        return image if self.transform is None else self.transform(image)
+        if self.transform is None:
+            return image
+        try:
+            return self.transform(image)
+        except UserError as error:
+            raise UserError(f"{self.files[i]}: {error}") from error
 
 
 def find_images(root: Path) -> list[ImageFile]:

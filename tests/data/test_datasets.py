@@ -217,6 +217,15 @@ def test_the_additional_faces_serve_training_at_64_pixels_only(faces):
     assert len(open_dataset("faces", data_dir=faces, split="validation")) == 1
 
 
+def test_an_image_that_is_too_small_for_a_face_is_named(faces, caplog):
+    with zipfile.ZipFile(faces / "faces/train.zip", "a") as file:
+        file.writestr("small.png", encode(draw(100, 146)))
+    with pytest.raises(UserError, match=r"small\.png: an image of 100 x 146 pixels is too small"):
+        open_dataset("faces", data_dir=faces, split="train")
+    source = open_dataset("faces", data_dir=faces, split="train", strict=False)
+    assert source.names == ("000001", "000002") and "left out" in caplog.text
+
+
 def test_importing_the_room_imports_no_tfds():
     heavy = ("tensorflow", "tensorflow_datasets")
     code = f"import sys, hyperfunc.data\nprint([name for name in {heavy} if name in sys.modules])"

@@ -34,6 +34,11 @@ def degrade(degradation, image, seed=0):
     return degradation.degrade_reduced(blurred, kinds, draws)
 
 
+def test_what_cannot_happen_alone_does_not():
+    degradation = Degradation(alone=1.0, missing=1.0)
+    assert degradation.draw_kinds(rng()) == (False, False, False, True)
+
+
 # Noise.
 
 
