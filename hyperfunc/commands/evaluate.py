@@ -121,8 +121,8 @@ def run(arguments: Arguments) -> None:
     use_cpu_cores()
     keep_compilations()
     _check_flags(arguments)
-    check_apart("--save_dir", arguments.save_dir, arguments.dataset or "set5")
-    for folder in (arguments.save_dir, arguments.out):
+    for flag, folder in (("--save_dir", arguments.save_dir), ("--out", arguments.out)):
+        check_apart(flag, folder, arguments.dataset or "set5")
         if folder is not None:
             check_place(folder / "image.png")
     if arguments.json is not None:

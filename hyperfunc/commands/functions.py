@@ -77,8 +77,13 @@ def _reduce(pixels: "HostPixels", size: "Size") -> "HostPixels":
     return imresize(to_unit_range(pixels), size).clip(0, 1)
 
 
-def render_function(source: Path, target: str, request: "Request", *, overwrite: bool) -> str:
-    """Render a function file as an image of 8 bits, and say what was done."""
+def render_function(
+    source: Path, target: str, request: "Request", *, suffix: str | None, overwrite: bool
+) -> str:
+    """Render a function file as an image of 8 bits, and say what was done.
+
+    The suffix is that of an output in a folder, ".png" if not given.
+    """
     import numpy as np
 
     from hyperfunc.api import load
@@ -86,7 +91,7 @@ def render_function(source: Path, target: str, request: "Request", *, overwrite:
     from hyperfunc.images import Photo, check_output, to_uint8, write_photo
     from hyperfunc.upscaling import Records, append_record, pair_files
 
-    ((source, output),) = pair_files([source], target, None).pairs
+    ((source, output),) = pair_files([source], target, suffix).pairs
     origin = request.describe_origin(source, output)
     if not overwrite and Records().compare(output, origin) == "same":
         return f"{output}: made by the same command before, skipped"

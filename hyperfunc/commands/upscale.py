@@ -180,9 +180,17 @@ def _check_filling(model: "Model", command: str, mask: str) -> None:
 
 def _render_function_file(arguments: Arguments, request: "Request") -> str:
     source, target = arguments.source, arguments.target
-    if arguments.wrap or arguments.linear:
-        raise UserError(f"{source}: is a function, and --wrap and --linear are for images only")
-    return render_function(source, target, request, overwrite=arguments.overwrite)
+    given = {
+        "--wrap": arguments.wrap,
+        "--linear": arguments.linear,
+        "--report": arguments.report is not None,
+        "--tile": arguments.tile is not None,
+        "--ray": arguments.ray is not None,
+    }
+    if flags := [flag for flag, is_given in given.items() if is_given]:
+        raise UserError(f"{source}: is a function; leave out {', '.join(flags)}, for images only")
+    suffix = f".{arguments.format}" if arguments.format else None
+    return render_function(source, target, request, suffix=suffix, overwrite=arguments.overwrite)
 
 
 def _is_small(source: Path) -> bool:
@@ -226,7 +234,8 @@ def _check_ranges(arguments: Arguments) -> None:
     for name, (lowest, highest) in RANGES.items():
         value = getattr(arguments, name)
         if value is not None and not lowest <= value <= highest:
-            raise UserError(f"--{name} {value}: give a whole number from {lowest} to {highest}")
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} {value}: give a whole number from {lowest} to {highest}")
 
 
 def _check_report(report: Path | None, batch: "Batch") -> None:

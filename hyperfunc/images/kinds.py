@@ -31,7 +31,7 @@ KINDS = {
     "sound": (rb"(?s)ID3|OggS|fLaC|RIFF....WAVE", "give an image"),
     "zip archive": (rb"PK\x03\x04", "extract it, and give the folder"),
     "compressed file": (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", "extract it"),
-    "function (.hfn)": (rb'(?s).{8}\{"__metadata__"', "give it the suffix .hfn"),
+    "function (.hfn)": (rb'(?s).{8}\{"__metadata__"', "give one alone, with the suffix .hfn"),
     "text file": (rb"[\t\r\n\x20-\x7e]{1,512}\Z", "give an image"),
 }
 """Patterns of the first bytes, and what to do, in the order in which they are tried."""

@@ -161,6 +161,8 @@ def test_a_function_is_rendered_as_the_image_would_be(run, tmp_path, folder, che
     assert code == 0 and "made by the same command before, skipped" in out
     code, out, _ = run("upscale", function, target, "--size", "30x60")
     assert code == 0 and read_photo(target).pixels.shape == (60, 30, 3)
+    code, _, err = run("upscale", function, f"{tmp_path}/w/", "--scale", 2, "--format", "webp")
+    assert code == 0 and (tmp_path / "w" / "a.webp").is_file(), err
     code, _, err = run("upscale", function, folder / "a.png", "--scale", 2)
     assert code == 2 and "hyperfunc did not make it" in err
 
@@ -298,5 +300,7 @@ def test_a_wrapped_output_is_told_apart(run, tmp_path, folder):
     after = read_photo(tmp_path / "out" / "a.png").pixels
     assert (before[:, 0] != after[:, 0]).any() and (before[:, 20:28] == after[:, 20:28]).all()
     (tmp_path / "f.hfn").touch()
-    code, _, err = run("upscale", tmp_path / "f.hfn", tmp_path / "f.png", "--scale=2", "--wrap=x")
-    assert code == 2 and "are for images only" in err
+    words = ("upscale", tmp_path / "f.hfn", tmp_path / "f.png", "--scale=2")
+    for flags in (["--wrap=x"], ["--report", tmp_path / "r.json"], ["--tile=64"]):
+        code, _, err = run(*words, *flags)
+        assert code == 2 and "is a function; leave out --" in err

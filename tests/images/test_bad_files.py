@@ -92,7 +92,9 @@ def test_formats_without_their_plugins_are_named(tmp_path, start, kind, module, 
 
 def test_a_function_named_as_an_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(save({"a": np.zeros(3, np.float32)}, {"hyperfunc": "1"}))
-    with pytest.raises(UserError, match=r"it is a function \(.hfn\)\); give it the suffix .hfn"):
+    with pytest.raises(
+        UserError, match=r"is a function \(.hfn\)\); give one alone, with the suffix"
+    ):
         read_photo(tmp_path / "a.png")
 
 
