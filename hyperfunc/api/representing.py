@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -55,7 +56,9 @@ def represent(
     keep_compilations()
     if checkpoint is None:
         checkpoint = "sr" if mask is None else "inpaint"
-    model = checkpoint if isinstance(checkpoint, Model) else _load_once(os.fspath(checkpoint))
+    # Only a str names a bundled model.
+    key = checkpoint if isinstance(checkpoint, (Model, str)) else Path(checkpoint)
+    model = key if isinstance(key, Model) else _load_once(key)
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])
     is_grey = (pixels == pixels[..., :1]).all()

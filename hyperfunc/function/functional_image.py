@@ -140,7 +140,7 @@ def encode(
         statistics of the batch).
 
     Raises:
-        ValueError: the variables belong to larger images, for a model of the whole image.
+        ValueError: the variables belong to images of another size, for a model of the whole image.
     """
     images = to_unit_range(images)
     mask = (
@@ -153,8 +153,8 @@ def encode(
         )
     except flax.errors.ScopeParamShapeError as error:
         raise ValueError(
-            f"images of {images.shape[1]} x {images.shape[2]} pixels are too small for this model: "
-            "give images of the size that it was trained on"
+            f"images of {images.shape[1]} x {images.shape[2]} pixels do not fit this model: give "
+            "images of the size that it was trained on"
         ) from error
     if model.base in EMITTED_BASES and exists is not None:
         base = mirror_beyond(base, exists)

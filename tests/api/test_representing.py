@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hyperfunc.api import represent, representing
+from hyperfunc.errors import UserError
 from hyperfunc.experiment import Experiment, Model
 from hyperfunc.function import encode
 from hyperfunc.networks import FourierField, HalfEDSR, PixelHypernetwork
@@ -61,6 +62,12 @@ def test_a_mask_alone_chooses_the_model_that_fills(model: Model, draw, monkeypat
     np.testing.assert_array_equal(represent(image).function.base, expected.base)
     with pytest.raises(ValueError, match="all pixels are missing"):
         represent(image, mask=np.ones_like(mask))
+
+
+def test_only_a_string_names_a_bundled_model(draw, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="sr"):
+        represent(draw(0, (12, 14)), checkpoint=Path("sr"))
 
 
 def test_a_traced_picture_is_refused_with_what_to_use(model: Model, draw) -> None:

@@ -124,5 +124,5 @@ def test_larger_images_are_pooled_and_smaller_ones_refused():
 
     shapes = jax.tree.map(lambda leaf: leaf.shape, emit((32, 32)))
     assert jax.tree.map(lambda leaf: leaf.shape, emit((50, 27))) == shapes
-    with pytest.raises(ValueError, match="5 x 32 pixels are too small for this model"):
+    with pytest.raises(ValueError, match="5 x 32 pixels do not fit this model"):
         emit((5, 32))
