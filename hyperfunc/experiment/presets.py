@@ -55,7 +55,7 @@ SR_FINETUNE = dataclasses.replace(
     ),
     run=Run(steps=5_000, start_from="sr"),
 )
-"""On from the bundled flagship, with images of one's own: half an hour of two cores.
+"""On from the bundled flagship, with images of one's own: about an hour of two cores.
 
 At a thirtieth of the flagship's rates, which soon fall: at a tenth, batches of 8 set back what it
 has learned from batches of 64 (docs/experiments/data-and-crops.md). Nothing grows in so few steps
@@ -83,7 +83,7 @@ flagship, on what was never compressed 0.3 to 0.4 dB worse (docs/experiments/jpe
 
 RESTORE = Experiment(
     model=PixelHypernetwork(
-        HalfEDSR(width=64, blocks=8, fine_width=32, fine_blocks=4),
+        HalfEDSR(width=64, blocks=8, fine_width=32, fine_blocks=8),
         FourierField(frequencies=32),
         base="corrected",
     ),
@@ -107,7 +107,7 @@ RESTORE = Experiment(
     optimizer=dataclasses.replace(SR.optimizer, clip_norm=0.2),
     run=Run(steps=60_000, loss="psnr"),
 )
-"""The function of the clean image, from a blurred, noisy or compressed one (0.84 M parameters).
+"""The function of the clean image, from a blurred, noisy or compressed one (0.93 M parameters).
 
 Blind: what happened to an image, and how much of it, is not told. Half of the batches have scale 1.
 Three examples in five have one kind of degradation alone; of the others, one in eight has none. The
