@@ -5,6 +5,7 @@ on request, split too. The same code runs on two CPU devices of a laptop, a GPU 
 """
 
 import contextlib
+import logging
 import math
 import os
 from pathlib import Path
@@ -17,6 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from hyperfunc.errors import UserError
 
 AXIS = "data"
+
+logger = logging.getLogger(__name__)
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 """Where a container says how much of the machine's cores it has, such as docker's --cpus=2."""
@@ -31,7 +34,7 @@ def use_cpu_cores(batch_size: int | None = None) -> None:
 
     XLA runs many convolutions on one thread, so that a batch divided over single-threaded devices
     is nearly twice as fast on two cores. The number of devices divides ``batch_size``. Does nothing
-    where the user has set it, and nothing to accelerators.
+    where the user has set it or JAX has started, and nothing to accelerators.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if (
@@ -41,7 +44,11 @@ def use_cpu_cores(batch_size: int | None = None) -> None:
         return
     cores = _count_cores()
     devices = math.gcd(cores, batch_size) if batch_size else cores
-    jax.config.update("jax_num_cpu_devices", devices)
+    try:
+        jax.config.update("jax_num_cpu_devices", devices)
+    except RuntimeError as error:  # JAX has started: its devices stay.
+        logger.debug("JAX keeps its devices: %s", error)
+        return
     if devices > 1 and "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
 

@@ -87,6 +87,14 @@ def test_a_container_has_no_more_devices_than_its_share(config, share, devices):
     assert config == {"jax_num_cpu_devices": devices}
 
 
+def test_devices_stay_once_jax_has_started(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.setitem(jax.config.values, "jax_num_cpu_devices", -1)
+    jax.devices()
+    sharding.use_cpu_cores()
+    assert "XLA_FLAGS" not in os.environ
+
+
 def test_what_the_user_chose_stays(config, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
     sharding.use_cpu_cores(16)
