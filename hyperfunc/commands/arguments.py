@@ -130,3 +130,15 @@ def check_apart(flag: str, folder: Path | None, dataset: str) -> None:
             f"{flag} {folder} lies in the folder of the images, {images}, and would be read with "
             "them the next time: give another folder"
         )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as "3840x2160" (width x height, pixels), as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        parts = ["0"]
+    if not all(len(part) <= 10 and int(part) >= 1 for part in parts):
+        raise UserError(
+            f"--size {text!r} cannot be used: give width x height in pixels, such as 3840x2160"
+        )
+    return int(parts[1]), int(parts[0])

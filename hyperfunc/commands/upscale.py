@@ -23,6 +23,7 @@ from hyperfunc.commands.arguments import (
     OptionalPath,
     OptionalText,
     Positional,
+    parse_size,
 )
 from hyperfunc.commands.functions import render_function
 from hyperfunc.commands.running import noting_interrupt
@@ -180,14 +181,9 @@ def _check_filling(model: "Model", command: str, mask: str) -> None:
 
 def _render_function_file(arguments: Arguments, request: "Request") -> str:
     source, target = arguments.source, arguments.target
-    given = {
-        "--wrap": arguments.wrap,
-        "--linear": arguments.linear,
-        "--report": arguments.report is not None,
-        "--tile": arguments.tile is not None,
-        "--ray": arguments.ray is not None,
-    }
-    if flags := [flag for flag, is_given in given.items() if is_given]:
+    names = ("wrap", "linear", "report", "tile", "ray")
+    flags = [f"--{name}" for name in names if getattr(arguments, name) not in ("", False, None)]
+    if flags:
         raise UserError(f"{source}: is a function; leave out {', '.join(flags)}, for images only")
     suffix = f".{arguments.format}" if arguments.format else None
     return render_function(source, target, request, suffix=suffix, overwrite=arguments.overwrite)
@@ -203,18 +199,6 @@ def _is_small(source: Path) -> bool:
         return source.is_file() and math.prod(read_header(source).size) <= SMALL_IMAGE
     except (OSError, UserError):  # It is refused later.
         return False
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a size such as "3840x2160" (width x height, pixels), as (height, width)."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        parts = ["0"]
-    if not all(len(part) <= 10 and int(part) >= 1 for part in parts):
-        raise UserError(
-            f"--size {text!r} cannot be used: give width x height in pixels, such as 3840x2160"
-        )
-    return int(parts[1]), int(parts[0])
 
 
 def _parse_request(arguments: Arguments) -> "Request":
@@ -234,8 +218,8 @@ def _check_ranges(arguments: Arguments) -> None:
     for name, (lowest, highest) in RANGES.items():
         value = getattr(arguments, name)
         if value is not None and not lowest <= value <= highest:
-            flag = f"--{name.replace('_', '-')}"
-            raise UserError(f"{flag} {value}: give a whole number from {lowest} to {highest}")
+            words = f"--{name.replace('_', '-')} {value}"
+            raise UserError(f"{words}: give a whole number from {lowest} to {highest}")
 
 
 def _check_report(report: Path | None, batch: "Batch") -> None:

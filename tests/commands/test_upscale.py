@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from hyperfunc.commands import main
-from hyperfunc.commands.upscale import parse_size
+from hyperfunc.commands.arguments import parse_size
 from hyperfunc.data import Reconstruction, SuperResolution
 from hyperfunc.errors import UserError
 from hyperfunc.images import Photo, read_image, read_photo, write_image, write_photo
