@@ -18,6 +18,7 @@ from hyperfunc.commands import main
 from hyperfunc.data import open_dataset
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Workdir, load_model, mirroring
+from hyperfunc.experiment.mirror import _Mirror
 from hyperfunc.files import Address, as_path, check_place, read_folder, replacing, save_json
 from hyperfunc.images import find_images, read_photo, write_image
 from hyperfunc.training import train
@@ -328,6 +329,26 @@ def test_old_checkpoints_are_removed_and_errors_name_the_workdir(monkeypatch):
     assert list_files(workdir) == {"checkpoints/2/data"}
     with pytest.raises(UserError, match="several processes need"), mirroring(workdir, processes=2):
         pytest.fail("it is refused")
+
+
+def test_a_mistake_while_uploading_is_logged_and_tried_again(monkeypatch, caplog):
+    monkeypatch.setattr("hyperfunc.experiment.mirror.INTERVAL", 0.01)
+    workdir, list_others, calls = as_path("memory://mistaken/run"), _Mirror._list_others, []
+
+    def fail_once(self):
+        calls.append(None)
+        if len(calls) == 2:  # The first call is that of the download.
+            raise TypeError("ours")
+        return list_others(self)
+
+    monkeypatch.setattr(_Mirror, "_list_others", fail_once)
+    with mirroring(workdir) as folder:
+        until = time.monotonic() + 10
+        while len(calls) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        (folder / "a").write_text("1")
+    assert len(calls) >= 4 and list_files(workdir) == {"a"}
+    assert "TypeError: ours" in caplog.text and "trying again" in caplog.text
 
 
 def test_what_cannot_be_uploaded_is_kept(monkeypatch):

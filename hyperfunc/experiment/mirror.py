@@ -92,7 +92,9 @@ class _Mirror:
             (self._workdir / COMPLETE / name).write_bytes(b"")
         for name in read_folder(self._workdir / CHECKPOINTS).keys() - self._uploaded:
             if name.isdigit():  # Its upload was interrupted.
-                (self._workdir / CHECKPOINTS / name).rmtree()
+                place = self._workdir / CHECKPOINTS / name
+                logger.warning("%s: is not complete and is removed", place)
+                place.rmtree()
         _download(self._workdir, self._folder)
         self._versions = {path: _identify(self._folder / path) for path in self._list_others()}
 
@@ -103,6 +105,8 @@ class _Mirror:
             # Also a file that has meanwhile gone.
             except OSError as error:
                 logger.warning("%s: %s; trying again", self._workdir, error.strerror or error)
+            except Exception:  # A mistake of ours, which must not end the uploads.
+                logger.exception("%s: an upload has failed; trying again", self._workdir)
 
     def upload(self) -> None:
         """Upload what is new, and remove the checkpoints that are gone."""
