@@ -3,7 +3,6 @@
 import functools
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from hyperfunc.api.continuous_image import ContinuousImage
 from hyperfunc.cache import keep_compilations
 from hyperfunc.errors import UserError
 from hyperfunc.experiment import Model, load_model
+from hyperfunc.files import as_path
 from hyperfunc.function import FunctionalImage, encode
 from hyperfunc.images import FLOAT_TOLERANCE, read_as_shown, unwrap_pillow
 from hyperfunc.networks import AnyTheta, Hypernetwork
@@ -57,7 +57,7 @@ def represent(
     if checkpoint is None:
         checkpoint = "sr" if mask is None else "inpaint"
     # Only a str names a bundled model.
-    key = checkpoint if isinstance(checkpoint, (Model, str)) else Path(checkpoint)
+    key = checkpoint if isinstance(checkpoint, (Model, str)) else as_path(checkpoint)
     model = key if isinstance(key, Model) else _load_once(key)
     pixels = to_pixels(image)
     _check_size(model, pixels.shape[:2])

@@ -73,8 +73,8 @@ class Arguments:
             scikit-image (non-local, wavelets and variation; for deblur wiener and richardson-lucy;
             for inpaint biharmonic), at scale 1 dncnn (not for inpaint), and at scales above 1
             hyperfunc-bicubic and hyperfunc-sr (restore first, then enlarge), sr-hyperfunc (the
-            other way round) and, for deblock, sr_jpeg; all of them if not given, dncnn where
-            --dncnn is.
+            other way round; not for inpaint) and, for deblock, sr_jpeg; all of them if not given,
+            dncnn where --dncnn is.
         workdir: the model: a training run, of which the newest checkpoint is used, one of its
             checkpoints (RUN/checkpoints/STEP), or the name of a bundled one: sr, sr_jpeg, restore,
             inpaint, sr_paper, or faces_local for --task=interpolate. If not given, sr, restore,
@@ -121,8 +121,9 @@ def run(arguments: Arguments) -> None:
     use_cpu_cores()
     keep_compilations()
     _check_flags(arguments)
+    dataset = arguments.dataset or ("faces" if arguments.task == "interpolate" else "set5")
     for flag, folder in (("--save_dir", arguments.save_dir), ("--out", arguments.out)):
-        check_apart(flag, folder, arguments.dataset or "set5")
+        check_apart(flag, folder, dataset)
         if folder is not None:
             check_place(folder / "image.png")
     if arguments.json is not None:

@@ -181,10 +181,10 @@ def _check_filling(model: "Model", command: str, mask: str) -> None:
 
 def _render_function_file(arguments: Arguments, request: "Request") -> str:
     source, target = arguments.source, arguments.target
-    names = ("wrap", "linear", "report", "tile", "ray")
-    flags = [f"--{name}" for name in names if getattr(arguments, name) not in ("", False, None)]
+    unset = {"wrap": "", "linear": False, "report": None, "tile": None, "ray": None}
+    flags = [f"--{name}" for name, value in unset.items() if getattr(arguments, name) != value]
     if flags:
-        raise UserError(f"{source}: is a function; leave out {', '.join(flags)}, for images only")
+        raise UserError(f"{source}: is a function; leave out {', '.join(flags)}: for images only")
     suffix = f".{arguments.format}" if arguments.format else None
     return render_function(source, target, request, suffix=suffix, overwrite=arguments.overwrite)
 

@@ -262,7 +262,7 @@ def _crop_face(image: HostImage, *, size: int) -> UInt8[np.ndarray, "size size 3
     top, left = (height - CROP_SIDE) // 2, (width - CROP_SIDE) // 2
     if top < 0 or left < 0:
         raise UserError(
-            f"an image of {height} x {width} pixels is too small, a face needs {CROP_SIDE} x "
+            f"an image of {height} x {width} pixels is too small: a face needs {CROP_SIDE} x "
             f"{CROP_SIDE}; remove it"
         )
     image = image[top : top + CROP_SIDE, left : left + CROP_SIDE]

@@ -301,6 +301,6 @@ def test_a_wrapped_output_is_told_apart(run, tmp_path, folder):
     assert (before[:, 0] != after[:, 0]).any() and (before[:, 20:28] == after[:, 20:28]).all()
     (tmp_path / "f.hfn").touch()
     words = ("upscale", tmp_path / "f.hfn", tmp_path / "f.png", "--scale=2")
-    for flags in (["--wrap=x"], ["--report", tmp_path / "r.json"], ["--tile=64"]):
+    for flags in (["--wrap=x"], ["--report", tmp_path / "r.json"], ["--tile=64"], ["--ray"]):
         code, _, err = run(*words, *flags)
         assert code == 2 and "is a function; leave out --" in err
