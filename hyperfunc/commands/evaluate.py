@@ -121,9 +121,8 @@ def run(arguments: Arguments) -> None:
     use_cpu_cores()
     keep_compilations()
     _check_flags(arguments)
-    dataset = arguments.dataset or ("faces" if arguments.task == "interpolate" else "set5")
     for flag, folder in (("--save_dir", arguments.save_dir), ("--out", arguments.out)):
-        check_apart(flag, folder, dataset)
+        check_apart(flag, folder, _name_dataset(arguments))
         if folder is not None:
             check_place(folder / "image.png")
     if arguments.json is not None:
@@ -136,12 +135,16 @@ def run(arguments: Arguments) -> None:
         _evaluate_restoration(arguments, arguments.task)
 
 
+def _name_dataset(arguments: Arguments) -> str:
+    return arguments.dataset or ("faces" if arguments.task == "interpolate" else "set5")
+
+
 def _evaluate_super_resolution(arguments: Arguments) -> None:
     from hyperfunc.data import open_dataset
     from hyperfunc.evaluation import evaluate_super_resolution, load_methods
     from hyperfunc.pixels import parse_scale
 
-    dataset = arguments.dataset or "set5"
+    dataset = _name_dataset(arguments)
     scale = parse_scale("4" if arguments.scale is None else arguments.scale)
     source = open_dataset(dataset, data_dir=arguments.data_dir, split="test")
     methods, models = load_methods(
@@ -171,7 +174,7 @@ def _evaluate_restoration(arguments: Arguments, task: "RestorationTask") -> None
     if rows != cols:
         raise UserError(f"--scale {arguments.scale}: --task={task} needs one scale of both axes")
     levels = LEVELS[task] if arguments.level is None else parse_levels(task, arguments.level)
-    source = open_dataset(arguments.dataset or "set5", data_dir=arguments.data_dir, split="test")
+    source = open_dataset(_name_dataset(arguments), data_dir=arguments.data_dir, split="test")
     dncnn = None if arguments.dncnn is None else load_baseline("dncnn", arguments.dncnn)
     restorers, model = load_restorers(
         None if arguments.methods is None else _split(arguments.methods),
@@ -207,7 +210,7 @@ def _evaluate_weight_space(arguments: Arguments) -> None:
     model = load_model(arguments.workdir or "faces_local")
     model.check_task("Reconstruction")
     size = cast(Reconstruction, model.experiment.task).size
-    sets = open_image_sets(arguments.dataset or "faces", size, data_dir=arguments.data_dir)
+    sets = open_image_sets(_name_dataset(arguments), size, data_dir=arguments.data_dir)
     result = evaluate_weight_space(model, sets, pairs=arguments.pairs, out=arguments.out)
     print(summarize(result))
     if arguments.json is not None:
